@@ -1,0 +1,44 @@
+# Socle: `make lab` builds the whole cloud on this machine, `make test` proves it.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lab lab-down test lint unit molecule bench-deploy clean lock
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Make .venv and the pinned collections (nothing to do: well under a second)
+	@$(PYTHON) scripts/setup
+
+lab: setup ## Build the node image, boot the lab, deploy, wire the tenants and verify
+	$(BIN)/socle lab up
+	$(BIN)/socle deploy -i lab
+	$(BIN)/socle verify -i lab
+
+lab-down: setup ## Remove every machine, link, rule and sysctl of the lab
+	$(BIN)/socle lab down
+
+test: setup ## Lint, unit and property tests, then every molecule scenario
+	@$(BIN)/python scripts/test lint unit molecule
+
+lint: setup ## ruff, yamllint and ansible-lint
+	@$(BIN)/python scripts/test lint
+
+unit: setup ## Unit and property tests
+	@$(BIN)/python scripts/test unit
+
+molecule: setup ## Every molecule scenario, or those named in SCENARIOS="a b"
+	@$(BIN)/python scripts/test molecule $(SCENARIOS)
+
+bench-deploy: setup ## Measure the floor of a deployment and the deployment itself in one run
+	$(BIN)/python tests/bench/deploy.py
+
+lock: setup ## Resolve pyproject.toml again, and the package the collections come from (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--group dev --group build pyproject.toml --output-file requirements.lock
+	echo 'ansible==12.3.0' | uv pip compile --no-deps --generate-hashes --no-header --no-annotate \
+		--output-file requirements-collections.lock -
+
+clean: ## Remove what set-up and the runs made in this checkout (not the lab: see lab-down)
+	rm -rf .venv .ansible .socle socle.egg-info .pytest_cache .ruff_cache .hypothesis
