@@ -1,0 +1,36 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Small derivations from a site's facts, used by the filters of the same names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+MEBIBYTES_PER_WORKER = 4096
+
+
+def workers(facts: Mapping[str, Any]) -> int:
+    """Number of processes of one API service: one a core, and one per 4 GiB of memory, at least one.
+
+    `facts` holds `processor_vcpus` (cores) and `memtotal_mb` (MiB) as Ansible gathers them; a node whose
+    facts are missing (a preview before it exists) gets one.
+    """
+    cores = int(facts.get("processor_vcpus", 1))
+    by_memory = int(facts.get("memtotal_mb", 0)) // MEBIBYTES_PER_WORKER
+    return max(1, min(cores, by_memory))
+
+
+def transport_url(hosts: Iterable[str], user: str, password: str, vhost: str, port: int = 5671) -> str:
+    """URL of oslo.messaging that names every RabbitMQ node, for instance `rabbit://u:p@a:5671,u:p@b:5671/v`."""
+    login = f"{quote(user, safe='')}:{quote(password, safe='')}"
+    return "rabbit://" + ",".join(f"{login}@{host}:{port}" for host in hosts) + f"/{quote(vhost, safe='')}"
+
+
+def key_files(keys: Mapping[str, str], directory: str, owner: str) -> list[dict[str, str]]:
+    """Files of a key repository for `config_files`: each key of `keys` (file name -> key) readable by `owner` alone."""
+    return [
+        {"path": f"{directory}/{name}", "content": key, "owner": owner, "group": owner, "mode": "0600"}
+        for name, key in keys.items()
+    ]
