@@ -1,0 +1,302 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Who may reach whom: the matrix of probes and the judgement of what was seen. Pure, no I/O.
+
+Shapes
+------
+guest:  ``{tenant, vrf, name, v4, v6}``, a smoke guest; addresses are plain strings, ``None``
+        when it has none.
+site:   ``{name, vrf, netns, v4, v6}``, a tenant's site behind the RIE; addresses plain or in CIDR form.
+policy: ``{vrf: {"import": [rt, ...], "export": [rt, ...]}}``, the route target graph (RFC 4364, section 4.3).
+probe:  ``{id, kind, from, to, from_vrf, to_vrf, proto, family, size, netns, source, target, via, expect,
+        expect_name, expect_source}``. ``source`` and ``target`` are addresses, ``from`` and ``to`` are names;
+        ``via`` is ``{name, address}`` of the guest that sends the probe on behalf of the site at ``source``.
+result: ``{id, outcome, name, remote_addr, detail, rtt_ms, attempts}`` with outcome one of
+        ``reach`` (it answered), ``refused`` (something answered with a reset), ``unreachable`` (silence,
+        or an ICMP error) and ``error`` (the probe itself could not be made: that is never taken for silence).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+FAMILIES = ("v4", "v6")
+PROTOCOLS = ("icmp", "http")
+SITE_GUEST = "site-guest"
+GUEST_GUEST = "guest-guest"
+GUEST_SITE = "guest-site"
+#: Bytes of IP and ICMP header ahead of an echo payload.
+ECHO_OVERHEAD = {"v4": 28, "v6": 48}
+
+
+def policy_from_tenants(tenants: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[str]]]:
+    """Route target policy of every VRF of the intent (``rie_tenants``).
+
+    A VRF without explicit targets imports and exports only its own, private one.
+    """
+    policy: dict[str, dict[str, list[str]]] = {}
+    for tenant in tenants:
+        for vrf in tenant.get("vrfs") or []:
+            own = [f"own:{vrf['name']}"]
+            policy[vrf["name"]] = {
+                "import": [str(rt) for rt in vrf.get("import_targets") or own],
+                "export": [str(rt) for rt in vrf.get("export_targets") or own],
+            }
+    return policy
+
+
+def connected(policy: Mapping[str, Mapping[str, Sequence[str]]], one: str, other: str) -> bool:
+    """True when packets can go both ways: the same VRF, or each imports what the other exports.
+
+    A one-way import gives a route but no way back, so nothing is reachable over it.
+    """
+    if one == other:
+        return True
+    first, second = policy.get(one, {}), policy.get(other, {})
+    return bool(set(first.get("export", ())) & set(second.get("import", ()))) and bool(
+        set(second.get("export", ())) & set(first.get("import", ()))
+    )
+
+
+def address(value: str | None) -> str | None:
+    """The address in ``value``, which may carry a prefix length; canonical text, None for nothing."""
+    return str(ipaddress.ip_interface(value).ip) if value else None
+
+
+def matrix(
+    guests: Sequence[Mapping[str, Any]],
+    sites: Sequence[Mapping[str, Any]],
+    policy: Mapping[str, Mapping[str, Sequence[str]]],
+    mtu: int = 0,
+) -> list[dict[str, Any]]:
+    """Every probe: site to guest, guest to guest and guest to site, each family and protocol.
+
+    The addresses of different tenants may overlap. A probe to another tenant's guest therefore aims at an
+    address which, in the source's own VRF, nobody may hold: it must stay unanswered there too.
+
+    A guest's probes are relayed through the guest's web server from a site of its own VRF; a guest in a
+    VRF without a site can only be a target.
+
+    :param mtu: when not 0, also prove that an unfragmented packet of so many bytes passes from each
+        site to the guests it reaches ("too big" messages are unreliable in OVN: only a
+        full packet shows a path that is too small).
+    """
+    probes: list[dict[str, Any]] = []
+    homes: dict[str, Mapping[str, Any]] = {}
+    for site in sites:
+        homes.setdefault(site["vrf"], site)
+
+    for site in sites:
+        for guest in guests:
+            allowed = connected(policy, site["vrf"], guest["vrf"])
+            for family in FAMILIES:
+                source, target = address(site.get(family)), address(guest.get(family))
+                if not source or not target:
+                    continue
+                common = {
+                    "from": site["name"],
+                    "to": guest["name"],
+                    "from_vrf": site["vrf"],
+                    "to_vrf": guest["vrf"],
+                    "netns": site.get("netns", ""),
+                    "source": source,
+                    "target": target,
+                }
+                for proto in PROTOCOLS:
+                    probes.append(_probe(SITE_GUEST, family, proto, allowed, **common))
+                if mtu and allowed:
+                    probes.append(
+                        _probe(SITE_GUEST, family, "icmp", True, size=mtu - ECHO_OVERHEAD[family], **common)
+                    )
+
+    for guest in guests:
+        home = homes.get(guest["vrf"])
+        if home is None:
+            continue
+        targets = [(GUEST_GUEST, other, PROTOCOLS) for other in guests if other["name"] != guest["name"]]
+        targets += [(GUEST_SITE, site, ("icmp",)) for site in sites]
+        for kind, other, protocols in targets:
+            allowed = connected(policy, guest["vrf"], other["vrf"])
+            for family in FAMILIES:
+                source, target = address(guest.get(family)), address(other.get(family))
+                relay = _relay(home, guest)
+                if not source or not target or relay is None:
+                    continue
+                for proto in protocols:
+                    probes.append(
+                        _probe(
+                            kind,
+                            family,
+                            proto,
+                            allowed,
+                            **relay,
+                            target=target,
+                            **{
+                                "from": guest["name"],
+                                "to": other["name"],
+                                "from_vrf": guest["vrf"],
+                                "to_vrf": other["vrf"],
+                            },
+                            guest_source=source,
+                        )
+                    )
+    return probes
+
+
+def _relay(home: Mapping[str, Any], guest: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How the site ``home`` speaks to ``guest``: over the first family both have."""
+    for family in FAMILIES:
+        here, there = address(home.get(family)), address(guest.get(family))
+        if here and there:
+            return {
+                "netns": home.get("netns", ""),
+                "source": here,
+                "via": {"name": guest["name"], "address": there},
+            }
+    return None
+
+
+def _probe(kind: str, family: str, proto: str, allowed: bool, **facts: Any) -> dict[str, Any]:
+    """One probe; its id is unique within a matrix."""
+    via = facts.get("via")
+    size = facts.get("size", 0)
+    named = proto == "http" and allowed
+    return {
+        "id": f"{facts['from']}>{facts['to']}:{family}:{proto}" + (f":{size}" if size else ""),
+        "kind": kind,
+        "from": facts["from"],
+        "to": facts["to"],
+        "from_vrf": facts["from_vrf"],
+        "to_vrf": facts["to_vrf"],
+        "proto": proto,
+        "family": family,
+        "size": size,
+        "netns": facts["netns"],
+        "source": facts["source"],
+        "target": facts["target"],
+        "via": via,
+        "expect": "reach" if allowed else "unreachable",
+        "expect_name": facts["to"] if named else None,
+        "expect_source": (facts.get("guest_source") if via else facts["source"]) if named else None,
+    }
+
+
+def satisfied(probe: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
+    """True when ``result`` is all that ``probe`` expects."""
+    return _complaint(probe, result) is None
+
+
+def _complaint(probe: Mapping[str, Any], result: Mapping[str, Any]) -> str | None:
+    """What is wrong with ``result``, None when nothing is."""
+    outcome, detail = result.get("outcome", "error"), result.get("detail") or ""
+    expected = "reached" if probe["expect"] == "reach" else "unreachable"
+    if outcome == "error":
+        return f"expected {expected}, could not be measured" + (f" ({detail})" if detail else "")
+    if probe["expect"] == "unreachable":
+        if outcome == "unreachable":
+            return None
+        answer = "reached" if outcome == "reach" else "something answers (connection refused)"
+        name = result.get("name")
+        return f"expected unreachable, {answer}" + (f", by {name}" if name else "")
+    if outcome != "reach":
+        return (
+            "expected reached, "
+            + ("refused" if outcome == "refused" else "unreachable")
+            + (f" ({detail})" if detail else "")
+        )
+    if probe.get("expect_name") and result.get("name") != probe["expect_name"]:
+        return f"expected reached, the answer came from {result.get('name') or 'a host that gives no name'}"
+    seen, wanted = _seen_source(result), address(probe.get("expect_source"))
+    if wanted and seen != wanted:
+        return f"expected reached from {wanted}, the guest saw {seen or 'no source address'}"
+    return None
+
+
+def _seen_source(result: Mapping[str, Any]) -> str | None:
+    """The source address that the guest saw; a v4-mapped v6 address counts as the v4 one."""
+    text = result.get("remote_addr")
+    if not text:
+        return None
+    try:
+        seen = ipaddress.ip_address(str(text).strip("[]").split("%")[0])
+    except ValueError:
+        return str(text)
+    mapped = getattr(seen, "ipv4_mapped", None)
+    return str(mapped or seen)
+
+
+def label(probe: Mapping[str, Any]) -> str:
+    """How people call a probe: ``site-interieur -> guest-finances v6 http``."""
+    size = f" {probe['size']} bytes, unfragmented" if probe.get("size") else ""
+    return f"{probe['from']} -> {probe['to']} {probe['family']} {probe['proto']}{size}"
+
+
+def judge(probes: Sequence[Mapping[str, Any]], results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Join what was expected with what was seen.
+
+    Silence proves something only between ends that are known to speak: an unanswered probe counts as
+    *proven* when, in the same family, its source reached something and its target was reached by somebody.
+    An unproven one is no violation (the missing positive is, where there should be one), but it is listed
+    and never shown as isolation.
+
+    :return: ``{ok, counts: {total, as_expected, violations, unproven}, probes, violations, unproven}``:
+        the probes
+        with ``seen``, ``verdict`` (``ok``, ``violation`` or ``unproven``), ``detail``, ``seen_name``,
+        ``seen_source``, ``rtt_ms`` and ``attempts``; violations ``{id, from, to, text}``; unproven as labels.
+    """
+    by_id = {result["id"]: result for result in results}
+    missing = {"outcome": "error", "detail": "no result"}
+    complaints = {probe["id"]: _complaint(probe, by_id.get(probe["id"], missing)) for probe in probes}
+    speaks: set[tuple[str, str]] = set()
+    answers: set[tuple[str, str]] = set()
+    for probe in probes:
+        if probe["expect"] == "reach" and not complaints[probe["id"]]:
+            speaks.add((probe["from"], probe["family"]))
+            answers.add((probe["to"], probe["family"]))
+
+    judged, violations, unproven = [], [], []
+    for probe in probes:
+        result, complaint = by_id.get(probe["id"], missing), complaints[probe["id"]]
+        verdict = "ok"
+        if complaint:
+            verdict = "violation"
+            violations.append(
+                {
+                    "id": probe["id"],
+                    "from": probe["from"],
+                    "to": probe["to"],
+                    "text": f"{label(probe)}: {complaint}",
+                }
+            )
+        elif probe["expect"] == "unreachable" and not (
+            (probe["from"], probe["family"]) in speaks and (probe["to"], probe["family"]) in answers
+        ):
+            verdict = "unproven"
+            unproven.append(label(probe))
+        judged.append(
+            {
+                **probe,
+                "seen": result.get("outcome", "error"),
+                "verdict": verdict,
+                "detail": result.get("detail") or "",
+                "seen_name": result.get("name"),
+                "seen_source": _seen_source(result),
+                "rtt_ms": result.get("rtt_ms"),
+                "attempts": result.get("attempts", 0),
+            }
+        )
+    counts = {
+        "total": len(judged),
+        "as_expected": sum(1 for probe in judged if probe["verdict"] == "ok"),
+        "violations": len(violations),
+        "unproven": len(unproven),
+    }
+    return {
+        "ok": not violations,
+        "counts": counts,
+        "probes": judged,
+        "violations": violations,
+        "unproven": unproven,
+    }
