@@ -1,0 +1,201 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: verbs, and the playbook that each of them is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from . import report, runs
+from .project import Site, UsageError, find_site
+
+EPILOG = """exit codes:
+  0    everything as wanted
+  1    a task failed on a host
+  2    wrong usage, or input that validation refuses
+  3    socle verify: what is reachable is not what should be
+  4    a node cannot be reached
+  130  interrupted
+
+Each verb is a playbook of playbooks/ that ansible-playbook runs as it is. What a run did is kept under
+.socle/runs/ (the last 20). INVENTORY is a folder, or the name of one in inventories/."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    try:
+        return options.act(options)
+    except UsageError as error:
+        print(f"socle: {error}", file=sys.stderr)
+        return runs.USAGE
+    except KeyboardInterrupt:
+        return runs.INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _subparser(
+        argparse.ArgumentParser, prog="socle", description="OpenStack, and its tenants wired into the RIE."
+    )
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    lab = _subparser(verbs.add_parser, "lab", help="the cloud on this machine, of systemd-nspawn nodes")
+    lab_verbs = lab.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for name, playbook, text in (
+        ("up", "lab.yml", "build the node image when needed, boot the machines and link them"),
+        ("down", "lab_down.yml", "remove every machine, link, rule and sysctl the lab made"),
+    ):
+        _run_verb(lab_verbs, name, playbook, text, verb=f"lab-{name}", default="lab")
+    status = _subparser(lab_verbs.add_parser, "status", help="show the nodes and whether they answer")
+    status.set_defaults(act=_lab_status)
+    ssh = _subparser(lab_verbs.add_parser, "ssh", help="open a shell on a node, or run a command there")
+    ssh.add_argument("node")
+    ssh.add_argument("command", nargs=argparse.REMAINDER)
+    ssh.set_defaults(act=_lab_ssh)
+    for command in (status, ssh):
+        _inventory(command)
+
+    image = _subparser(verbs.add_parser, "image", help="the node image")
+    build = _run_verb(
+        image.add_subparsers(title="verbs", metavar="VERB", required=True),
+        "build",
+        "image.yml",
+        "build the node image from the roles' install phase (kept until its sources change)",
+        verb="image",
+        default="lab",
+    )
+    build.add_argument("--force", action="store_true", help="build it even when its sources have not changed")
+
+    deploy = _run_verb(verbs, "deploy", "deploy.yml", "bring the nodes to the state the inventory describes")
+    wire = _run_verb(verbs, "wire", "wire.yml", "wire the tenant networks into the RIE")
+    for command in (deploy, wire):
+        command.add_argument("--check", action="store_true", help="change nothing: show diffs and restarts")
+    _run_verb(verbs, "verify", "verify.yml", "send real packets over every pair of the reachability matrix")
+    _run_verb(verbs, "validate", "validate.yml", "check the inventory, without touching a node")
+
+    secrets = _subparser(verbs.add_parser, "secrets", help="the secrets of a site")
+    init = _subparser(
+        secrets.add_subparsers(title="verbs", metavar="VERB", required=True).add_parser,
+        "init",
+        help="make what is missing of the vault password and of the encrypted secrets.yml",
+    )
+    _inventory(init)
+    init.set_defaults(act=_secrets_init)
+    return parser
+
+
+def _subparser(
+    make: Callable[..., argparse.ArgumentParser], *names: str, **options: str
+) -> argparse.ArgumentParser:
+    options.setdefault("description", options.get("help", "").capitalize() or None)
+    return make(*names, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+
+def _inventory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-i", "--inventory", help="the site (default: $SOCLE_INVENTORY, then lab for lab and image)"
+    )
+
+
+def _run_verb(
+    verbs: argparse._SubParsersAction,
+    name: str,
+    playbook: str,
+    text: str,
+    verb: str = "",
+    default: str | None = None,
+) -> argparse.ArgumentParser:
+    parser = _subparser(verbs.add_parser, name, help=text)
+    _inventory(parser)
+    parser.add_argument("-l", "--limit", metavar="HOSTS", help="only these hosts or groups")
+    parser.add_argument(
+        "-t", "--tags", metavar="TAGS", help="only these phases (configure, bootstrap, run...)"
+    )
+    parser.add_argument(
+        "-e", "--extra-vars", metavar="VARS", action="append", default=[], help="as for ansible-playbook"
+    )
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON, progress on stderr")
+    parser.set_defaults(
+        act=_run, verb=verb or name, playbook=playbook, default=default, check=False, force=False
+    )
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    site = find_site(options.inventory, options.default)
+    console = Console(stderr=options.json, soft_wrap=True)
+    outcome = runs.run(options.verb, options.playbook, site, _playbook_arguments(options), console)
+    if options.verb == "verify":
+        _judge(outcome, site)
+    if options.json:
+        print(json.dumps(asdict(outcome), indent=2))
+    report.show(outcome, console)
+    return outcome.exit_code
+
+
+def _playbook_arguments(options: argparse.Namespace) -> list[str]:
+    arguments = []
+    if options.limit:
+        arguments += ["--limit", options.limit]
+    if options.tags:
+        arguments += ["--tags", options.tags]
+    if options.check:
+        arguments += ["--check", "--diff"]
+    if options.force:
+        arguments += ["--extra-vars", "image_force=true"]
+    for variables in options.extra_vars:
+        arguments += ["--extra-vars", variables]
+    return arguments
+
+
+def _judge(outcome: runs.Outcome, site: Site) -> None:
+    """Name the reports that this run wrote, and tell a wrong matrix from a run that failed."""
+    begun = Path(outcome.artifacts).stat().st_ctime - outcome.seconds - 1
+    fresh = [
+        path
+        for path in (site.reports / "verify.json", site.reports / "verify.html")
+        if path.is_file() and path.stat().st_mtime >= begun
+    ]
+    outcome.reports = [str(path) for path in fresh]
+    for path in fresh:
+        if (
+            path.suffix == ".json"
+            and not json.loads(path.read_text())["ok"]
+            and outcome.exit_code == runs.FAILED
+        ):
+            outcome.exit_code = runs.MISMATCH
+
+
+def _lab_status(options: argparse.Namespace) -> int:
+    from . import lab
+
+    every = lab.status(find_site(options.inventory, "lab"))
+    for node, answers in every:
+        print(f"{node.name:12} {','.join(node.groups):12} {node.address:16} {'up' if answers else 'down'}")
+    return runs.OK if all(answers for _, answers in every) else runs.UNREACHABLE
+
+
+def _lab_ssh(options: argparse.Namespace) -> int:
+    from . import lab
+
+    lab.ssh(find_site(options.inventory, "lab"), options.node, options.command)
+    return runs.FAILED
+
+
+def _secrets_init(options: argparse.Namespace) -> int:
+    from . import vault
+
+    site = find_site(options.inventory)
+    added = vault.init(site)
+    print(f"{site.secrets_file}: {f'added {len(added)}: ' + ', '.join(added) if added else 'nothing to add'}")
+    return runs.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

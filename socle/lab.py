@@ -1,0 +1,79 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""`socle lab status` and `socle lab ssh`: the nodes of a site, whether they answer, a shell on one."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.vault import VaultSecret
+from ansible.template import Templar
+from ansible.vars.manager import VariableManager
+
+from .project import ROOT, Site, UsageError
+
+
+@dataclass(frozen=True)
+class Node:
+    name: str
+    groups: list[str]
+    address: str
+    ssh: list[str]
+    """The ssh command that reaches it, without what to run there."""
+
+
+def nodes(site: Site) -> list[Node]:
+    """Read the site's nodes from its inventory, their connection variables rendered as Ansible does it."""
+    os.chdir(ROOT)
+    loader = DataLoader()
+    if site.vault_password_file.is_file():
+        loader.set_vault_secrets([("default", VaultSecret(site.vault_password_file.read_bytes().strip()))])
+    inventory = InventoryManager(loader=loader, sources=[str(site.path)])
+    manager = VariableManager(loader=loader, inventory=inventory)
+    return [_node(host, Templar(loader, manager.get_vars(host=host))) for host in inventory.get_hosts()]
+
+
+def _node(host, templar: Templar) -> Node:
+    def value(name: str, default: str = "") -> str:
+        return str(templar.template(templar.available_variables.get(name, default)))
+
+    address = value("ansible_host", host.name)
+    command = ["ssh"]
+    for name in ("ansible_ssh_common_args", "ansible_ssh_extra_args"):
+        command += shlex.split(value(name))
+    for name, option in {"ansible_ssh_private_key_file": "-i", "ansible_port": "-p"}.items():
+        if found := value(name):
+            command += [option, found]
+    user = value("ansible_user") or "root"
+    groups = sorted(group.name for group in host.get_groups() if group.name not in ("all", "nodes"))
+    return Node(host.name, groups, address, [*command, f"{user}@{address}"])
+
+
+def ssh(site: Site, name: str, command: list[str]) -> None:
+    """Become an ssh to node `name`; does not return."""
+    known = {node.name: node for node in nodes(site)}
+    if name not in known:
+        raise UsageError(f"no node {name!r} in {site.path}: it has {', '.join(known)}")
+    os.execvp("ssh", [*known[name].ssh, *command])
+
+
+def status(site: Site) -> list[tuple[Node, bool]]:
+    """Return every node with whether its SSH port answers within a second."""
+    every = nodes(site)
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        return list(zip(every, pool.map(_answers, every), strict=True))
+
+
+def _answers(node: Node) -> bool:
+    try:
+        with socket.create_connection((node.address, 22), timeout=1) as connection:
+            connection.settimeout(1)
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
