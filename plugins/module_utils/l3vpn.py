@@ -1,0 +1,254 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""From the RIE intent to the plan both halves are built from: pure, offline, deterministic.
+
+``plan()`` checks the intent, allocates what it needs from the ledger, and says exactly which Neutron objects
+and which namespaces, interfaces and BGP sessions must exist. It is RFC 4364 section 10 option A: one VRF a
+tenant, an external VLAN network and a provider-edge link for each of two gateways.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, NamedTuple
+
+from . import l3vpn_intent, l3vpn_ledger, l3vpn_rules
+from .l3vpn_intent import FAMILIES
+from .shapes import Faults, Node, Violation
+
+
+class PlanResult(NamedTuple):
+    """``plan`` and ``ledger`` are plain data; with violations, no plan and the ledger as it was."""
+
+    plan: dict[str, Any]
+    ledger: dict[str, Any]
+    violations: list[Violation]
+
+
+def plan(intent: dict[str, Any], ledger: dict[str, Any], *, site: dict[str, Any]) -> PlanResult:
+    """Return the plan of an intent.
+
+    intent: the ``rie_*`` variables. ledger: as read from its file, ``{}`` at first.
+    site: ``gateways`` (names, or None when unknown), ``reserved`` ({label: [prefix]} no tenant may touch),
+    ``secrets`` (known names, or None), ``allow_documentation`` (bool), ``today`` (ISO date).
+    """
+    faults: Faults = []
+    parsed = l3vpn_intent.parse(intent, faults)
+    faults += l3vpn_ledger.check(ledger)
+    faults += l3vpn_rules.check(parsed, site)
+    if faults:
+        return PlanResult({}, ledger, sorted(set(faults)))
+
+    rows = l3vpn_intent.vrfs(parsed)
+    uplinks = [f"{vrf['name']}/{gateway}" for _tenant, vrf in rows for gateway in vrf["links"]]
+    between = [vrf["name"] for _tenant, vrf in rows]
+    try:
+        following = l3vpn_ledger.allocate(
+            ledger,
+            {
+                "vlan": [*uplinks, *(f"{name}/peer" for name in between)],
+                "transit_v4": uplinks,
+                "transit_v6": uplinks,
+                "router_id": uplinks,
+                "rd": uplinks,
+                "peer_v4": between,
+                "peer_v6": between,
+            },
+            parsed["rie_pools"],
+            asn=parsed["rie_asn"],
+            gateways={gateway for _tenant, vrf in rows for gateway in vrf["links"]},
+            today=site["today"],
+            quarantine_days=parsed["rie_quarantine_days"],
+            pinned={
+                f"{vrf['name']}/{gateway}": link["rd"]
+                for _tenant, vrf in rows
+                for gateway, link in vrf["links"].items()
+                if "rd" in link
+            },
+        )
+    except l3vpn_ledger.Exhausted as error:
+        where = f"rie_pools.{error}" if str(error) != "rd" else "rie_asn"
+        return PlanResult({}, ledger, [Violation(where, "", "has no value left", "enlarge the pool")])
+    if clashes := l3vpn_ledger.check(following):
+        return PlanResult({}, ledger, clashes)
+    return PlanResult(_render(parsed, following), following, [])
+
+
+def _render(parsed: Node, ledger: dict[str, Any]) -> dict[str, Any]:
+    """The plan of a valid intent; sorted by name, so that the order of the inventory does not matter."""
+    graph = l3vpn_rules.import_graph(parsed)
+    rows = sorted(l3vpn_intent.vrfs(parsed), key=lambda row: row[1]["name"])
+    by_name = {vrf["name"]: vrf for _tenant, vrf in rows}
+    used = {gateway for _tenant, vrf in rows for gateway in vrf["links"]}
+    neutron: list[dict[str, Any]] = []
+    gateways: dict[str, Any] = {gateway: {"vrfs": []} for gateway in sorted(used)}
+    for tenant, vrf in rows:
+        mtu = vrf.get("mtu", parsed["rie_mtu"])
+        uplinks = {gateway: _uplink(vrf, gateway, ledger) for gateway in sorted(vrf["links"])}
+        neutron.append(_neutron_vrf(tenant, vrf, uplinks, parsed["rie_physical_network"], mtu))
+        imported = [by_name[name] for name in sorted(graph[vrf["name"]])]
+        for gateway, uplink in uplinks.items():
+            other = next(name for name in uplinks if name != gateway)
+            gateways[gateway]["vrfs"].append(
+                _gateway_vrf(parsed, tenant, vrf, gateway, other, uplink, ledger, imported, mtu)
+            )
+    projects = {tenant["project"]: tenant for tenant in parsed["rie_tenants"] if "project" in tenant}
+    return {
+        "neutron": {
+            "vrfs": neutron,
+            "projects": [
+                {
+                    "name": name,
+                    "description": tenant.get("description", tenant["name"]),
+                    "quotas": tenant["quotas"],
+                }
+                for name, tenant in sorted(projects.items())
+            ],
+        },
+        "gateways": gateways,
+        "imports": {name: sorted(graph[name]) for name in sorted(graph)},
+        "physical_networks": [f"{parsed['rie_physical_network']}-{gateway}" for gateway in sorted(used)],
+        "bfd": dict(parsed["rie_bgp"]["bfd"]),
+    }
+
+
+def _uplink(vrf: Node, gateway: str, ledger: dict[str, Any]) -> dict[str, Any]:
+    """The transit between a VRF's namespace on a gateway (first address) and its router (second)."""
+    owner = f"{vrf['name']}/{gateway}"
+    held = ledger["allocations"]
+    uplink: dict[str, Any] = {"vlan": held["vlan"][owner], "suffix": ledger["gateways"][gateway]}
+    for key in FAMILIES:
+        cidr = held[f"transit_{key}"][owner]
+        net = ipaddress.ip_network(cidr)
+        uplink[key] = {"cidr": cidr, "gateway_ip": str(net[1]), "router_ip": str(net[2])}
+    return uplink
+
+
+def _sorted_nets(nets: Any) -> list[str]:
+    return [str(net) for net in sorted(set(nets))]
+
+
+def _neutron_vrf(
+    tenant: Node, vrf: Node, uplinks: dict[str, dict[str, Any]], physical_network: str, mtu: int
+) -> dict[str, Any]:
+    name = vrf["name"]
+    delegated = {key: _sorted_nets(vrf["delegated"][key]) for key in FAMILIES if vrf["delegated"][key]}
+    return {
+        "name": name,
+        "tenant": tenant["name"],
+        "project": tenant["project"],
+        "address_scopes": [{"name": f"rie-{name}-{key}", "ip_version": FAMILIES[key]} for key in delegated],
+        "subnet_pools": [
+            {
+                "name": f"rie-{name}-{key}",
+                "tag": f"rie:{name}:{key}",
+                "ip_version": FAMILIES[key],
+                "prefixes": prefixes,
+            }
+            for key, prefixes in delegated.items()
+        ],
+        "networks": [
+            {"name": net["name"], "tag": f"rie:{name}:{net['name']}", "mtu": mtu}
+            | {key: {"cidr": str(net[key]), "gateway_ip": str(net[key][1])} for key in FAMILIES if key in net}
+            for net in sorted(vrf["networks"], key=lambda net: net["name"])
+        ],
+        "externals": [
+            {
+                "gateway": gateway,
+                "suffix": uplink["suffix"],
+                "name": f"rie-{name}-{uplink['suffix']}",
+                "tag": f"rie:{name}:external/{gateway}",
+                "physical_network": f"{physical_network}-{gateway}",
+                "vlan": uplink["vlan"],
+                "mtu": mtu,
+                "v4": uplink["v4"],
+                "v6": uplink["v6"],
+            }
+            for gateway, uplink in uplinks.items()
+        ],
+        "router": {"name": f"rie-{name}", "tag": f"rie:{name}:router"},
+    }
+
+
+def _gateway_vrf(
+    parsed: Node,
+    tenant: Node,
+    vrf: Node,
+    gateway: str,
+    other: str,
+    uplink: dict[str, Any],
+    ledger: dict[str, Any],
+    imported: list[Node],
+    mtu: int,
+) -> dict[str, Any]:
+    name = vrf["name"]
+    held = ledger["allocations"]
+    link = vrf["links"][gateway]
+    first = gateway < other
+
+    def between(key: str) -> tuple[str, str]:
+        net = ipaddress.ip_network(held[f"peer_{key}"][name])
+        mine, theirs = (net[1], net[2]) if first else (net[2], net[1])
+        return f"{mine}/{net.prefixlen}", str(theirs)
+
+    peer_v4, neighbor_v4 = between("v4")
+    peer_v6, neighbor_v6 = between("v6")
+    bgp = parsed["rie_bgp"]
+    return {
+        "name": name,
+        "netns": f"vrf-{name}",
+        "tenant": tenant["name"],
+        "rd": held["rd"][f"{name}/{gateway}"],
+        "import_targets": sorted(vrf["import_targets"]),
+        "export_targets": sorted(vrf["export_targets"]),
+        "asn": parsed["rie_asn"],
+        "router_id": held["router_id"][f"{name}/{gateway}"],
+        "cloud": {
+            "vlan": uplink["vlan"],
+            "mtu": mtu,
+            **{key: _with_length(uplink[key]) for key in FAMILIES},
+            **{f"router_{key}": uplink[key]["router_ip"] for key in FAMILIES},
+        },
+        "rie": {
+            "vlan": link["vlan"],
+            "v4": str(link["local_v4"]),
+            "v6": str(link["local_v6"]),
+            "mtu": link.get("mtu", mtu),
+        },
+        "peer": {
+            "vlan": held["vlan"][f"{name}/peer"],
+            "gateway": other,
+            "mtu": mtu,
+            "v4": peer_v4,
+            "v6": peer_v6,
+            "neighbor_v4": neighbor_v4,
+            "neighbor_v6": neighbor_v6,
+        },
+        "pe": {
+            "asn": link["asn"],
+            "v4": str(link["peer_v4"]),
+            "v6": str(link["peer_v6"]),
+            "password_secret": link["password_secret"],
+            "max_prefixes": dict(vrf["max_prefixes"]),
+        },
+        "export": {key: _sorted_nets(net[key] for net in vrf["networks"] if key in net) for key in FAMILIES},
+        "accept": {key: _accepted(vrf, imported, key) for key in FAMILIES},
+        # Routes of a VRF imported from this same cloud come back with our own AS in the path.
+        "allow_own_as": bool(imported),
+        "communities": list(vrf["communities"]),
+        "bfd": dict(bgp["bfd"]),
+        "timers": {key: bgp[key] for key in ("keepalive", "hold", "connect")},
+    }
+
+
+def _with_length(transit: dict[str, str]) -> str:
+    return f"{transit['gateway_ip']}/{transit['cidr'].rpartition('/')[2]}"
+
+
+def _accepted(vrf: Node, imported: list[Node], key: str) -> list[dict[str, Any]]:
+    """What the provider edge may announce: the sites' prefixes, and the networks of imported VRFs."""
+    entries = {(entry["prefix"], entry.get("le", entry["prefix"].prefixlen)) for entry in vrf["accept"][key]}
+    entries |= {
+        (net[key], net[key].prefixlen) for other in imported for net in other["networks"] if key in net
+    }
+    return [{"prefix": str(prefix), "le": le} for prefix, le in sorted(entries)]

@@ -1,0 +1,405 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""The rules an intent must satisfy beyond its structure: each a generator of violations, none stops another.
+
+Sources: RFC 4364 (VRFs, route targets), 6890, 5737, 3849, 9637 (special prefixes), 6996 (private AS numbers).
+Everything that compares prefixes sorts them once and sweeps, so cost is O(n log n) in the number of networks.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from .l3vpn_intent import FAMILIES, vrfs
+from .shapes import Node, Violation
+
+Prefix = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+SPECIAL = {
+    "0.0.0.0/8": "this network (RFC 6890)",
+    "100.64.0.0/10": "shared address space (RFC 6598)",
+    "127.0.0.0/8": "loopback (RFC 6890)",
+    "169.254.0.0/16": "link local (RFC 6890)",
+    "192.0.0.0/24": "IETF protocols (RFC 6890)",
+    "192.88.99.0/24": "6to4 relays (RFC 7526)",
+    "198.18.0.0/15": "benchmarking (RFC 2544)",
+    "224.0.0.0/4": "multicast",
+    "240.0.0.0/4": "reserved (RFC 6890)",
+    "::/3": "reserved by the IETF",
+    "2001::/23": "IETF protocols (RFC 6890)",
+    "2002::/16": "6to4 (RFC 6890)",
+    "4000::/2": "not allocated",
+    "8000::/2": "not allocated",
+    "c000::/3": "not allocated",
+    "e000::/4": "not allocated",
+    "f000::/5": "not allocated",
+    "f800::/6": "not allocated",
+    "fe00::/7": "link local and multicast",
+}
+DOCUMENTATION = {
+    "192.0.2.0/24": "documentation (RFC 5737)",
+    "198.51.100.0/24": "documentation (RFC 5737)",
+    "203.0.113.0/24": "documentation (RFC 5737)",
+    "2001:db8::/32": "documentation (RFC 3849)",
+    "3fff::/20": "documentation (RFC 9637)",
+}
+TENANT_LENGTH = {"v4": (20, 28), "v6": (64, 64)}
+PRIVATE_AS = ((64512, 65534), (4200000000, 4294967294))
+
+
+def bounds(prefix: Prefix) -> tuple[int, int]:
+    """First and last address of a prefix, as integers."""
+    return int(prefix.network_address), int(prefix.broadcast_address)
+
+
+class Ranges:
+    """Labelled prefixes of one family; answers which of them a prefix touches, in O(log n)."""
+
+    def __init__(self, labelled: Iterable[tuple[Prefix, str]]) -> None:
+        self._spans: list[tuple[int, int, str]] = []
+        for first, last, label in sorted((*bounds(prefix), label) for prefix, label in labelled):
+            if not self._spans or first > self._spans[-1][1]:  # they nest or are apart
+                self._spans.append((first, last, label))
+        self._firsts = [first for first, _last, _label in self._spans]
+
+    def touched(self, prefix: Prefix) -> str | None:
+        """The label of a range that shares an address with ``prefix``, or None."""
+        first, last = bounds(prefix)
+        index = bisect_right(self._firsts, last) - 1
+        if index >= 0 and self._spans[index][1] >= first:
+            return self._spans[index][2]
+        return None
+
+
+def overlapping(items: Iterable[tuple[Prefix, Any]]) -> Iterator[tuple[Any, Any]]:
+    """Tags (outer, inner) of overlapping prefixes: each with the nearest that encloses it."""
+    enclosing: list[tuple[int, Any]] = []
+    for first, last, _position, tag in sorted(
+        ((bounds(p)[0], -bounds(p)[1], i, t) for i, (p, t) in enumerate(items)), key=lambda row: row[:3]
+    ):
+        while enclosing and enclosing[-1][0] < first:
+            enclosing.pop()
+        if enclosing:
+            yield enclosing[-1][1], tag
+        enclosing.append((-last, tag))
+
+
+def names(parsed: Node) -> Iterator[Violation]:
+    """Names are unique: tenants and VRFs over the site, networks within their VRF."""
+
+    def unique(nodes: Iterable[Node], what: str) -> Iterator[Violation]:
+        seen: dict[str, str] = {}
+        for node in nodes:
+            if "name" not in node:
+                continue
+            if node["name"] in seen:
+                yield Violation(
+                    f"{node.path}.name",
+                    node["name"],
+                    f"{what} of that name is also {seen[node['name']]}",
+                    "give each its own name",
+                )
+            seen.setdefault(node["name"], node.path)
+
+    yield from unique(parsed.get("rie_tenants", []), "a tenant")
+    yield from unique((vrf for _tenant, vrf in vrfs(parsed)), "a VRF")
+    for _tenant, vrf in vrfs(parsed):
+        yield from unique(vrf.get("networks", []), "a network")
+
+
+def as_numbers(parsed: Node) -> Iterator[Violation]:
+    """AS numbers are private (RFC 6996), and a provider edge is never in our own AS."""
+
+    def private(number: int, path: str) -> Iterator[Violation]:
+        if not any(low <= number <= high for low, high in PRIVATE_AS):
+            yield Violation(
+                path, str(number), "is not a private AS number", "use 64512-65534 or 4200000000-4294967294"
+            )
+
+    own = parsed.get("rie_asn")
+    if own is not None:
+        yield from private(own, "rie_asn")
+    for _tenant, vrf in vrfs(parsed):
+        for gateway, link in vrf.get("links", {}).items():
+            if "asn" not in link:
+                continue
+            path = f"{vrf.path}.links.{gateway}.asn"
+            yield from private(link["asn"], path)
+            if link["asn"] == own:
+                yield Violation(
+                    path, str(own), "is our own AS number (rie_asn)", "give the provider edge's AS"
+                )
+
+
+def timers(parsed: Node) -> Iterator[Violation]:
+    """The hold time is at least three keepalives (RFC 4271, 4.4)."""
+    bgp = parsed.get("rie_bgp", {})
+    if "keepalive" in bgp and "hold" in bgp and bgp["hold"] < 3 * bgp["keepalive"]:
+        yield Violation(
+            "rie_bgp.hold",
+            str(bgp["hold"]),
+            "is less than three keepalives",
+            f"use {3 * bgp['keepalive']} or more",
+        )
+
+
+def links(parsed: Node, site: dict[str, Any]) -> Iterator[Violation]:
+    """Every VRF has a link on two gateways of the site; VLANs and addresses of links are coherent."""
+    gateways = site.get("gateways")
+    secrets = site.get("secrets")
+    pool = parsed.get("rie_pools", {}).get("vlan")
+    taken: dict[tuple[str, int], str] = {}
+    for _tenant, vrf in vrfs(parsed):
+        if "links" not in vrf:
+            continue
+        if len(vrf["links"]) != 2:
+            yield Violation(
+                f"{vrf.path}.links",
+                ", ".join(sorted(vrf["links"])) or "none",
+                "a VRF is wired on exactly two gateways",
+                "describe one link for each of two gateways",
+            )
+        nets: dict[int, list[tuple[Prefix, str]]] = defaultdict(list)
+        for gateway, link in sorted(vrf["links"].items()):
+            path = f"{vrf.path}.links.{gateway}"
+            if gateways is not None and gateway not in gateways:
+                yield Violation(
+                    path, gateway, "is not a gateway of the site", f"use one of {', '.join(sorted(gateways))}"
+                )
+            if "vlan" in link:
+                other = taken.setdefault((gateway, link["vlan"]), path)
+                if other != path:
+                    yield Violation(
+                        f"{path}.vlan",
+                        str(link["vlan"]),
+                        f"is also used by {other}",
+                        "use one VLAN a VRF on each uplink",
+                    )
+                if pool and pool[0] <= link["vlan"] <= pool[1]:
+                    yield Violation(
+                        f"{path}.vlan",
+                        str(link["vlan"]),
+                        "is inside rie_pools.vlan",
+                        "keep the provider's VLANs apart from those we allocate",
+                    )
+            secret = link.get("password_secret")
+            if secrets is not None and secret is not None and secret not in secrets:
+                yield Violation(
+                    f"{path}.password_secret", secret, "is not a known secret", "add it to the site's secrets"
+                )
+            for key, family in FAMILIES.items():
+                local, peer = link.get(f"local_{key}"), link.get(f"peer_{key}")
+                if local is None:
+                    continue
+                nets[family].append((local.network, f"{path}.local_{key}"))
+                if peer is not None and (peer not in local.network or peer == local.ip):
+                    yield Violation(
+                        f"{path}.peer_{key}",
+                        str(peer),
+                        f"is not a neighbour of {local}",
+                        "give the other address of the same subnet",
+                    )
+        for family_nets in nets.values():
+            for outer, inner in overlapping(family_nets):
+                yield Violation(inner, "", f"overlaps {outer}", "use a subnet of its own on each link")
+
+
+def _forbidden(parsed: Node, site: dict[str, Any]) -> dict[int, Ranges]:
+    """What no tenant may touch: special ranges, the site's networks, pools, provider-edge links."""
+    labelled: dict[int, list[tuple[Prefix, str]]] = {4: [], 6: []}
+
+    def add(prefix: Any, label: str) -> None:
+        net = ipaddress.ip_network(str(prefix), strict=False)
+        labelled[net.version].append((net, label))
+
+    for prefix, label in SPECIAL.items():
+        add(prefix, label)
+    for prefix, label in {} if site.get("allow_documentation") else DOCUMENTATION.items():
+        add(prefix, label)
+    for label, prefixes in site.get("reserved", {}).items():
+        for prefix in [prefixes] if isinstance(prefixes, str) else prefixes:
+            add(prefix, f"the site's {label} network")
+    for name, pool in parsed.get("rie_pools", {}).items():
+        if not isinstance(pool, tuple):
+            add(pool, f"rie_pools.{name}")
+    for _tenant, vrf in vrfs(parsed):
+        for gateway, link in vrf.get("links", {}).items():
+            for key in FAMILIES:
+                if f"local_{key}" in link:
+                    add(link[f"local_{key}"].network, f"the PE link of {vrf['name']} on {gateway}")
+    return {family: Ranges(items) for family, items in labelled.items()}
+
+
+def pools(parsed: Node, site: dict[str, Any]) -> Iterator[Violation]:
+    """Pools are apart from one another and from the site's networks."""
+    items: dict[int, list[tuple[Prefix, str]]] = {4: [], 6: []}
+    for name, pool in parsed.get("rie_pools", {}).items():
+        if not isinstance(pool, tuple):
+            items[pool.version].append((pool, f"rie_pools.{name}"))
+    for label, prefixes in site.get("reserved", {}).items():
+        for prefix in [prefixes] if isinstance(prefixes, str) else prefixes:
+            net = ipaddress.ip_network(str(prefix), strict=False)
+            items[net.version].append((net, f"the site's {label} network"))
+    for family in items:
+        for outer, inner in overlapping(items[family]):
+            pool = inner if inner.startswith("rie_pools") else outer
+            if pool.startswith("rie_pools"):
+                yield Violation(
+                    pool,
+                    "",
+                    f"overlaps {outer if pool is inner else inner}",
+                    "choose a range nothing else uses",
+                )
+
+
+def prefixes(parsed: Node, site: dict[str, Any]) -> Iterator[Violation]:
+    """Each prefix alone: its length, its supernet, and what it may not touch."""
+    forbidden = _forbidden(parsed, site)
+    for _tenant, vrf in vrfs(parsed):
+        for key, family in FAMILIES.items():
+            delegated = vrf.get("delegated", {}).get(key, [])
+            allowed = Ranges((net, str(net)) for net in delegated)
+            for index, net in enumerate(delegated):
+                if touched := forbidden[family].touched(net):
+                    yield Violation(
+                        f"{vrf.path}.delegated.{key}[{index}]",
+                        str(net),
+                        f"touches {touched}",
+                        "delegate a range that is free",
+                    )
+            for network in vrf.get("networks", []):
+                net = network.get(key)
+                if net is None:
+                    continue
+                path = f"{network.path}.{key}"
+                low, high = TENANT_LENGTH[key]
+                if not low <= net.prefixlen <= high:
+                    yield Violation(
+                        path,
+                        str(net),
+                        "has a length that is not allowed",
+                        f"use /{low}" if low == high else f"use /{low} to /{high}",
+                    )
+                if net in delegated:
+                    yield Violation(
+                        path,
+                        str(net),
+                        "is the delegated supernet itself",
+                        "use a part of it: a supernet is never announced",
+                    )
+                elif (inside := allowed.touched(net)) is None or not net.subnet_of(
+                    ipaddress.ip_network(inside)
+                ):
+                    yield Violation(
+                        path,
+                        str(net),
+                        "is outside the tenant's delegated supernets",
+                        f"use a part of {', '.join(map(str, delegated)) or 'a delegated supernet'}",
+                    )
+                if touched := forbidden[family].touched(net):
+                    yield Violation(path, str(net), f"touches {touched}", "use a range that is free")
+    for _tenant, vrf in vrfs(parsed):
+        for network in vrf.get("networks", []):
+            if "name" in network and "v4" not in network and "v6" not in network:
+                yield Violation(network.path, network["name"], "has no prefix", "give v4, v6, or both")
+
+
+def accepts(parsed: Node) -> Iterator[Violation]:
+    """Inbound allow-lists: no default, ``le`` not shorter than the prefix, never a network of our own."""
+    for _tenant, vrf in vrfs(parsed):
+        for key in FAMILIES:
+            nets = {str(net[key]): net[key] for net in vrf.get("networks", []) if key in net}
+            own = Ranges((net, label) for label, net in nets.items())
+            for entry in vrf.get("accept", {}).get(key, []):
+                net = entry.get("prefix")
+                if net is None:
+                    continue
+                if net.prefixlen == 0:
+                    yield Violation(
+                        f"{entry.path}.prefix",
+                        str(net),
+                        "is the default route",
+                        "name the prefixes of the tenant's sites",
+                    )
+                if entry.get("le", net.prefixlen) < net.prefixlen:
+                    yield Violation(
+                        f"{entry.path}.le",
+                        str(entry["le"]),
+                        f"is shorter than {net}",
+                        f"use {net.prefixlen} or more, or leave it out",
+                    )
+                inside = own.touched(net)
+                if inside is not None and net.subnet_of(nets[inside]):
+                    yield Violation(
+                        f"{entry.path}.prefix",
+                        str(net),
+                        f"is inside our own {inside}",
+                        "accept only what is behind the RIE",
+                    )
+
+
+def import_graph(parsed: Node) -> dict[str, set[str]]:
+    """For each VRF the other VRFs of this intent whose routes it imports, by route target."""
+    exporters: dict[str, set[str]] = defaultdict(set)
+    for _tenant, vrf in vrfs(parsed):
+        for target in vrf.get("export_targets", []):
+            exporters[target].add(vrf["name"])
+    return {
+        vrf["name"]: set().union(*(exporters[t] for t in vrf.get("import_targets", []))) - {vrf["name"]}
+        for _tenant, vrf in vrfs(parsed)
+    }
+
+
+def overlaps(parsed: Node) -> Iterator[Violation]:
+    """No two networks overlap that meet in one table: a VRF's own, and those of all VRFs it imports."""
+    graph = import_graph(parsed)
+    owned = {vrf["name"]: vrf.get("networks", []) for _tenant, vrf in vrfs(parsed)}
+    tables = {frozenset({name}): name for name in owned}
+    tables |= {frozenset({name, *graph[name]}): name for name in owned}
+    seen: set[tuple[str, str]] = set()
+    for members, table in sorted(tables.items(), key=lambda row: (len(row[0]), sorted(row[0]))):
+        for key in FAMILIES:
+            rows = [(net[key], (net, name)) for name in sorted(members) for net in owned[name] if key in net]
+            for (outer, outer_vrf), (inner, inner_vrf) in overlapping(rows):
+                pair = (f"{inner.path}.{key}", f"{outer.path}.{key}")
+                if pair in seen:
+                    continue
+                seen.add(pair)
+                where = "in the same VRF" if outer_vrf == inner_vrf else f"and VRF {table} sees both"
+                yield Violation(
+                    pair[0],
+                    str(inner[key]),
+                    f"overlaps {pair[1]} ({outer[key]}) {where}",
+                    "move one of them, or stop importing the other's route target",
+                )
+
+
+def distinguishers(parsed: Node) -> Iterator[Violation]:
+    """A route distinguisher given by hand is unique per VRF and gateway."""
+    seen: dict[str, str] = {}
+    for _tenant, vrf in vrfs(parsed):
+        for gateway, link in vrf.get("links", {}).items():
+            path = f"{vrf.path}.links.{gateway}.rd"
+            if "rd" in link and seen.setdefault(link["rd"], path) != path:
+                yield Violation(path, link["rd"], f"is also used by {seen[link['rd']]}", "give each its own")
+
+
+def check(parsed: Node, site: dict[str, Any]) -> list[Violation]:
+    """Every violation of every rule, sorted by path."""
+    return sorted(
+        {
+            *names(parsed),
+            *as_numbers(parsed),
+            *timers(parsed),
+            *links(parsed, site),
+            *pools(parsed, site),
+            *prefixes(parsed, site),
+            *accepts(parsed),
+            *overlaps(parsed),
+            *distinguishers(parsed),
+        }
+    )
