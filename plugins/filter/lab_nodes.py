@@ -1,0 +1,77 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Filters about the lab."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
+DOCUMENTATION = r"""
+name: lab_nodes
+short_description: Turn inventory hosts into the machines of a lab
+version_added: "0.1.0"
+description:
+  - Builds the O(_input) of M(cloudwatt.socle.lab_machines) option O(cloudwatt.socle.lab_machines#module:machines) from
+    host variables, so that the inventory says once where a node is.
+  - A host gives C(ansible_host), and if it has any C(lab_links), C(lab_binds) and C(lab_image).
+positional: _input, hostvars, cidr, bridge
+options:
+  _input:
+    description: Names of inventory hosts.
+    type: list
+    elements: str
+    required: true
+  hostvars:
+    description: The variable C(hostvars).
+    type: dict
+    required: true
+  cidr:
+    description: The management prefix. Its length goes with each address, its first address is the gateway.
+    type: str
+    required: true
+  bridge:
+    description: The management bridge.
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+machines: "{{ groups['all'] | cloudwatt.socle.lab_nodes(hostvars, '10.99.0.0/24', 'sol-mgmt') }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The machines.
+  type: list
+  elements: dict
+"""
+
+
+def lab_nodes(names: list[str], hostvars: Mapping[str, Any], cidr: str, bridge: str) -> list[dict[str, Any]]:
+    """Machines for ``names``, see DOCUMENTATION."""
+    network = ipaddress.ip_network(cidr)
+    machines = []
+    for name in names:
+        variables = hostvars[name]
+        machine = {
+            "name": name,
+            "address": f"{variables['ansible_host']}/{network.prefixlen}",
+            "gateway": str(network.network_address + 1),
+            "bridge": bridge,
+            "links": list(variables.get("lab_links") or []),
+            "binds": list(variables.get("lab_binds") or []),
+        }
+        if variables.get("lab_image"):
+            machine["image"] = variables["lab_image"]
+        machines.append(machine)
+    return machines
+
+
+class FilterModule:
+    """Ansible's entry to the filters of this file."""
+
+    def filters(self) -> dict[str, Any]:
+        """Filters by name."""
+        return {"lab_nodes": lab_nodes}

@@ -1,0 +1,315 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""The operator's machine as a lab sees it: interfaces, mounts, nftables, sysctls, control groups, processes."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+CGROUP_ROOT = Path("/sys/fs/cgroup")
+RUN_DIR = Path("/run/socle")
+SIOCETHTOOL = 0x8946
+ETHTOOL_STXCSUM = 0x17
+
+
+class LabHostError(RuntimeError):
+    """Something on the operator's machine went wrong or is missing; the message says what to do."""
+
+
+def run(argv: list[str], stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command and return its result.
+
+    :raises LabHostError: with the command and what it said, when ``check`` and it fails or does not exist.
+    """
+    try:
+        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise LabHostError(f"{argv[0]} is not installed on the operator's machine") from error
+    if check and done.returncode != 0:
+        said = (done.stderr or done.stdout).strip()
+        raise LabHostError(f"{' '.join(argv)} failed with {done.returncode}: {said}")
+    return done
+
+
+def require_tools(tools: dict[str, str]) -> None:
+    """Check that commands exist. ``tools`` maps a command to the Debian package that has it."""
+    missing = {tool: package for tool, package in tools.items() if shutil.which(tool) is None}
+    if missing:
+        packages = " ".join(sorted(set(missing.values())))
+        raise LabHostError(f"missing on this machine: {', '.join(sorted(missing))}. Remedy: apt-get install {packages}")
+    if os.geteuid() != 0:
+        raise LabHostError("a lab needs root: it makes namespaces, bridges and mounts. Remedy: run as root")
+
+
+@contextlib.contextmanager
+def exclusive(name: str, timeout: float = 600.0) -> Iterator[None]:
+    """Hold the lock ``name`` of this machine; another run waits, at most ``timeout`` seconds."""
+    RUN_DIR.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with open(RUN_DIR / f"{name}.lock", "w", encoding="ascii") as handle:
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise LabHostError(f"another run holds {handle.name} for more than {timeout:.0f} s") from error
+                time.sleep(0.2)
+        yield
+
+
+# --- interfaces -------------------------------------------------------------------------------------------------
+
+
+def interfaces() -> dict[str, dict[str, Any]]:
+    """Every interface of the host by name, as ``ip -json -details addr`` shows it."""
+    shown = run(["ip", "-json", "-details", "addr", "show"]).stdout
+    return {item["ifname"]: item for item in json.loads(shown or "[]") if item.get("ifname")}
+
+
+def ip_batch(text: str, netns: str | None = None) -> None:
+    """Run several ``ip`` commands in one process, stopping at the first that fails."""
+    if text:
+        run(["ip", *(["-n", netns] if netns else []), "-batch", "-"], stdin=text)
+
+
+def delete_links(names: list[str]) -> None:
+    """Remove interfaces; one that is gone already is fine."""
+    if names:
+        run(["ip", "-force", "-batch", "-"], "".join(f"link del dev {name}\n" for name in names), check=False)
+
+
+def turn_off_tx_checksum(name: str) -> None:
+    """``ethtool -K NAME tx off``: a userspace bridge would pass the unfinished checksums on."""
+    value = array.array("B", struct.pack("II", ETHTOOL_STXCSUM, 0))
+    request = struct.pack("16sP", name.encode(), value.buffer_info()[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        fcntl.ioctl(handle, SIOCETHTOOL, request)
+
+
+def add_netns(name: str) -> None:
+    """Make an empty, named network namespace; what was left under that name is replaced."""
+    delete_netns(name)
+    run(["ip", "netns", "add", name])
+    run(["ip", "-n", name, "link", "set", "lo", "up"])
+
+
+def delete_netns(name: str) -> None:
+    """Drop the name of a namespace; the namespace itself goes with the last process in it."""
+    if os.path.lexists(f"/run/netns/{name}"):
+        run(["ip", "netns", "del", name], check=False)
+        with contextlib.suppress(FileNotFoundError, OSError):
+            os.unlink(f"/run/netns/{name}")
+
+
+def netns_inode(path: str) -> int | None:
+    """The identity of a network namespace, or None when ``path`` is gone."""
+    with contextlib.suppress(OSError):
+        return os.stat(path).st_ino
+    return None
+
+
+# --- nftables and sysctls ---------------------------------------------------------------------------------------
+
+
+def nft_listing(table: str) -> str:
+    """The rules of ``ip TABLE`` as nft prints them, "" when there is no such table."""
+    done = run(["nft", "list", "table", "ip", table], check=False)
+    return done.stdout if done.returncode == 0 else ""
+
+
+def foreign_forward_drops(own_table: str) -> list[str]:
+    """Tables whose forward chain drops by default: accepting in the lab's own table does not override them."""
+    done = run(["nft", "-j", "list", "chains"], check=False)
+    if done.returncode != 0:
+        return []
+    chains = [item["chain"] for item in json.loads(done.stdout or "{}").get("nftables", []) if "chain" in item]
+    return [
+        f"{chain['family']} {chain['table']} {chain['name']}"
+        for chain in chains
+        if chain.get("hook") == "forward" and chain.get("policy") == "drop" and chain["table"] != own_table
+        and chain["family"] in ("ip", "inet")
+    ]
+
+
+def sysctl_path(key: str) -> Path:
+    """The file of a sysctl; dots in an interface's name are written as slashes by the caller."""
+    return Path("/proc/sys") / key.replace(".", "/")
+
+
+def read_sysctl(key: str) -> str | None:
+    """The live value, None when this kernel has no such key."""
+    try:
+        return sysctl_path(key).read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+
+
+def write_sysctl(key: str, value: str) -> None:
+    """Set a sysctl of the host."""
+    try:
+        sysctl_path(key).write_text(value, encoding="ascii")
+    except OSError as error:
+        raise LabHostError(f"cannot set {key} to {value} on this machine: {error.strerror}") from error
+
+
+# --- mounts -----------------------------------------------------------------------------------------------------
+
+
+def mounts() -> list[tuple[str, str, str]]:
+    """Every mount as (mount point, type, options), oldest first."""
+    found = []
+    for line in Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        _device, where, kind, options, *_rest = line.split(" ")
+        found.append((where.encode().decode("unicode_escape"), kind, options))
+    return found
+
+
+def mounts_under(path: Path) -> list[str]:
+    """Mount points at or below ``path``, deepest and newest first, so that they unmount in that order."""
+    prefix = str(path)
+    return [where for where, _kind, _options in reversed(mounts()) if where == prefix or where.startswith(prefix + "/")]
+
+
+def unmount(where: str) -> None:
+    """Unmount; a busy mount is detached, and goes when its last user does."""
+    if run(["umount", where], check=False).returncode != 0:
+        run(["umount", "--lazy", where], check=False)
+
+
+def mount_overlay(lower: Path, upper: Path, work: Path, root: Path) -> None:
+    """Mount ``lower`` under a private writable layer at ``root``."""
+    done = run(
+        ["mount", "-t", "overlay", "socle", "-o", f"lowerdir={lower},upperdir={upper},workdir={work}", str(root)],
+        check=False,
+    )
+    if done.returncode != 0:
+        raise LabHostError(
+            f"overlay mount at {root} failed: {done.stderr.strip()}. Remedy: the lab's state directory must lie on a "
+            "file system that can be an overlay's upper layer (ext4, xfs, btrfs, tmpfs), not on an overlay or NFS; "
+            "set lab_state_dir to such a place"
+        )
+
+
+def lower_dirs_in_use() -> set[str]:
+    """Directories that some overlay on this machine has as its lower layer."""
+    used: set[str] = set()
+    for _where, kind, options in mounts():
+        if kind == "overlay":
+            for option in options.split(","):
+                if option.startswith("lowerdir="):
+                    used.update(option.removeprefix("lowerdir=").split(":"))
+    return used
+
+
+# --- processes and control groups -------------------------------------------------------------------------------
+
+
+def systemd_is_pid1() -> bool:
+    """Whether the host was booted by systemd (sd_booted(3))."""
+    return os.path.isdir("/run/systemd/system")
+
+
+def start_time(pid: int) -> int | None:
+    """Clock ticks since boot at which a process started; with the PID it names a process for good."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = stat.rsplit(")", 1)[1].split()
+    return None if fields[0] in ("Z", "X") else int(fields[19])
+
+
+def children(pid: int) -> list[int]:
+    """Direct children of a process."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError, IndexError):
+                stat = Path(f"/proc/{entry}/stat").read_text(encoding="utf-8", errors="replace")
+                if int(stat.rsplit(")", 1)[1].split()[1]) == pid:
+                    found.append(int(entry))
+    return found
+
+
+def is_namespace_init(pid: int) -> bool:
+    """Whether a process is PID 1 of a PID namespace of its own."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("NSpid:"):
+                numbers = line.split()[1:]
+                return len(numbers) > 1 and numbers[-1] == "1"
+    return False
+
+
+def kill(pid: int, signal: int = 9) -> None:
+    """Signal a process that may be gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal)
+
+
+def own_cgroups(lab: str, machine: str) -> list[Path]:
+    """Where a machine's processes go when the host has no systemd to make a unit for it.
+
+    The trees systemd manages get a group of the machine's own (two machines in one group would share the whole
+    tree inside). In the other version 1 controllers the machine goes to the root, so that it does not die or
+    share limits with the shell that started it.
+    """
+    found = []
+    if (CGROUP_ROOT / "cgroup.controllers").exists():
+        found.append(CGROUP_ROOT / "socle" / lab / machine)
+    else:
+        for entry in sorted(CGROUP_ROOT.iterdir()) if CGROUP_ROOT.is_dir() else []:
+            if not (entry / "cgroup.procs").exists():
+                continue
+            found.append(entry / "socle" / lab / machine if entry.name in ("unified", "systemd") else entry)
+    return found
+
+
+def make_cgroups(lab: str, machine: str) -> list[str]:
+    """Make a machine's groups, return the files a process writes its PID to."""
+    files = []
+    for group in own_cgroups(lab, machine):
+        group.mkdir(parents=True, exist_ok=True)
+        files.append(str(group / "cgroup.procs"))
+    return files
+
+
+def remove_cgroups(lab: str, machine: str | None = None) -> list[str]:
+    """Remove the groups of a machine, or of the whole lab; returns those that still hold a process."""
+    stuck = []
+    roots = [CGROUP_ROOT, CGROUP_ROOT / "unified", CGROUP_ROOT / "systemd"]
+    for root in roots:
+        top = root / "socle" / lab
+        if machine:
+            top = top / machine
+        if top.is_dir():
+            _remove_tree_of_groups(top)
+            if top.is_dir():
+                stuck.append(str(top))
+        for parent in (root / "socle" / lab, root / "socle"):
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+    return stuck
+
+
+def _remove_tree_of_groups(top: Path) -> None:
+    for attempt in range(20):
+        for where, _dirs, _files in os.walk(top, topdown=False):
+            with contextlib.suppress(OSError):
+                os.rmdir(where)
+        if not top.is_dir():
+            return
+        time.sleep(0.05 * (attempt + 1))

@@ -1,0 +1,336 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""The life of one lab machine: disk, links, boot, power cut, removal.
+
+A machine's directory holds ``upper`` and ``work`` (its disk: what differs from the image), ``root`` (the mount),
+``console.log``, ``definition.json`` (what it was made from; written last, so a half-made machine has none) and
+``process.json`` (PID and start time of systemd-nspawn).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from . import lab_host as host
+from .lab_host import LabHostError
+from .lab_plan import (
+    NSPAWN_ENVIRONMENT,
+    Lab,
+    Link,
+    Machine,
+    adopt_batch,
+    alias,
+    definition,
+    host_ifname,
+    hosts_file,
+    links_batch,
+    netns_name,
+    network_file,
+    nspawn_argv,
+    peer_ifname,
+    resolv_conf,
+    unit_name,
+)
+
+#: Starts a command after joining control groups: files to join, "--", command.
+LAUNCHER = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 97; shift; done; shift; exec "$@"'
+
+
+class MachineDisk:
+    """The directory of one machine."""
+
+    def __init__(self, lab: str, name: str, state_dir: Path) -> None:
+        self.lab = lab
+        self.name = name
+        self.path = state_dir / lab / "machines" / name
+        self.upper, self.work, self.root = self.path / "upper", self.path / "work", self.path / "root"
+        self.log = self.path / "console.log"
+        self._definition = self.path / "definition.json"
+        self._process = self.path / "process.json"
+
+    def definition(self) -> dict[str, Any] | None:
+        """What the machine was made from; None when it was never finished."""
+        return _read_json(self._definition)
+
+    def exists(self) -> bool:
+        """Whether there is a finished disk."""
+        return self._definition.exists()
+
+    def create(self, machine: Machine, authorized_key: str, host_key: Path) -> None:
+        """Lay a new disk over the image and put in what an installer would: names, network, keys."""
+        self.remove()
+        for part in (self.upper, self.work, self.root):
+            part.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self.mount(Path(machine.image))
+        _write(self.root, "etc/hostname", machine.name + "\n")
+        _write(self.root, "etc/hosts", hosts_file(machine))
+        _write(self.root, f"etc/systemd/network/10-{machine.interface}.network", network_file(machine))
+        _write(self.root, "root/.ssh/authorized_keys", authorized_key, mode=0o600, directory_mode=0o700)
+        _write(self.root, "etc/ssh/ssh_host_ed25519_key", host_key.read_text(encoding="ascii"), mode=0o600)
+        _write(self.root, "etc/ssh/ssh_host_ed25519_key.pub", Path(f"{host_key}.pub").read_text(encoding="ascii"))
+        for unit in machine.masked_units:
+            _link(self.root, f"etc/systemd/system/{unit}", "/dev/null")
+        text = json.dumps(definition(machine, authorized_key), indent=1, sort_keys=True)
+        temporary = self._definition.with_suffix(".new")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.rename(self._definition)
+
+    def mount(self, image: Path) -> None:
+        """Mount the disk unless it is mounted."""
+        if str(self.root) in {where for where, _kind, _options in host.mounts()}:
+            return
+        if not image.is_dir():
+            raise LabHostError(f"{self.name}: the image {image} is not there. Remedy: run playbooks/image.yml")
+        # What an unclean end may leave in the work directory is refused by some kernels.
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir(mode=0o755)
+        host.mount_overlay(image, self.upper, self.work, self.root)
+
+    def remove(self) -> None:
+        """Unmount and delete; works on whatever a crash left."""
+        for where in host.mounts_under(self.path):
+            host.unmount(where)
+        if self.path.exists():
+            _make_deletable(self.path)
+            shutil.rmtree(self.path)
+
+    def remember(self, pid: int) -> None:
+        """Note the systemd-nspawn process."""
+        self._process.write_text(json.dumps({"pid": pid, "start": host.start_time(pid)}), encoding="ascii")
+
+    def supervisor(self) -> int | None:
+        """PID of the machine's running systemd-nspawn, None when it is dead."""
+        noted = _read_json(self._process)
+        if noted and noted.get("start") is not None and host.start_time(int(noted["pid"])) == noted["start"]:
+            return int(noted["pid"])
+        return _find_supervisor(self.root)
+
+    def leader(self) -> int | None:
+        """PID (on the host) of the machine's own PID 1."""
+        supervisor = self.supervisor()
+        if supervisor is None:
+            return None
+        for child in host.children(supervisor):
+            if host.is_namespace_init(child):
+                return child
+        return None
+
+    def log_tail(self, lines: int = 25) -> str:
+        """The end of the console, for an error message."""
+        try:
+            text = self.log.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return "(no console log)"
+        return "\n".join(text.splitlines()[-lines:])
+
+
+def boot(lab: Lab, machine: Machine, disk: MachineDisk, nameservers: list[str]) -> int:
+    """Power on: namespace, links, systemd-nspawn. Returns the supervisor's PID; does not wait for the system."""
+    clear_remains(lab.name, machine.name, disk)
+    disk.mount(Path(machine.image))
+    _write(disk.root, "etc/resolv.conf", resolv_conf(nameservers))
+    namespace = netns_name(lab.name, machine.name)
+    host.add_netns(namespace)
+    add_links(lab.name, machine, machine.all_links(), namespace)
+    argv = ["nsenter", f"--net=/run/netns/{namespace}", *nspawn_argv(lab.name, machine, str(disk.root))]
+    pid = _start_unit(lab, machine, disk, argv) if host.systemd_is_pid1() else _start_process(lab, machine, disk, argv)
+    disk.remember(pid)
+    inode = host.netns_inode(f"/run/netns/{namespace}")
+    deadline = time.monotonic() + 10
+    while host.netns_inode(f"/proc/{pid}/ns/net") != inode:
+        if host.start_time(pid) is None or time.monotonic() > deadline:
+            raise LabHostError(f"{machine.name}: systemd-nspawn did not start:\n{disk.log_tail()}")
+        time.sleep(0.02)
+    host.delete_netns(namespace)
+    return pid
+
+
+def _start_process(lab: Lab, machine: Machine, disk: MachineDisk, argv: list[str]) -> int:
+    groups = host.make_cgroups(lab.name, machine.name)
+    command = ["sh", "-c", LAUNCHER, "socle-machine", *groups, "--", *argv]
+    with open(disk.log, "wb") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(), cwd="/",
+            start_new_session=True, close_fds=True,
+        )
+    return process.pid
+
+
+def _start_unit(lab: Lab, machine: Machine, disk: MachineDisk, argv: list[str]) -> int:
+    unit = unit_name(lab.name, machine.name)
+    host.run(["systemctl", "reset-failed", unit], check=False)
+    disk.log.write_bytes(b"")
+    host.run([
+        "systemd-run", "--quiet", "--collect", f"--unit={unit}", "--property=Type=exec", "--property=Delegate=yes",
+        "--property=KillMode=mixed", "--property=TasksMax=infinity", "--property=OOMScoreAdjust=0",
+        f"--property=StandardOutput=append:{disk.log}", f"--property=StandardError=append:{disk.log}",
+        *(f"--setenv={key}={value}" for key, value in NSPAWN_ENVIRONMENT.items()),
+        "--", *argv,
+    ])
+    return int(host.run(["systemctl", "show", "--property=MainPID", "--value", unit]).stdout.strip() or 0)
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8",
+            **NSPAWN_ENVIRONMENT}
+
+
+def add_links(lab: str, machine: Machine, links: tuple[Link, ...], netns: str) -> None:
+    """Make links on the bridges and move their far ends into ``netns`` (a name, or a PID as text)."""
+    if not links:
+        return
+    host.delete_links([host_ifname(machine.name, link.name) for link in links])
+    host.ip_batch(links_batch(lab, machine, links))
+    for link in links:
+        if not link.offload:
+            host.turn_off_tx_checksum(peer_ifname(machine.name, link.name))
+    host.ip_batch(adopt_batch(machine, links, netns))
+
+
+def missing_links(lab: str, machine: Machine, interfaces: dict[str, Any]) -> tuple[Link, ...]:
+    """Links of a running machine whose host end is gone (then so is the other end) or off its bridge."""
+    return tuple(
+        link for link in machine.all_links()
+        if interfaces.get(host_ifname(machine.name, link.name), {}).get("master") != link.bridge
+    )
+
+
+def restore_links(lab: str, machine: Machine, disk: MachineDisk, interfaces: dict[str, Any]) -> None:
+    """Put back what :func:`missing_links` found: plug in again what exists, make the rest anew."""
+    leader = disk.leader()
+    if leader is None:
+        raise LabHostError(f"{machine.name}: died while its links were restored")
+    gone = []
+    for link in missing_links(lab, machine, interfaces):
+        name = host_ifname(machine.name, link.name)
+        if interfaces.get(name, {}).get("ifalias") == alias(lab, machine.name, link.name):
+            host.run(["ip", "link", "set", "dev", name, "master", link.bridge, "up"])
+        else:
+            gone.append(link)
+    add_links(lab, machine, tuple(gone), str(leader))
+
+
+def power_cut(lab: str, name: str, disk: MachineDisk, timeout: float = 20.0) -> bool:
+    """Kill a machine at once, as if its power went; the disk stays. Returns whether there was one to kill."""
+    supervisor, leader = disk.supervisor(), disk.leader()
+    if supervisor is None and leader is None:
+        return False
+    # The kernel kills a whole PID namespace with its first process. The supervisor goes first, so that it cannot
+    # take the machine's end for a reboot.
+    for pid in (supervisor, leader):
+        if pid:
+            host.kill(pid)
+    deadline = time.monotonic() + timeout
+    while any(pid and host.start_time(pid) is not None for pid in (supervisor, leader)):
+        if time.monotonic() > deadline:
+            raise LabHostError(f"{name}: processes {supervisor} and {leader} outlive SIGKILL")
+        time.sleep(0.02)
+    return True
+
+
+def clear_remains(lab: str, name: str, disk: MachineDisk) -> None:
+    """Remove what a dead machine may have left outside its disk: unit, groups, namespace name, links."""
+    if host.systemd_is_pid1():
+        host.run(["systemctl", "stop", unit_name(lab, name)], check=False)
+    host.remove_cgroups(lab, name)
+    host.delete_netns(netns_name(lab, name))
+    prefix = alias(lab, name, "")
+    host.delete_links([
+        ifname for ifname, item in host.interfaces().items() if str(item.get("ifalias", "")).startswith(prefix)
+    ])
+
+
+def wait_ready(machine: Machine, disk: MachineDisk, timeout: float) -> dict[str, Any]:
+    """Wait until the machine's systemd has finished booting and SSH answers.
+
+    :returns: ``{"seconds": float, "system": "running" | "degraded", "failed_units": [...]}``.
+    :raises LabHostError: with the tail of the console when it dies or is late.
+    """
+    begin = time.monotonic()
+    while time.monotonic() - begin < timeout:
+        if disk.supervisor() is None:
+            raise LabHostError(f"{machine.name} died while booting. End of its console:\n{disk.log_tail()}")
+        if ssh_answers(machine.ip):
+            system, failed = system_state(disk, timeout - (time.monotonic() - begin))
+            return {"seconds": round(time.monotonic() - begin, 1), "system": system, "failed_units": failed}
+        time.sleep(0.1)
+    raise LabHostError(
+        f"{machine.name}: no SSH on {machine.ip}:22 after {timeout:.0f} s. End of its console:\n{disk.log_tail()}"
+    )
+
+
+def ssh_answers(address: str, timeout: float = 1.0) -> bool:
+    """Whether an SSH server greets on port 22."""
+    with contextlib.suppress(OSError), socket.create_connection((address, 22), timeout=timeout) as connection:
+        connection.settimeout(timeout)
+        return connection.recv(64).startswith(b"SSH-2.0")
+    return False
+
+
+def system_state(disk: MachineDisk, timeout: float = 0.0) -> tuple[str, list[str]]:
+    """systemd's verdict on the machine and its failed units; waits for the boot to end when ``timeout`` is given."""
+    leader = disk.leader()
+    if leader is None:
+        return "off", []
+    inside = ["nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--"]
+    deadline = time.monotonic() + timeout
+    while True:
+        state = host.run([*inside, "systemctl", "is-system-running"], check=False).stdout.strip()
+        if state in ("running", "degraded", "maintenance") or time.monotonic() > deadline:
+            break
+        time.sleep(0.2)
+    failed: list[str] = []
+    if state == "degraded":
+        listed = host.run([*inside, "systemctl", "list-units", "--failed", "--plain", "--no-legend"], check=False).stdout
+        failed = [line.split()[0] for line in listed.splitlines() if line.split()]
+    return state or "unknown", failed
+
+
+def _find_supervisor(root: Path) -> int | None:
+    """A systemd-nspawn on ``root`` that no note tells of (the run that started it was killed in between)."""
+    wanted = f"--directory={root}".encode()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError):
+                arguments = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
+                if arguments[0].endswith(b"systemd-nspawn") and wanted in arguments:
+                    return int(entry)
+    return None
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def _write(root: Path, name: str, text: str, mode: int = 0o644, directory_mode: int = 0o755) -> None:
+    path = root / name
+    path.parent.mkdir(mode=directory_mode, parents=True, exist_ok=True)
+    if path.is_symlink() or path.exists():
+        path.unlink()
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+
+
+def _link(root: Path, name: str, target: str) -> None:
+    path = root / name
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if path.is_symlink() or path.exists():
+        path.unlink()
+    path.symlink_to(target)
+
+
+def _make_deletable(path: Path) -> None:
+    """Clear the immutable flag where a node set it (its files may be so protected); only when needed."""
+    if shutil.which("chattr"):
+        host.run(["chattr", "-R", "-i", "-a", str(path)], check=False)
