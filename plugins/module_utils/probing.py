@@ -75,8 +75,7 @@ def checksum(data: bytes) -> int:
 
 
 def echo_request(family: str, ident: int, sequence: int, size: int) -> bytes:
-    """An ICMP or ICMPv6 echo request with ``size`` bytes of payload; the kernel fills in ICMPv6's checksum.
-    """
+    """An ICMP or ICMPv6 echo request with ``size`` bytes of payload; the kernel sums up ICMPv6."""
     kind = 8 if family == "v4" else 128
     payload = (b"socle" * (size // 5 + 1))[:size]
     head = struct.pack("!BBHHH", kind, 0, 0, ident, sequence)

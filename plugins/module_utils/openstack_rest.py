@@ -1,0 +1,85 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""A thin way to OpenStack's REST APIs through openstacksdk's adapters.
+
+The SDK finds endpoints, signs requests and renews tokens; its resource classes lack attributes that we need
+and cost requests that we do not, so bodies go in and come out as the API reference has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class ApiError(Exception):
+    """An API refused or did not answer. ``status`` is the HTTP code, 0 without an answer."""
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def connect(auth: Mapping[str, Any], region: str | None = None, project: str | None = None) -> Any:
+    """A Connection of openstacksdk. ``auth``: ``{auth_url, username, password, project_name, ..., cacert}``.
+
+    :param project: scope to this project instead of the one in ``auth``.
+    """
+    import openstack
+
+    auth = dict(auth)
+    cacert = auth.pop("cacert", None)
+    if project:
+        auth.pop("project_id", None)
+        auth["project_name"] = project
+    return openstack.connection.Connection(
+        auth=auth,
+        region_name=region,
+        interface="internal",
+        cacert=cacert,
+        app_name="socle",
+        load_yaml_config=False,
+        load_envvars=False,
+    )
+
+
+def call(adapter: Any, method: str, path: str, what: str, **arguments: Any) -> Any:
+    """One request; the decoded JSON body, None for an empty one.
+
+    :param what: the purpose, for the error ("server guest-a").
+    :raises ApiError: with the API's own words.
+    """
+    try:
+        response = adapter.request(path, method, raise_exc=False, **arguments)
+    except Exception as error:
+        raise ApiError(f"{what}: {method} {path}: {error}") from error
+    if response.status_code >= 400:
+        raise ApiError(
+            f"{what}: {method} {path}: {response.status_code} {_words(response)}", response.status_code
+        )
+    return response.json() if response.content else None
+
+
+def find(adapter: Any, path: str, what: str, **arguments: Any) -> Any:
+    """Like a GET by :func:`call`, but None when there is no such thing."""
+    try:
+        return call(adapter, "GET", path, what, **arguments)
+    except ApiError as error:
+        if error.status == 404:
+            return None
+        raise
+
+
+def _words(response: Any) -> str:
+    """What an error body says, whatever the service's shape for it."""
+    try:
+        body = response.json()
+    except ValueError:
+        return response.text.strip()[:300]
+    if isinstance(body, dict):
+        for value in (body, *body.values()):
+            if isinstance(value, dict) and isinstance(value.get("message"), str):
+                return value["message"]
+            if isinstance(value, list) and value and isinstance(value[0], dict) and value[0].get("detail"):
+                return str(value[0]["detail"])
+    return str(body)[:300]

@@ -1,0 +1,95 @@
+#!/usr/bin/python
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: reachability
+short_description: Who reaches whom, by real packets
+version_added: 0.1.0
+author: [Cloudwatt, Orange (@cloudwatt)]
+description:
+  - Runs on the host that holds the tenants' sites, each in a network namespace. Sends ICMP and HTTP, IPv4 and
+    IPv6, from each site to each guest; and, relayed by the guests' own web servers, from each guest to every
+    other guest and to each site.
+  - An HTTP answer must come from the right guest, and the guest must have seen the site's own address.
+  - First all probes that expect an answer, until each has it or O(timeout) is over; then those that must stay
+    silent in every one of O(tries) tries. Silence counts only between ends that answered somebody else.
+  - Does not fail by itself; the report that it feeds judges.
+attributes:
+  check_mode: {support: full, description: Sends the same probes; they change nothing.}
+  diff_mode: {support: none, description: Changes nothing.}
+options:
+  sites:
+    description: Sites with C(name), C(vrf), C(netns) and addresses C(v4) and C(v6), plain or in CIDR form.
+    type: list
+    elements: dict
+    required: true
+  guests:
+    description: RV(cloudwatt.socle.smoke_guests#module:guests).
+    type: list
+    elements: dict
+    required: true
+  tenants:
+    description: The intent (C(rie_tenants)), for its graph of route targets.
+    type: list
+    elements: dict
+    required: true
+  mtu:
+    description: Bytes of a packet that must pass unfragmented wherever one passes. 0 to leave that out.
+    type: int
+    default: 0
+  timeout: {description: Seconds until every expected answer must have come., type: int, default: 90}
+  tries: {description: Tries in which an unreachable target must stay silent., type: int, default: 3}
+  wait: {description: Seconds that one try waits., type: float, default: 2}
+  workers: {description: Probes in flight at a time., type: int, default: 16}
+"""
+
+EXAMPLES = r"""
+- name: Send every probe
+  cloudwatt.socle.reachability:
+    sites: [{name: site-a, vrf: a, netns: site-a, v4: 10.128.1.10/24, v6: "fd80:1::10/64"}]
+    guests: [{tenant: a, vrf: a, name: guest-a, v4: 10.20.0.10, v6: "fd10::10"}]
+    tenants: "{{ rie_tenants }}"
+  register: smoke_reachability_result
+"""
+
+RETURN = r"""
+matrix:
+  description: C(ok), C(counts), C(probes) with what was expected and seen, C(violations), C(unproven).
+  returned: always
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils import reachability as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.probing import run
+
+ARGUMENTS = {
+    "sites": {"type": "list", "elements": "dict", "required": True},
+    "guests": {"type": "list", "elements": "dict", "required": True},
+    "tenants": {"type": "list", "elements": "dict", "required": True},
+    "mtu": {"type": "int", "default": 0},
+    "timeout": {"type": "int", "default": 90},
+    "tries": {"type": "int", "default": 3},
+    "wait": {"type": "float", "default": 2},
+    "workers": {"type": "int", "default": 16},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    params = module.params
+    try:
+        policy = engine.policy_from_tenants(params["tenants"])
+        probes = engine.matrix(params["guests"], params["sites"], policy, params["mtu"])
+    except (KeyError, ValueError) as error:
+        module.fail_json(msg=f"sites, guests or tenants: {type(error).__name__}: {error}")
+    results = run(probes, params["timeout"], params["tries"], params["wait"], params["workers"])
+    module.exit_json(changed=False, matrix=engine.judge(probes, results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+#!/usr/bin/python
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: smoke_api
+short_description: Whether every API answers over TLS and every service is up
+version_added: 0.1.0
+author: [Cloudwatt, Orange (@cloudwatt)]
+description:
+  - Asks each public and internal endpoint of the service catalogue, with the site's CA as the only trust
+    anchor, and reads the state of Nova's services and hypervisors and of Neutron's agents.
+  - Repeats until all is well or O(timeout) is over. Does not fail by itself; the report that it feeds judges.
+requirements: [openstacksdk]
+attributes:
+  check_mode: {support: full, description: Only reads.}
+  diff_mode: {support: none, description: Changes nothing.}
+options:
+  auth:
+    description: What openstacksdk's connection takes (C(auth_url), C(username), ...), and C(cacert).
+    type: dict
+    required: true
+  region: {description: Region of the endpoints., type: str}
+  services: {description: Names that the catalogue must have., type: list, elements: str, default: []}
+  computes: {description: Hosts that must be hypervisors., type: list, elements: str, default: []}
+  chassis: {description: Hosts that must run an OVN controller., type: list, elements: str, default: []}
+  timeout: {description: Seconds until all must be well., type: int, default: 60}
+"""
+
+EXAMPLES = r"""
+- name: Ask every API
+  cloudwatt.socle.smoke_api:
+    auth: "{{ site_openstack_auth }}"
+    region: "{{ site_region }}"
+    services: [keystone, glance, placement, nova, neutron]
+    computes: "{{ groups['compute'] }}"
+  register: smoke_api_result
+"""
+
+RETURN = r"""
+checks:
+  description: Each check with C(id), C(kind), C(ok), C(detail) and, for an endpoint, C(ms).
+  returned: always
+  type: list
+  elements: dict
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import connect
+from ansible_collections.cloudwatt.socle.plugins.module_utils.smoke_api import check, survey
+
+NAMES = {"type": "list", "elements": "str", "default": []}
+ARGUMENTS = {
+    "auth": {"type": "dict", "required": True, "no_log": True},
+    "region": {"type": "str"},
+    "services": NAMES,
+    "computes": NAMES,
+    "chassis": NAMES,
+    "timeout": {"type": "int", "default": 60},
+}
+
+
+def look(params: dict) -> list[dict]:
+    """One round; a connection that cannot even be made is a failed check."""
+    try:
+        conn = connect(params["auth"], params["region"])
+        return survey(conn, params["services"], params["computes"], params["chassis"])
+    except Exception as error:
+        return [check("connection", "endpoint", False, f"{type(error).__name__}: {error}")]
+
+
+def main() -> None:
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    deadline = time.monotonic() + module.params["timeout"]
+    checks = look(module.params)
+    while not all(entry["ok"] for entry in checks) and time.monotonic() < deadline:
+        time.sleep(2)
+        checks = look(module.params)
+    module.exit_json(changed=False, checks=checks)
+
+
+if __name__ == "__main__":
+    main()

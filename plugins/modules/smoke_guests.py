@@ -1,0 +1,146 @@
+#!/usr/bin/python
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: smoke_guests
+short_description: A small guest in every tenant's VRF, in one call
+version_added: 0.1.0
+author: [Cloudwatt, Orange (@cloudwatt)]
+description:
+  - Ensures the smoke images and flavor and, side by side for all tenants, a security group, a port and a
+    server that is ACTIVE. Waits for it, and fails with the server's fault and the end of its console.
+  - A guest is found again by its name and its port's description (C(smoke:VRF)); one that is stopped is
+    started, one in ERROR or made from another kernel or ramdisk is replaced.
+  - Tenants with the same IPv4 prefix get guests at different host numbers.
+requirements: [openstacksdk]
+attributes:
+  check_mode: {support: full, description: Reads only, and tells what would be made.}
+  diff_mode: {support: full, description: The objects that are made or removed.}
+options:
+  auth:
+    description: What openstacksdk's connection takes (C(auth_url), C(username), ...), and C(cacert).
+    type: dict
+    required: true
+  region: {description: Region of the endpoints., type: str}
+  vrfs:
+    description: RV(cloudwatt.socle.l3vpn_plan#module:plan.neutron.vrfs), the VRFs with their networks.
+    type: list
+    elements: dict
+    required: true
+  networks:
+    description: Names of the networks that a guest may be on. Empty for the first network of each VRF.
+    type: list
+    elements: str
+    default: []
+  kernel: {description: Path of the kernel on the host the module runs on., type: path}
+  ramdisk: {description: Path of the initial ramdisk there., type: path}
+  flavor:
+    description: Size of a guest.
+    type: dict
+    default: {}
+    suboptions:
+      ram: {description: Memory in MiB., type: int, default: 192}
+      vcpus: {description: Processors., type: int, default: 1}
+      disk: {description: Root disk in GiB., type: int, default: 1}
+  offset: {description: Host number of a guest in its IPv4 prefix., type: int, default: 10}
+  step: {description: Distance of the host numbers of guests whose prefixes overlap., type: int, default: 10}
+  timeout: {description: Seconds to wait for one server., type: int, default: 180}
+  state:
+    description: Whether the guests, images and flavor should be there.
+    type: str
+    choices: [present, absent]
+    default: present
+"""
+
+EXAMPLES = r"""
+- name: Ensure the smoke guests
+  cloudwatt.socle.smoke_guests:
+    auth: "{{ site_openstack_auth }}"
+    region: "{{ site_region }}"
+    vrfs: "{{ rie_plan_result.plan.neutron.vrfs }}"
+    kernel: /var/lib/socle/smoke/vmlinuz
+    ramdisk: /var/lib/socle/smoke/initrd.img
+  register: smoke_guests_result
+"""
+
+RETURN = r"""
+guests:
+  description: The guests with C(tenant), C(project), C(vrf), C(name), C(network), C(v4), C(v6), C(status),
+  C(host).
+  returned: always
+  type: list
+  elements: dict
+changes:
+  description: What was made or removed, in words.
+  returned: always
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import ApiError, connect
+from ansible_collections.cloudwatt.socle.plugins.module_utils.smoke import SmokeError, wanted_guests
+from ansible_collections.cloudwatt.socle.plugins.module_utils.smoke_client import Smoke
+
+ARGUMENTS = {
+    "auth": {"type": "dict", "required": True, "no_log": True},
+    "region": {"type": "str"},
+    "vrfs": {"type": "list", "elements": "dict", "required": True},
+    "networks": {"type": "list", "elements": "str", "default": []},
+    "kernel": {"type": "path"},
+    "ramdisk": {"type": "path"},
+    "flavor": {
+        "type": "dict",
+        "default": {},
+        "apply_defaults": True,
+        "options": {
+            "ram": {"type": "int", "default": 192},
+            "vcpus": {"type": "int", "default": 1},
+            "disk": {"type": "int", "default": 1},
+        },
+    },
+    "offset": {"type": "int", "default": 10},
+    "step": {"type": "int", "default": 10},
+    "timeout": {"type": "int", "default": 180},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        ARGUMENTS, supports_check_mode=True, required_if=[("state", "present", ["kernel", "ramdisk"])]
+    )
+    params = module.params
+    client = Smoke(
+        lambda project: connect(params["auth"], params["region"], project),
+        module.check_mode,
+        params["timeout"],
+    )
+    guests: list[dict] = []
+    try:
+        wanted = wanted_guests(params["vrfs"], params["networks"], params["offset"], params["step"])
+        if params["state"] == "absent":
+            client.absent(wanted)
+        else:
+            shared = client.shared(params["kernel"], params["ramdisk"], params["flavor"])
+            guests = client.present(wanted, shared)
+    except (SmokeError, ApiError, OSError) as error:
+        module.fail_json(msg=str(error), changed=bool(client.changes), changes=client.changes)
+    except Exception as error:  # openstacksdk and keystoneauth raise families of their own
+        module.fail_json(
+            msg=f"{type(error).__name__}: {error}", changed=bool(client.changes), changes=client.changes
+        )
+    module.exit_json(
+        changed=bool(client.changes),
+        guests=guests,
+        changes=client.changes,
+        diff={"before": "", "after": "".join(f"{change}\n" for change in client.changes)},
+    )
+
+
+if __name__ == "__main__":
+    main()
