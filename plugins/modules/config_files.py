@@ -38,13 +38,14 @@ options:
       content:
         description:
           - A string, written as it is; or a structure for the other formats.
-          - "V(ini): section, then key, then a scalar, a list (the key is repeated; an empty list writes nothing)
-            or null (a bare key). A section given as a list of mappings is repeated; section V('') has no header."
+          - "V(ini): section, then key, then a scalar, a list (the key is repeated; an empty list writes
+            nothing) or null (a bare key). A section given as a list of mappings is repeated; the section
+            V('') has no header."
           - "V(env): variable and scalar, quoted for the shell and for systemd's C(EnvironmentFile)."
         type: raw
         required: true
       format:
-        description: How a structure is rendered. V(ini), V(yaml) and V(env) begin with a comment naming Socle.
+        description: How a structure is rendered. V(ini), V(yaml) and V(env) begin with a comment.
         type: str
         choices: [text, ini, yaml, json, env]
         default: text
@@ -95,7 +96,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changed_paths:
-  description: Paths that differ, in the order of application; O(cloudwatt.socle.service_units#module:pending).
+  description: Paths that differ, for O(cloudwatt.socle.service_units#module:pending).
   returned: always
   type: list
   elements: str
