@@ -86,6 +86,8 @@ def run(verb: str, playbook: str, site: Site, arguments: list[str], console: Con
     )
     if outcome.exit_code in (FAILED, USAGE) and not outcome.failures:
         outcome.failures = [asdict(Failure(host="", task="", message=_last_words(directory)))]
+    if outcome.exit_code in (FAILED, USAGE) and not outcome.violations and recorder.tasks <= 1:
+        _explain(outcome, site)
     if outcome.exit_code == OK:
         known.parent.mkdir(parents=True, exist_ok=True)
         known.write_text(json.dumps({"tasks": recorder.tasks, "seconds": outcome.seconds}) + "\n")
@@ -101,6 +103,16 @@ def _exit_code(rc: int, recorder: Recorder) -> int:
     if recorder.totals["unreachable"] and not recorder.totals["failed"]:
         return UNREACHABLE
     return FAILED
+
+
+def _explain(outcome: Outcome, site: Site) -> None:
+    """Ansible could not even begin (a file that is no YAML, a vault that does not open): ask the rules why."""
+    sys.path.insert(0, str(ROOT / ".ansible" / "collections"))
+    from ansible_collections.cloudwatt.socle.plugins.action.site_validate import violations
+
+    outcome.violations = violations(site.path, site.vault_password_file)
+    if outcome.violations:
+        outcome.exit_code = USAGE
 
 
 class _Interruption:

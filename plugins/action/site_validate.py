@@ -1,0 +1,75 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Validate a site's inventory on the operator's machine; the rules are in module_utils/site_rules.py."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from ansible.parsing.vault import AnsibleVaultError, VaultLib, VaultSecret
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils import site_rules
+
+PROJECT = Path(__file__).resolve().parents[2]
+MIRROR_TIMEOUT = 5
+
+
+class ActionModule(ActionBase):
+    _supports_check_mode = True
+    _requires_connection = False
+
+    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        _checked, options = self.validate_argument_spec(
+            argument_spec={
+                "inventory": {"type": "path", "required": True},
+                "vault_password_file": {"type": "path"},
+            }
+        )
+        folder = Path(options["inventory"]).resolve()
+        folder = folder.parent if folder.is_file() else folder
+        password = Path(options["vault_password_file"] or folder / ".vault-password")
+        found = violations(folder, password, self._loader._vault.secrets)
+        result |= {"changed": False, "violations": found}
+        if found:
+            listing = "\n".join(str(site_rules.Violation(**violation)) for violation in found)
+            result |= {"failed": True, "msg": f"{len(found)} violation(s) in {folder}\n{listing}"}
+        return result
+
+
+def violations(
+    folder: Path, password_file: Path, vault_secrets: list[tuple] | None = None
+) -> list[dict[str, Any]]:
+    """Return all violations of the inventory in `folder` as mappings. Never raises on bad input."""
+    known = list(vault_secrets or [])
+    if not known and password_file.is_file():
+        known = [("default", VaultSecret(password_file.read_bytes().strip()))]
+
+    def decrypt(content: bytes, name: str) -> bytes:
+        if not known:
+            raise ValueError(f"is encrypted, and there is no vault password ({password_file} does not exist)")
+        try:
+            return VaultLib(known).decrypt(content)
+        except AnsibleVaultError as error:
+            reason = (
+                "the vault password does not open it" if "Decryption failed" in str(error) else str(error)
+            )
+            raise ValueError(f"cannot be decrypted: {reason}") from None
+
+    return [vars(found) for found in site_rules.check(PROJECT, folder, decrypt, fetch)]
+
+
+def fetch(url: str) -> str:
+    """Return "" when `url` answers within MIRROR_TIMEOUT seconds, else why not."""
+    try:
+        with urllib.request.urlopen(url, timeout=MIRROR_TIMEOUT) as answer:
+            answer.read(1)
+        return ""
+    except urllib.error.HTTPError as error:
+        return f"HTTP {error.code} for {url}"
+    except (OSError, ValueError) as error:
+        return f"{getattr(error, 'reason', error)} ({url})"

@@ -1,0 +1,267 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that can be wrong with an inventory, found at once and before a node is touched.
+
+Each rule takes a `Context` and yields violations; none stops another. `check` runs them all.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from . import role_specs, secrets, site_model, yaml_lines
+from .shapes import ADDRESS, BAD, PREFIX, Faults, Shape, text
+from .site_model import Inventory, Violation
+
+GROUPS = {"all", "ungrouped", "nodes", "control", "compute", "gateway", "backbone"}
+ROLE_GROUPS = {"control", "compute", "gateway", "backbone"}
+TUNNEL_GROUPS = ("compute", "gateway")
+OTHER_KEYS = {"secrets", "tunnel_address", "ovs_datapath_type", "lab_links"}
+"""Variables that belong to the site or host rather than to one role."""
+FREE_PREFIXES = ("ansible_", "socle_")
+
+DNS_LABELS = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
+SITE_SHAPES: dict[str, Shape] = {
+    "site_name": text(r"[a-z][a-z0-9-]{0,30}", "a site name in lower case"),
+    "site_region": text(r"[A-Za-z0-9][\w.-]{0,63}", "a region name"),
+    "site_domain": text(DNS_LABELS, "a DNS domain"),
+    "site_internal_name": text(DNS_LABELS, "a DNS name"),
+    "site_public_name": text(DNS_LABELS, "a DNS name"),
+    "site_management_cidr": PREFIX[4],
+    "site_internal_vip": ADDRESS[4],
+    "site_public_vip": ADDRESS[4],
+    "site_management_interface": text(r"[^\s/]{1,15}", "an interface name"),
+    "site_vip_interface": text(r"[^\s/]{1,15}", "an interface name"),
+    "ovs_datapath_type": text(r"system|netdev", "a datapath type"),
+}
+
+Fetch = Callable[[str], str]
+"""Takes a URL; returns "" when it answers, else the reason why not."""
+
+
+@dataclass(frozen=True)
+class Context:
+    inventory: Inventory
+    specs: dict[str, role_specs.Spec]
+    mandatory: dict[str, str]
+    fetch: Fetch
+    today: str
+
+    def shape(self, shape: Shape, name: str, host: str = "") -> tuple[Any, list[Violation]]:
+        """Parse variable `name`; return (parsed or None, violations). Unset and templated give None."""
+        found = self.inventory.find(name, host)
+        if found is None or "{{" in str(found[1]):
+            return None, []
+        faults: Faults = []
+        parsed = shape(found[1], name, faults)
+        wrong = [found[0].violation((name,), found[1], fault.reason, fault.remedy) for fault in faults]
+        return (None if parsed is BAD else parsed), wrong
+
+
+def check(project: Path, folder: Path, decrypt: site_model.Decrypt, fetch: Fetch) -> list[Violation]:
+    """Return every violation of the inventory in `folder`, judged by the roles of `project`, by file."""
+    inventory = site_model.load(folder, decrypt, project)
+    specs, mandatory = role_specs.load(project / "roles")
+    context = Context(inventory, specs, mandatory, fetch, date.today().isoformat())
+    found = list(inventory.faults)
+    for rule in RULES:
+        found += rule(context)
+    return sorted(set(found))
+
+
+def groups(context: Context) -> Iterator[Violation]:
+    """Groups are those the playbooks know, and every host is in one that has a role to play."""
+    inventory = context.inventory
+    for group in sorted(inventory.groups.keys() - GROUPS):
+        yield _at(
+            context, _path_of(inventory, group), f"no playbook knows a group {group}", _near(group, GROUPS)
+        )
+    for host, member_of in sorted(inventory.hosts.items()):
+        if not member_of & ROLE_GROUPS:
+            remedy = f"put it in {', '.join(sorted(ROLE_GROUPS))}"
+            yield _at(context, _path_of(inventory, host), f"host {host} is in no known group", remedy)
+    if inventory.hosts and not inventory.members("control"):
+        yield _at(context, (), "no host is in group control", "put at least one there")
+
+
+def keys(context: Context) -> Iterator[Violation]:
+    """Every variable is one that a role, or the site itself, has."""
+    known = context.specs.keys() | OTHER_KEYS
+    for source in context.inventory.sources:
+        for key, value in source.variables.items():
+            if key in known or str(key).startswith(FREE_PREFIXES) or _is_intent(context, key):
+                continue
+            yield source.violation((key,), value, "unknown variable", _near(str(key), known))
+
+
+def types(context: Context) -> Iterator[Violation]:
+    """Values have the type, the choices and the keys that their role declares."""
+    for source in context.inventory.sources:
+        for key, value in source.variables.items():
+            spec = context.specs.get(key)
+            for path, part, reason, remedy in role_specs.faults(spec, value) if spec else ():
+                shown = None if spec.get("no_log") else part
+                yield source.violation((key, *path), shown, reason, remedy)
+
+
+def site_variables(context: Context) -> Iterator[Violation]:
+    """What has no default is given, and the site's names and addresses are well formed."""
+    for name, role in sorted(context.mandatory.items()):
+        if name.startswith("site_") and context.inventory.find(name) is None:
+            yield _missing(context, name, f"is missing (role {role} has no default for it)", f"add `{name}:`")
+    for name, shape in SITE_SHAPES.items():
+        yield from context.shape(shape, name)[1]
+
+
+def addresses(context: Context) -> Iterator[Violation]:
+    """Hosts have their addresses; management addresses are in their network; nothing is given out twice."""
+    inventory = context.inventory
+    network, _wrong = context.shape(PREFIX[4], "site_management_cidr")
+    holders: dict[Any, str] = {}
+    wanted = [("", name, network) for name in ("site_internal_vip", "site_public_vip")]
+    for host in inventory.hosts:
+        wanted.append((host, "ansible_host", network))
+        if any(host in inventory.members(group) for group in TUNNEL_GROUPS) or inventory.find(
+            "tunnel_address", host
+        ):
+            wanted.append((host, "tunnel_address", None))
+    for host, name, within in wanted:
+        found = inventory.find(name, host)
+        if found is None:
+            if host:
+                reason, remedy = f"host {host} has no {name}", f"add `{name}:` to it"
+                yield _at(context, _path_of(inventory, host), reason, remedy)
+            continue
+        source, value = found
+        address, wrong = context.shape(ADDRESS[4], name, host)
+        yield from wrong if host else ()
+        if address is None:
+            continue
+        if within is not None and address not in within:
+            yield source.violation(
+                (name,), value, f"is outside of {within}", "use an address of site_management_cidr"
+            )
+        holder = f"{name} of {host}" if host else name
+        if address in holders:
+            yield source.violation((name,), value, f"is also {holders[address]}", "give each its own address")
+        holders.setdefault(address, holder)
+
+
+def secret_names(context: Context) -> Iterator[Violation]:
+    """The site has every secret that its services and its RIE sessions need, each a text."""
+    found = context.inventory.find("secrets")
+    remedy = f"socle secrets init -i {context.inventory.folder.name}"
+    required = secrets.required(context.inventory.value("rie_tenants"))
+    if found is None:
+        if not any(fault.file.endswith("secrets.yml") for fault in context.inventory.faults):
+            file = f"{context.inventory.label}/group_vars/all/secrets.yml"
+            yield Violation(file, 1, "secrets", "", "there are no secrets", remedy)
+        return
+    source, held = found
+    if not isinstance(held, dict):
+        yield source.violation(("secrets",), None, "is not a mapping of names to secrets", remedy)
+        return
+    for name in sorted(required.keys() - held.keys()):
+        yield source.violation(("secrets", name), None, "is missing", remedy)
+    for name, value in held.items():
+        if not isinstance(value, str) or not value:
+            yield source.violation(("secrets", name), None, "is not a text", "write it in quotes")
+    if not source.secret and Path(source.file).name == "secrets.yml":
+        yield source.violation(("secrets",), None, "is not encrypted", f"ansible-vault encrypt {source.file}")
+
+
+def mirror(context: Context) -> Iterator[Violation]:
+    """The package mirror answers for the suite that the nodes install."""
+    found = context.inventory.find("packages_mirror")
+    suite = context.inventory.value("packages_suite") or "trixie"
+    if found is None or not re.match(r"https?://", str(found[1])) or "{{" in f"{found[1]}{suite}":
+        return
+    url = f"{str(found[1]).rstrip('/')}/dists/{suite}/InRelease"
+    if reason := context.fetch(url):
+        remedy = "correct it, or make the mirror reachable from here"
+        yield found[0].violation(("packages_mirror",), found[1], f"does not answer: {reason}", remedy)
+
+
+def intent(context: Context) -> Iterator[Violation]:
+    """The RIE intent, judged by the engine that plans it."""
+    from . import l3vpn
+
+    inventory = context.inventory
+    written = {
+        key: (source, value)
+        for source in inventory.sources
+        for key, value in source.variables.items()
+        if _is_intent(context, key)
+    }
+    if not written:
+        return
+    held = inventory.value("secrets")
+    site = {
+        "gateways": inventory.members("gateway"),
+        "reserved": _reserved(context),
+        "secrets": sorted(held) if isinstance(held, dict) else None,
+        "allow_documentation": False,
+        "today": context.today,
+    }
+    values = {key: value for key, (_source, value) in written.items()}
+    for fault in l3vpn.plan(values, _ledger(context), site=site).violations:
+        path = site_model.undotted(fault.path)
+        source = written.get(str(path[0]) if path else "", (None,))[0] or inventory.source("allocations.yml")
+        if source is None:
+            source = next(iter(written.values()))[0]
+        yield source.violation(path, fault.value, fault.reason, fault.remedy)
+
+
+def _reserved(context: Context) -> dict[str, list[str]]:
+    """Prefixes of the site itself, which no tenant may use."""
+    reserved: dict[str, list[str]] = defaultdict(list)
+    network, _wrong = context.shape(PREFIX[4], "site_management_cidr")
+    if network is not None:
+        reserved["the management network"].append(str(network))
+    for host in context.inventory.hosts:
+        address, _wrong = context.shape(ADDRESS[4], "tunnel_address", host)
+        if address is not None:
+            reserved["the tunnel network"].append(str(ipaddress.ip_network(address)))
+    return dict(reserved)
+
+
+def _ledger(context: Context) -> dict[str, Any]:
+    path = context.inventory.folder / "allocations.yml"
+    data = yaml_lines.parse(path.read_text()).data if path.is_file() else None
+    return data if isinstance(data, dict) else {}
+
+
+def _is_intent(context: Context, key: Any) -> bool:
+    """The intent's keys are known to its engine, which refuses others; a role's keys are that role's."""
+    return str(key).startswith("rie_") and key not in context.specs
+
+
+def _path_of(inventory: Inventory, name: str) -> yaml_lines.Path:
+    """Where hosts.yml has the host or group `name`."""
+    return min(
+        (path for path in inventory.listing.document.lines if path[-1:] == (name,)), key=len, default=()
+    )
+
+
+def _at(context: Context, path: yaml_lines.Path, reason: str, remedy: str) -> Violation:
+    return context.inventory.listing.violation(path, None, reason, remedy)
+
+
+def _missing(context: Context, name: str, reason: str, remedy: str) -> Violation:
+    return Violation(f"{context.inventory.label}/group_vars/all/site.yml", 1, name, "", reason, remedy)
+
+
+def _near(name: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(map(str, known)), 1, 0.75)
+    return f"did you mean {near[0]}?" if near else "remove it, or correct its name"
+
+
+RULES = (groups, keys, types, site_variables, addresses, secret_names, mirror, intent)

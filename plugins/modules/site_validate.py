@@ -1,0 +1,53 @@
+#!/usr/bin/python
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: site_validate
+short_description: Every violation in a site's inventory, before any node is touched
+version_added: 0.1.0
+author: [Cloudwatt, Orange (@cloudwatt)]
+description:
+  - Reads the files of an inventory folder itself, with line numbers, and checks groups, hosts, addresses, variable
+    names and types, secrets, the package mirror, and the intent for the RIE.
+  - Reports all violations at once, each with file, line, key, value and remedy. The value of a secret is never shown.
+  - Works on the operator's machine as an action plugin and changes nothing.
+attributes:
+  check_mode: {support: full, description: It only reads.}
+  diff_mode: {support: none, description: It only reads.}
+options:
+  inventory:
+    description: Folder that holds V(hosts.yml), V(group_vars) and V(host_vars), or the V(hosts.yml) in it.
+    type: path
+    required: true
+  vault_password_file:
+    description:
+      - File with the password of the site's vault, used when Ansible itself was given none.
+      - The default is V(.vault-password) in O(inventory).
+    type: path
+"""
+
+EXAMPLES = r"""
+- name: Refuse bad input before anything is touched
+  cloudwatt.socle.site_validate:
+    inventory: "{{ ansible_inventory_sources | first }}"
+"""
+
+RETURN = r"""
+violations:
+  description: What is wrong, sorted by file and line; empty when all is well.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    file: {description: File\, relative to the project., type: str}
+    line: {description: Line in the file\, from 1., type: int}
+    path: {description: Key path within the file., type: str, sample: "rie_tenants[0].vrfs[0].links.gw1.vlan"}
+    value: {description: What is there now; empty for secrets and for what is missing., type: str}
+    reason: {description: Why it is refused., type: str}
+    remedy: {description: What to do about it., type: str}
+"""
+
+# The action plugin of the same name does the work; it only reads, so supports_check_mode is true of it.
