@@ -75,6 +75,11 @@ def diff_entry(header: str, before: str, after: str) -> dict[str, str]:
     return {"before_header": header, "after_header": header, "before": before, "after": after}
 
 
+def list_of(options: dict[str, dict]) -> dict[str, Any]:
+    """Argument specification of a list of mappings, empty by default."""
+    return {"type": "list", "elements": "dict", "default": [], "options": options}
+
+
 def lines(items: Iterable[Any]) -> str:
     """Items as text, one a line, each line ended."""
     return "".join(f"{item}\n" for item in items)

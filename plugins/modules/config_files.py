@@ -109,7 +109,7 @@ import shlex
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils import config_files as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils.common import run
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import list_of, run
 
 
 def owned(mode: str) -> dict[str, dict]:
@@ -119,10 +119,6 @@ def owned(mode: str) -> dict[str, dict]:
         "group": {"type": "str", "default": "root"},
         "mode": {"type": "str", "default": mode},
     }
-
-
-def list_of(options: dict[str, dict]) -> dict:
-    return {"type": "list", "elements": "dict", "default": [], "options": options}
 
 
 ARGUMENTS = {
