@@ -30,6 +30,7 @@ from .lab_machine import (
     power_cut,
     restore_links,
     ssh_answers,
+    supervised_machines,
     system_state,
     wait_ready,
 )
@@ -92,9 +93,10 @@ class LabManager:
         return MachineDisk(self.lab.name, name, self.state_dir)
 
     def known_machines(self) -> list[str]:
-        """Machines of this lab that have a directory, finished or not."""
+        """Machines of this lab that have a directory, finished or not, or still run without one."""
         folder = self.path / "machines"
-        return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+        names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+        return sorted(names | supervised_machines(folder))
 
     def info(self, deep: bool = True) -> list[dict[str, Any]]:
         """Every machine, defined or found: name, address, state (running, dead, absent), pid, and when ``deep``
@@ -325,7 +327,7 @@ class LabManager:
             public = keys / f"{machine.name}.pub"
             if public.exists():
                 lines.append(f"{machine.ip},{machine.name} {' '.join(public.read_text(encoding='ascii').split()[:2])}\n")
-        files["known_hosts"] = "".join(lines)
+        files["known_hosts"] = "".join(sorted(lines))
         return files
 
     def _present_operator_files(self) -> dict[str, str]:

@@ -294,16 +294,28 @@ def system_state(disk: MachineDisk, timeout: float = 0.0) -> tuple[str, list[str
     return state or "unknown", failed
 
 
+def supervised_machines(folder: Path) -> set[str]:
+    """Names of the machines under ``folder`` on which some systemd-nspawn runs, whatever the notes say."""
+    return {root.parent.name for root in _supervisors() if root.parent.parent == folder}
+
+
 def _find_supervisor(root: Path) -> int | None:
     """A systemd-nspawn on ``root`` that no note tells of (the run that started it was killed in between)."""
-    wanted = f"--directory={root}".encode()
+    return _supervisors().get(root)
+
+
+def _supervisors() -> dict[Path, int]:
+    found = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with contextlib.suppress(OSError):
                 arguments = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
-                if arguments[0].endswith(b"systemd-nspawn") and wanted in arguments:
-                    return int(entry)
-    return None
+                if not arguments[0].endswith(b"systemd-nspawn"):
+                    continue
+                for argument in arguments:
+                    if argument.startswith(b"--directory="):
+                        found[Path(os.fsdecode(argument.removeprefix(b"--directory=")))] = int(entry)
+    return found
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

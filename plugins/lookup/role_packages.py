@@ -1,0 +1,86 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Lookup: the Debian packages that roles need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+
+DOCUMENTATION = r"""
+name: role_packages
+short_description: Debian packages that roles need, as one sorted list without doubles
+version_added: "0.1.0"
+description:
+  - Reads C(ROLE_packages) from F(roles/ROLE/defaults/main.yml) of this collection.
+  - The same lists so make the node image and the install phase of a node.
+options:
+  _terms:
+    description: Role names, or lists of them. None means every role. A role without such a list adds nothing.
+    type: list
+    elements: str
+"""
+
+EXAMPLES = r"""
+- name: Install what the roles of a controller need
+  ansible.builtin.apt:
+    name: "{{ query('cloudwatt.socle.role_packages', 'base', 'keystone') }}"
+
+- name: Show the packages of all roles
+  ansible.builtin.debug:
+    msg: "{{ query('cloudwatt.socle.role_packages') }}"
+"""
+
+RETURN = r"""
+_raw:
+  description: Package names, sorted.
+  type: list
+  elements: str
+"""
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads defaults that may hold tags of Ansible's own, which packages never need."""
+
+
+_Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
+
+
+def role_packages(names: list[str], roles: Path = ROLES) -> list[str]:
+    """Sorted union of the packages of ``names`` (none: of every role under ``roles``).
+
+    :raises ValueError: an unknown role, or a list that is not made of plain names.
+    """
+    wanted = names or sorted(path.parent.parent.name for path in roles.glob("*/defaults/main.yml"))
+    packages: set[str] = set()
+    for name in wanted:
+        path = roles / name / "defaults" / "main.yml"
+        if not path.is_file():
+            if (roles / name).is_dir():
+                continue
+            raise ValueError(f"there is no role {name} in {roles}")
+        defaults = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader) or {}  # noqa: S506 a SafeLoader
+        found = defaults.get(f"{name}_packages") or []
+        if not isinstance(found, list) or any(not isinstance(item, str) or "{" in item for item in found):
+            raise ValueError(f"{path}: {name}_packages must be a list of plain package names")
+        packages.update(found)
+    return sorted(packages)
+
+
+class LookupModule(LookupBase):
+    """Ansible's entry."""
+
+    def run(self, terms: list[Any], variables: Any = None, **kwargs: Any) -> list[str]:
+        """The packages, see DOCUMENTATION."""
+        self.set_options(var_options=variables, direct=kwargs)
+        names = [name for term in terms for name in (term if isinstance(term, (list, tuple)) else [term])]
+        try:
+            return role_packages([str(name) for name in names])
+        except (ValueError, yaml.YAMLError) as error:
+            raise AnsibleLookupError(f"role_packages: {error}") from error
