@@ -62,7 +62,7 @@ def run(verb: str, playbook: str, site: Site, arguments: list[str], console: Con
         runner = ansible_runner.run(
             private_data_dir=str(directory),
             project_dir=str(ROOT),
-            playbook=f"playbooks/{playbook}",
+            playbook=str(ROOT / "playbooks" / playbook),
             inventory=str(site.path),
             cmdline=shlex.join(arguments),
             envvars=_environment(),

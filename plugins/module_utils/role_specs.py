@@ -48,8 +48,10 @@ def load(roles: Path) -> tuple[dict[str, Spec], dict[str, str]]:
         content = yaml.load(path.read_text(), Loader=loader)
         specs |= content["argument_specs"]["main"].get("options") or {}
     for path in sorted(roles.glob("*/defaults/main.yml")):
-        for name in re.findall(r"^(\w+):.*\bundef\(", path.read_text(), re.MULTILINE):
-            mandatory[name] = path.parts[-3]
+        for name, value in re.findall(r"^(\w+):(.*)", path.read_text(), re.MULTILINE):
+            specs.setdefault(name, {"type": "raw"})
+            if "undef(" in value:
+                mandatory[name] = path.parts[-3]
     return specs, mandatory
 
 

@@ -73,6 +73,8 @@ class Inventory:
     """The folder as violations name it."""
     listing: Source
     """hosts.yml"""
+    ledger: Source
+    """allocations.yml"""
     sources: list[Source] = field(default_factory=list)
     groups: dict[str, set[str]] = field(default_factory=dict)
     hosts: dict[str, set[str]] = field(default_factory=dict)
@@ -94,10 +96,6 @@ class Inventory:
         """Hosts of a group, those of its children included, by name."""
         return sorted(host for host, groups in self.hosts.items() if group in groups)
 
-    def source(self, name: str) -> Source | None:
-        """The source whose file is `name` within the folder."""
-        return next((source for source in self.sources if source.file.endswith(f"/{name}")), None)
-
 
 def load(folder: Path, decrypt: Decrypt, relative_to: Path) -> Inventory:
     """Read the inventory in `folder`. File names in violations are relative to `relative_to`."""
@@ -105,7 +103,8 @@ def load(folder: Path, decrypt: Decrypt, relative_to: Path) -> Inventory:
     def named(path: Path) -> str:
         return str(path.relative_to(relative_to)) if path.is_relative_to(relative_to) else str(path)
 
-    inventory = Inventory(folder, named(folder), Source(named(folder / "hosts.yml"), Document()))
+    listing, ledger = (Source(named(folder / name), Document()) for name in ("hosts.yml", "allocations.yml"))
+    inventory = Inventory(folder, named(folder), listing, ledger)
 
     def read(path: Path) -> Source:
         name = named(path)
@@ -135,6 +134,8 @@ def load(folder: Path, decrypt: Decrypt, relative_to: Path) -> Inventory:
 
     inventory.listing = read(folder / "hosts.yml")
     _groups(inventory.listing, inventory)
+    if (folder / "allocations.yml").is_file():
+        inventory.ledger = read(folder / "allocations.yml")
     variable_files = [
         *_files(folder / "group_vars", "all", read),
         *[

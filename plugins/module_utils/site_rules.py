@@ -212,12 +212,13 @@ def intent(context: Context) -> Iterator[Violation]:
         "today": context.today,
     }
     values = {key: value for key, (_source, value) in written.items()}
-    for fault in l3vpn.plan(values, _ledger(context), site=site).violations:
+    for fault in l3vpn.plan(values, inventory.ledger.variables, site=site).violations:
         path = site_model.undotted(fault.path)
-        source = written.get(str(path[0]) if path else "", (None,))[0] or inventory.source("allocations.yml")
-        if source is None:
-            source = next(iter(written.values()))[0]
-        yield source.violation(path, fault.value, fault.reason, fault.remedy)
+        if path[:1] == ("ledger",):
+            yield inventory.ledger.violation(path[1:], fault.value, fault.reason, fault.remedy)
+        else:
+            source, _value = written.get(path[0] if path else "", next(iter(written.values())))
+            yield source.violation(path, fault.value, fault.reason, fault.remedy)
 
 
 def _reserved(context: Context) -> dict[str, list[str]]:
@@ -231,12 +232,6 @@ def _reserved(context: Context) -> dict[str, list[str]]:
         if address is not None:
             reserved["the tunnel network"].append(str(ipaddress.ip_network(address)))
     return dict(reserved)
-
-
-def _ledger(context: Context) -> dict[str, Any]:
-    path = context.inventory.folder / "allocations.yml"
-    data = yaml_lines.parse(path.read_text()).data if path.is_file() else None
-    return data if isinstance(data, dict) else {}
 
 
 def _is_intent(context: Context, key: Any) -> bool:

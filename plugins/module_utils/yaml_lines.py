@@ -46,20 +46,22 @@ _Loader.add_multi_constructor("!", lambda loader, suffix, node: getattr(node, "v
 def parse(text: str) -> Document:
     """Read one document; a syntax error or a key given twice is a fault of the result, never an exception."""
     document = Document()
-    loader = _Loader(text)
+    loader = None
     try:
+        loader = _Loader(text)
         root = loader.get_single_node()
         if root is not None:
             document.data = _construct(loader, root, (), document)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or "cannot be read"
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be read"
         document.data = None
         document.faults.append(
             Fault(mark.line + 1 if mark else 1, f"is not YAML: {problem}", "correct the syntax")
         )
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     return document
 
 

@@ -1,0 +1,120 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from socle import cli, project, report, runs
+from socle.project import Site, UsageError, find_site
+from socle.runs import Outcome
+
+
+@pytest.fixture
+def calls(monkeypatch, tmp_path):
+    made = []
+
+    def fake(verb, playbook, site, arguments, console):
+        made.append((verb, playbook, site.name, arguments))
+        return Outcome(verb, site.name, runs.OK, 1.0, str(tmp_path))
+
+    monkeypatch.setattr(runs, "run", fake)
+    monkeypatch.delenv("SOCLE_INVENTORY", raising=False)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("words", "call"),
+    [
+        ("lab up", ("lab-up", "lab.yml", "lab", [])),
+        ("lab down", ("lab-down", "lab_down.yml", "lab", [])),
+        ("image build --force", ("image", "image.yml", "lab", ["--extra-vars", "image_force=true"])),
+        ("deploy -i lab --check", ("deploy", "deploy.yml", "lab", ["--check", "--diff"])),
+        (
+            "deploy -i lab -l ctl1 -t run",
+            ("deploy", "deploy.yml", "lab", ["--limit", "ctl1", "--tags", "run"]),
+        ),
+        ("wire -i lab", ("wire", "wire.yml", "lab", [])),
+        ("verify -i lab", ("verify", "verify.yml", "lab", [])),
+        ("validate -i lab", ("validate", "validate.yml", "lab", [])),
+    ],
+)
+def test_each_verb_is_a_playbook(calls, words, call):
+    assert cli.main(words.split()) == runs.OK
+    assert calls == [call]
+    assert (project.ROOT / "playbooks" / call[1]).is_file()
+
+
+def test_a_site_must_be_named(calls, capsys):
+    assert cli.main(["deploy"]) == runs.USAGE
+    assert "say which site" in capsys.readouterr().err
+    assert cli.main(["deploy", "-i", "atlantis"]) == runs.USAGE
+    assert "no inventory 'atlantis'" in capsys.readouterr().err
+    assert calls == []
+
+
+def test_a_site_by_path_name_and_environment(monkeypatch, tmp_path):
+    assert find_site("lab") == Site(project.ROOT / "inventories" / "lab")
+    assert find_site(str(tmp_path)).path == tmp_path
+    monkeypatch.setenv("SOCLE_INVENTORY", str(tmp_path))
+    assert find_site(None, "lab").path == tmp_path
+    monkeypatch.delenv("SOCLE_INVENTORY")
+    with pytest.raises(UsageError):
+        find_site(None)
+
+
+def test_json_is_all_of_stdout(calls, capsys):
+    assert cli.main(["validate", "-i", "lab", "--json"]) == runs.OK
+    assert json.loads(capsys.readouterr().out)["verb"] == "validate"
+
+
+@pytest.mark.parametrize(
+    ("ok", "before", "after"),
+    [(False, runs.FAILED, runs.MISMATCH), (True, runs.FAILED, runs.FAILED), (True, runs.OK, runs.OK)],
+)
+def test_a_wrong_matrix_has_its_own_exit_code(tmp_path, monkeypatch, ok, before, after):
+    monkeypatch.setattr(project, "STATE", tmp_path)
+    site = Site(tmp_path / "paris")
+    outcome = Outcome("verify", "paris", before, 0.1, str(tmp_path))
+    site.reports.mkdir(parents=True)
+    (site.reports / "verify.json").write_text(json.dumps({"ok": ok}))
+    cli._judge(outcome, site)
+    assert outcome.exit_code == after
+    assert outcome.reports == [str(site.reports / "verify.json")]
+
+
+def test_an_old_report_says_nothing_about_this_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(project, "STATE", tmp_path)
+    site = Site(tmp_path / "paris")
+    site.reports.mkdir(parents=True)
+    (site.reports / "verify.json").write_text('{"ok": false}')
+    time.sleep(1.2)
+    run = tmp_path / "run"
+    run.mkdir()
+    outcome = Outcome("verify", "paris", runs.FAILED, 0.0, str(run))
+    cli._judge(outcome, site)
+    assert (outcome.exit_code, outcome.reports) == (runs.FAILED, [])
+
+
+def test_violations_are_shown_with_place_and_remedy():
+    violation = {
+        "file": "a.yml",
+        "line": 3,
+        "path": "x.y",
+        "value": "7",
+        "reason": "is odd",
+        "remedy": "make it even",
+    }
+    text = "\n".join(
+        report.lines(Outcome("validate", "lab", runs.USAGE, 1.0, "/runs/1", violations=[violation]))
+    )
+    assert "a.yml:3  x.y = 7\n    is odd\n    -> make it even\n" in text
+
+
+def test_usage_errors_exit_2():
+    for words in ([], ["fly"], ["lab"], ["deploy", "--nonsense"]):
+        with pytest.raises(SystemExit) as error:
+            cli.main(words)
+        assert error.value.code == runs.USAGE

@@ -1,0 +1,82 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""What must be true of every role, module and pinned version of the project."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
+MODULES = sorted((ROOT / "plugins" / "modules").glob("*.py"))
+
+
+def read(path: Path):
+    return yaml.safe_load(path.read_text())
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
+def test_defaults_and_argument_specs_have_the_same_keys(role):
+    defaults = read(role / "defaults" / "main.yml") or {}
+    options = read(role / "meta" / "argument_specs.yml")["argument_specs"]["main"].get("options") or {}
+    assert sorted(defaults) == sorted(options)
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
+def test_every_knob_belongs_to_its_role(role):
+    defaults = read(role / "defaults" / "main.yml") or {}
+    assert [name for name in defaults if not name.startswith(f"{role.name}_")] == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
+def test_every_role_says_what_it_is(role):
+    about = read(role / "meta" / "main.yml")["galaxy_info"]
+    assert about["description"]
+    assert about["license"] == "Apache-2.0"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_every_module_is_documented_and_knows_check_mode(module):
+    text = module.read_text()
+    blocks = dict(
+        re.findall(r'^(DOCUMENTATION|EXAMPLES|RETURN) = r?"""(.*?)"""', text, re.MULTILINE | re.DOTALL)
+    )
+    assert blocks.keys() == {"DOCUMENTATION", "EXAMPLES", "RETURN"}
+    documentation = yaml.safe_load(blocks["DOCUMENTATION"])
+    assert documentation["module"] == module.stem
+    assert documentation["attributes"]["check_mode"]["support"] == "full"
+    assert yaml.safe_load(blocks["EXAMPLES"])
+    assert isinstance(yaml.safe_load(blocks["RETURN"]), dict)
+    assert "supports_check_mode" in text
+
+
+def test_set_up_extracted_the_pinned_collections():
+    folder = ROOT / ".ansible" / "collections" / "ansible_collections"
+    for pin in read(ROOT / "requirements.yml")["collections"]:
+        manifest = json.loads((folder / pin["name"].replace(".", "/") / "MANIFEST.json").read_text())
+        assert manifest["collection_info"]["version"] == str(pin["version"]), pin["name"]
+
+
+def test_galaxy_depends_on_the_pinned_collections():
+    pins = {pin["name"]: str(pin["version"]) for pin in read(ROOT / "requirements.yml")["collections"]}
+    assert read(ROOT / "galaxy.yml")["dependencies"] == pins
+
+
+def test_every_locked_package_has_hashes_and_no_index_is_named():
+    for name in ("requirements.lock", "requirements-collections.lock"):
+        text = (ROOT / name).read_text()
+        pins = re.findall(r"^\S+==\S+.*?(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
+        assert pins
+        assert all("--hash=sha256:" in pin for pin in pins)
+        assert "://" not in text
+
+
+def test_changelog_fragments_use_known_sections():
+    sections = {name for name, _title in read(ROOT / "changelogs" / "config.yaml")["sections"]}
+    for fragment in (ROOT / "changelogs" / "fragments").glob("*.yml"):
+        assert set(read(fragment)) <= sections | {"release_summary", "trivial"}, fragment.name

@@ -1,0 +1,214 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""The ways an inventory can be wrong: the lab's own with one thing broken, then several at once."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from ansible_collections.cloudwatt.socle.plugins.action import site_validate
+from ansible_collections.cloudwatt.socle.plugins.module_utils import site_rules
+from socle import vault
+from socle.project import Site
+
+
+class Copy:
+    """A copy of the lab's inventory that a test may break."""
+
+    def __init__(self, root, folder):
+        self.root, self.folder = root, folder
+        ignore = shutil.ignore_patterns("secrets.yml", ".vault-password", "pki")
+        shutil.copytree(root / "inventories" / "lab", folder, ignore=ignore)
+        vault.init(Site(folder))
+
+    def edit(self, name: str, old: str, new: str) -> Copy:
+        path = self.folder / name
+        text = path.read_text()
+        assert old in text, f"{name} has no {old!r}"
+        path.write_text(text.replace(old, new, 1))
+        return self
+
+    def add(self, name: str, text: str) -> Copy:
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text((path.read_text() if path.exists() else "") + text)
+        return self
+
+    def check(self) -> list[str]:
+        """All violations as "file:line path: reason; remedy", with the file's name alone."""
+        found = site_validate.violations(self.folder, self.folder / ".vault-password")
+        return [
+            f"{v['file'].rsplit('/', 1)[-1]}:{v['line']} {v['path']}: {v['reason']}; {v['remedy']}"
+            for v in found
+        ]
+
+    def line(self, name: str, text: str) -> int:
+        lines = (self.folder / name).read_text().splitlines()
+        return next(number for number, line in enumerate(lines, 1) if text in line)
+
+
+@pytest.fixture
+def site(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(site_validate, "fetch", lambda url: "")
+    return Copy(root, tmp_path / "lab")
+
+
+SITE, RIE, HOSTS, SECRETS = (
+    "group_vars/all/site.yml",
+    "group_vars/all/rie.yml",
+    "hosts.yml",
+    "group_vars/all/secrets.yml",
+)
+
+
+def test_the_lab_is_valid(site):
+    assert site.check() == []
+
+
+BROKEN = {
+    "host in no known group": (
+        (HOSTS, "    backbone:", "    spine:"),
+        "host rie is in no known group",
+        "    spine:",
+    ),
+    "unknown group": (
+        (HOSTS, "        compute:", "        computes:"),
+        "did you mean compute?",
+        "        computes:",
+    ),
+    "unknown variable": ((SITE, "site_region:", "site_regoin:"), "did you mean site_region?", "site_regoin"),
+    "missing variable": ((SITE, "site_domain: ", "# "), "site_domain: is missing", None),
+    "malformed name": ((SITE, "site_name: lab", "site_name: La b"), "is not a site name", "site_name"),
+    "malformed network": ((SITE, "10.99.0.0/24", "10.99.0.7/24"), "host bits set", "site_management_cidr"),
+    "VIP elsewhere": ((SITE, "10.99.0.5", "10.98.0.5"), "is outside of 10.99.0.0/24", "site_internal_vip"),
+    "VIP twice": ((SITE, "10.99.0.6", "10.99.0.5"), "is also site_internal_vip", "site_public_vip"),
+    "address twice": ((HOSTS, "10.99.0.32", "10.99.0.31"), "is also ansible_host of gw1", "10.99.0.31"),
+    "not an address": ((HOSTS, "10.99.1.21", "10.99.1.521"), "tunnel_address: ", "10.99.1.521"),
+    "no address": ((HOSTS, "tunnel_address: 10.99.1.21", "{}"), None, None),
+    "wrong type": ((SITE, "site_region: lab", "site_region: [lab]"), "site_region: is not", "site_region"),
+    "VLAN out of range": ((RIE, "vlan: 101-1999", "vlan: 101-5000"), "rie_pools.vlan", "vlan: 101-5000"),
+    "unknown intent key": ((RIE, "rie_mtu:", "rie_mtuu:"), "did you mean rie_mtu?", "rie_mtuu"),
+    "syntax": ((SITE, "site_region: lab", "site_region: [lab"), "is not YAML", None),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_one_thing_wrong(site, name):
+    (file, old, new), said, marker = BROKEN[name]
+    site.edit(file, old, new)
+    found = site.check()
+    assert found
+    if said:
+        [match] = [line for line in found if said in line][:1] or [found]
+        assert said in match
+        if marker:
+            numbers = [
+                n for n, text in enumerate((site.folder / file).read_text().splitlines(), 1) if marker in text
+            ]
+            assert any(f"{file.rsplit('/', 1)[-1]}:{number} " in line for number in numbers for line in found)
+
+
+def test_all_at_once(site):
+    site.edit(SITE, "site_region:", "site_regoin:").edit(HOSTS, "10.99.0.32", "10.99.0.31")
+    site.edit(RIE, "vlan: 101-1999", "vlan: 101-5000")
+    (site.folder / ".vault-password").write_text("another\n")
+    text = "\n".join(site.check())
+    for said in (
+        "site_regoin",
+        "is also ansible_host",
+        "rie_pools.vlan",
+        "the vault password does not open it",
+    ):
+        assert said in text
+
+
+def test_overlap_inside_a_vrf(site):
+    old = "          - name: web\n"
+    site.edit(RIE, old, f"          - name: other\n            v4: 10.20.0.128/25\n{old}")
+    assert any("overlap" in line for line in site.check())
+
+
+def test_a_missing_secret_and_a_plain_file(site):
+    site.folder.joinpath(SECRETS).write_text("---\nsecrets: {mariadb_root: tell-no-one, odd: [1]}\n")
+    text = "\n".join(site.check())
+    assert "secrets.keystone_admin: is missing" in text
+    assert "secrets: is not encrypted" in text
+    assert "secrets.odd: is not a text" in text
+    assert "tell-no-one" not in text
+
+
+def test_no_secrets_at_all(site):
+    site.folder.joinpath(SECRETS).unlink()
+    assert any("there are no secrets; socle secrets init -i lab" in line for line in site.check())
+
+
+def test_secrets_without_their_password(site):
+    (site.folder / ".vault-password").unlink()
+    assert any("there is no vault password" in line for line in site.check())
+
+
+def test_secret_values_are_never_shown(site):
+    site.add("host_vars/ctl1.yml", "---\nkeystone_fernet_keys: tell-no-one\n")
+    found = site_validate.violations(site.folder, site.folder / ".vault-password")
+    assert found
+    assert "tell-no-one" not in str(found)
+
+
+def test_variables_for_nobody(site):
+    site.add("group_vars/storage.yml", "---\n").add("host_vars/ctl9.yml", "---\n")
+    text = "\n".join(site.check())
+    assert "storage is no group of hosts.yml" in text
+    assert "ctl9 is no host of hosts.yml" in text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "just text", "all: 3", "all: {hosts: [a]}", "\tall:", "all: {children: {x: 1}}"]
+)
+def test_any_hosts_file_is_judged_without_an_exception(site, text):
+    site.folder.joinpath(HOSTS).write_text(text)
+    assert site.check()
+
+
+def test_a_mirror_that_does_not_answer(site, monkeypatch):
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path == "/good/dists/trixie/InRelease" else 404)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    base = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.undo()
+    try:
+        assert site_validate.fetch(f"{base}/good/dists/trixie/InRelease") == ""
+        assert site_validate.fetch(f"{base}/bad/dists/trixie/InRelease").startswith("HTTP 404")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert "refused" in site_validate.fetch(f"{base}/good/dists/trixie/InRelease")
+
+
+def test_the_mirror_is_asked_for_its_suite(site, monkeypatch, root):
+    asked = []
+    monkeypatch.setattr(site_validate, "fetch", lambda url: asked.append(url) or "timed out")
+    site.add(SITE, "packages_mirror: http://mirror.example/debian/\n")
+    assert any("packages_mirror: does not answer: timed out" in line for line in site.check())
+    assert asked == ["http://mirror.example/debian/dists/trixie/InRelease"]
+
+
+def test_rules_say_what_they_are_for():
+    assert all(rule.__doc__ for rule in site_rules.RULES)
+
+
+def test_a_ledger_edited_by_hand(site):
+    site.edit("allocations.yml", "finances/gw1: 101", "finances/gw1: 104")
+    line = site.line("allocations.yml", "gw1: 104")
+    found = site.check()
+    assert any("allocations.yml:" in text and "already held" in text for text in found), (line, found)
