@@ -97,13 +97,10 @@ def _render(parsed: Node, ledger: dict[str, Any]) -> dict[str, Any]:
         "neutron": {
             "vrfs": neutron,
             "projects": [
-                {
-                    "name": name,
-                    "description": tenant.get("description", tenant["name"]),
-                    "quotas": tenant["quotas"],
-                }
+                {"name": name, "description": tenant.get("description", tenant["name"])}
                 for name, tenant in sorted(projects.items())
             ],
+            "quotas": {name: tenant["quotas"] for name, tenant in sorted(projects.items())},
         },
         "gateways": gateways,
         "imports": {name: sorted(graph[name]) for name in sorted(graph)},

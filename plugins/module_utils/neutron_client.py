@@ -1,0 +1,195 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Neutron's API as the diff needs it: bulk paginated lists, and operations applied in order, side by side."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+from .common import in_parallel
+from .neutron_diff import Live, Operation, resolve, unresolved
+from .neutron_objects import KINDS, Ref
+from .openstack_rest import ApiError, call
+
+PAGE = 1000  # objects a GET
+# What is listed: path, and what limits it. One GET each when nothing has more than PAGE objects.
+LISTS: dict[str, tuple[str, str]] = {
+    "quota": ("quotas", ""),
+    "address_scope": ("address-scopes", ""),
+    "subnetpool": ("subnetpools", ""),
+    "network": ("networks", ""),
+    "rbac_policy": ("rbac-policies", "object_type=network&action=access_as_external"),
+    "subnet": ("subnets", ""),
+    "router": ("routers", ""),
+    "port": ("ports", "device_owner=network:router_gateway&device_owner=network:router_interface"),
+}
+FIELDS = {"port": ("id", "device_id", "device_owner", "network_id", "fixed_ips")}
+REVISED = ("subnetpool", "network", "subnet", "router")
+
+
+class Moved(Exception):
+    """The live state is not what the plan was made from: list and plan again."""
+
+
+class NeutronClient:
+    """One connection; counts its requests by method in ``api_calls``."""
+
+    def __init__(self, adapter: Any, *, workers: int = 4, batch: int = 10) -> None:
+        """workers: requests side by side. batch: most objects in a bulk POST."""
+        self._adapter = adapter
+        self._workers = workers
+        self._batch = batch
+        self._counting = threading.Lock()
+        self.api_calls: Counter[str] = Counter()
+
+    def _request(self, method: str, path: str, what: str, **arguments: Any) -> Any:
+        with self._counting:
+            self.api_calls[method] += 1
+        try:
+            return call(self._adapter, method, f"/{path}", what, **arguments)
+        except ApiError as error:
+            if error.status in (404, 409, 412) and "uota" not in str(error):
+                raise Moved(str(error)) from error
+            raise
+
+    def snapshot(self) -> dict[str, list[dict[str, Any]]]:
+        """Everything the diff looks at, by kind."""
+        return dict(zip(LISTS, in_parallel(self._list, LISTS, self._workers), strict=True))
+
+    def _list(self, kind: str) -> list[dict[str, Any]]:
+        path, query = LISTS[kind]
+        rows: list[dict[str, Any]] = []
+        fields = "".join(f"&fields={name}" for name in FIELDS.get(kind, ()))
+        if kind == "quota":
+            return self._request("GET", path, kind)["quotas"]
+        while True:
+            after = f"&marker={rows[-1]['id']}" if rows else ""
+            words = f"{query}&limit={PAGE}&sort_key=id&sort_dir=asc{fields}{after}".lstrip("&")
+            page = self._request("GET", f"{path}?{words}", kind)
+            rows += page[path.replace("-", "_")]
+            if not any(link["rel"] == "next" for link in page.get(f"{path.replace('-', '_')}_links", ())):
+                return rows
+
+    def apply(
+        self, operations: Iterable[Operation], live: dict[Ref, list[Live]], projects: dict[str, str]
+    ) -> None:
+        """Do the operations, each kind and action at once, kinds in order. Raises Moved and ApiError."""
+        ids = {ref: entries[0].id for ref, entries in live.items()}
+        ids |= {Ref("project", name): project for name, project in projects.items()}
+        revisions = {
+            entry.id: entry.attrs.get("revision_number") for found in live.values() for entry in found
+        }
+        operations = list(operations)
+        for operation in operations:
+            if operation.action == "delete" and ids.get(Ref(operation.kind, operation.key)) == operation.id:
+                del ids[Ref(operation.kind, operation.key)]
+        for (action, kind), group in groupby(operations, key=lambda entry: (entry.action, entry.kind)):
+            todo = [(entry, resolve(entry.attrs, ids)) for entry in group]
+            for entry, attrs in todo:
+                if ref := unresolved(attrs):
+                    raise Moved(f"{entry.kind} {entry.key}: {ref.kind} {ref.key} is not there")
+            if action == "delete":
+                in_parallel(self._delete, [entry for entry, _attrs in todo], self._workers)
+            elif kind == "gateway" and action == "create":
+                self._gateways(todo)
+            elif kind == "gateway":
+                for entry, _attrs in todo:
+                    self._correct(entry, live[Ref(kind, entry.key)][0].attrs)
+            elif kind == "interface":
+                in_parallel(self._attach, todo, self._workers)
+            elif kind == "quota":
+                in_parallel(self._limit, todo, self._workers)
+            elif kind == "rbac_policy":
+                self._restrict(todo)
+            elif action == "create":
+                for made in in_parallel(self._create, list(self._batches(kind, todo)), self._workers):
+                    ids |= made
+            else:
+                in_parallel(lambda one: self._update(*one, revisions.get(one[0].id)), todo, self._workers)
+
+    def _batches(
+        self, kind: str, todo: list[tuple[Operation, dict[str, Any]]]
+    ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """Bodies for bulk POSTs, shared out evenly among the workers."""
+        size = max(1, min(self._batch, -(-len(todo) // self._workers)))
+        keyed_by = KINDS[kind].keyed_by
+        for start in range(0, len(todo), size):
+            yield kind, [attrs | {keyed_by: entry.key} for entry, attrs in todo[start : start + size]]
+
+    def _create(self, batch: tuple[str, list[dict[str, Any]]]) -> dict[Ref, str]:
+        kind, bodies = batch
+        collection, keyed_by = KINDS[kind].collection, KINDS[kind].keyed_by
+        path = LISTS[kind][0]
+        what = f"{kind} {', '.join(body[keyed_by] for body in bodies)}"
+        made = self._request("POST", path, what, json={collection: bodies})[collection]
+        return {Ref(kind, row[keyed_by]): row["id"] for row in made}
+
+    def _update(self, entry: Operation, attrs: dict[str, Any], revision: int | None) -> None:
+        headers = {"If-Match": f"revision_number={revision}"} if entry.kind in REVISED else {}
+        self._put(f"{LISTS[entry.kind][0]}/{entry.id}", entry, {entry.kind: attrs}, headers=headers)
+
+    def _put(self, path: str, entry: Operation, body: dict[str, Any], **arguments: Any) -> None:
+        self._request("PUT", path, f"{entry.kind} {entry.key}", json=body, **arguments)
+
+    def _delete(self, entry: Operation) -> None:
+        what = f"{entry.kind} {entry.key}"
+        before = entry.before
+        if entry.kind == "interface":
+            path = f"routers/{before['router_id']}/remove_router_interface"
+            self._request("PUT", path, what, json={"subnet_id": before["subnet_id"]})
+        elif entry.kind == "gateway":
+            gone = {"network_id": before["network_id"], "external_fixed_ips": before["external_fixed_ips"]}
+            path = f"routers/{before['router_id']}/remove_external_gateways"
+            self._request("PUT", path, what, json={"router": {"external_gateways": [gone]}})
+        else:
+            self._request("DELETE", f"{LISTS[entry.kind][0]}/{entry.id}", what)
+
+    def _gateways(self, todo: list[tuple[Operation, dict[str, Any]]]) -> None:
+        """All new gateways of a router in one request; routers side by side."""
+        routers: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for _entry, attrs in todo:
+            routers[attrs["router_id"]].append({k: v for k, v in attrs.items() if k != "router_id"})
+
+        def one(item: tuple[str, list[dict[str, Any]]]) -> None:
+            router, infos = item
+            path, body = f"routers/{router}/add_external_gateways", {"router": {"external_gateways": infos}}
+            self._request("PUT", path, f"gateways of router {router}", json=body)
+
+        in_parallel(one, routers.items(), self._workers)
+
+    def _correct(self, entry: Operation, gateway: dict[str, Any]) -> None:
+        """Turn SNAT off again on the router whose first gateway this is."""
+        info = {key: gateway[key] for key in ("network_id", "external_fixed_ips")} | {"enable_snat": False}
+        self._put(f"routers/{gateway['router_id']}", entry, {"router": {"external_gateway_info": info}})
+
+    def _attach(self, one: tuple[Operation, dict[str, Any]]) -> None:
+        entry, attrs = one
+        self._put(
+            f"routers/{attrs['router_id']}/add_router_interface", entry, {"subnet_id": attrs["subnet_id"]}
+        )
+
+    def _limit(self, one: tuple[Operation, dict[str, Any]]) -> None:
+        entry, attrs = one
+        limits = {name: value for name, value in attrs.items() if name != "project_id"}
+        self._put(f"quotas/{entry.id or attrs['project_id']}", entry, {"quota": limits})
+
+    def _restrict(self, todo: list[tuple[Operation, dict[str, Any]]]) -> None:
+        """Take external networks from every project but ours; one list finds the policies of new ones."""
+        found: dict[str, str] = {}
+        if any(entry.id is None for entry, _attrs in todo):
+            found = {row["object_id"]: row["id"] for row in self._list("rbac_policy")}
+
+        def one(item: tuple[Operation, dict[str, Any]]) -> None:
+            entry, attrs = item
+            policy = entry.id or found.get(attrs["object_id"])
+            if policy is None:
+                raise Moved(f"no access policy on network {entry.key}")
+            self._put(
+                f"rbac-policies/{policy}", entry, {"rbac_policy": {"target_tenant": attrs["target_tenant"]}}
+            )
+
+        in_parallel(one, todo, self._workers)
