@@ -1,0 +1,28 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Filters over module_utils/infrastructure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils.infrastructure import (
+    host_names,
+    memory_share,
+    network_files,
+    rabbitmq_hash,
+)
+
+
+class FilterModule:
+    """Derivations of the roles below OpenStack."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Filters by name."""
+        return {
+            "host_names": host_names,
+            "memory_share": memory_share,
+            "network_files": network_files,
+            "rabbitmq_hash": rabbitmq_hash,
+        }

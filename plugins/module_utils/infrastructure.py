@@ -1,0 +1,45 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Derivations for the roles below OpenStack: node names, network files, memory shares, RabbitMQ hashes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def host_names(hosts: Iterable[str], hostvars: Mapping[str, Any], domain: str) -> dict[str, list[str]]:
+    """Management address -> fully qualified and short name, for /etc/hosts."""
+    return {str(hostvars[host]["ansible_host"]): [f"{host}.{domain}", host] for host in hosts}
+
+
+def network_files(networks: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """``config_files`` items for links ``{name, sections}`` of systemd-networkd.
+
+    ``sections`` are those of systemd.network(5); ``[Match] Name`` is the link's name unless given.
+    """
+    return [
+        {
+            "path": f"/etc/systemd/network/20-{network['name']}.network",
+            "format": "ini",
+            "content": {"Match": {"Name": network["name"]}, **network["sections"]},
+        }
+        for network in networks
+    ]
+
+
+def memory_share(facts: Mapping[str, Any], percent: float, low: int, high: int) -> int:
+    """``percent`` of the node's memory in MiB, kept within ``low`` and ``high``."""
+    return max(low, min(high, int(facts["memtotal_mb"] * percent / 100)))
+
+
+def rabbitmq_hash(password: str, user: str) -> str:
+    """RabbitMQ's salted SHA-256 of a password (``rabbit_password_hashing_sha256``).
+
+    The salt (4 bytes) comes from user and password, so that the same input always gives the same
+    definitions file; it still differs between users.
+    """
+    salt = hashlib.sha256(f"{user}:{password}".encode()).digest()[:4]
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
