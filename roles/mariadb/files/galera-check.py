@@ -1,0 +1,81 @@
+#!/usr/bin/python3
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Answer 200 while the local MariaDB may take reads and writes, else 503: HAProxy's health check.
+
+A node may be used when it belongs to the primary component and is synced. A donor is left out, as its state
+transfer slows it down, unless it is the only node: then there is nowhere else to go.
+Usage: galera-check ADDRESS PORT; the password of user galera_check is systemd's credential `password`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pymysql
+
+SOCKET = "/run/mysqld/mysqld.sock"
+QUERY = (
+    "SHOW STATUS WHERE Variable_name IN "
+    "('wsrep_cluster_status', 'wsrep_local_state_comment', 'wsrep_ready', 'wsrep_cluster_size')"
+)
+
+
+class Database:
+    """One lasting connection to the local server, opened again when it is lost."""
+
+    def __init__(self) -> None:
+        self.connection: pymysql.Connection | None = None
+        self.password = (Path(os.environ["CREDENTIALS_DIRECTORY"]) / "password").read_text()
+
+    def status(self) -> dict[str, str]:
+        for attempt in (1, 2):
+            try:
+                if self.connection is None:
+                    self.connection = pymysql.connect(
+                        unix_socket=SOCKET, user="galera_check", password=self.password, read_timeout=2
+                    )
+                with self.connection.cursor() as cursor:
+                    cursor.execute(QUERY)
+                    return dict(cursor.fetchall())
+            except (pymysql.Error, OSError):
+                self.connection = None
+                if attempt == 2:
+                    raise
+        return {}
+
+
+def usable(status: dict[str, str]) -> bool:
+    if status.get("wsrep_cluster_status") != "Primary" or status.get("wsrep_ready") != "ON":
+        return False
+    return status.get("wsrep_local_state_comment") == "Synced" or status.get("wsrep_cluster_size") == "1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Any GET is the question."""
+
+    database: Database
+    timeout = 5
+
+    def do_GET(self) -> None:
+        try:
+            status = self.database.status()
+            code, text = (200 if usable(status) else 503), str(status)
+        except (pymysql.Error, OSError) as error:
+            code, text = 503, str(error)
+        body = f"{text}\n".encode()
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Silent: HAProxy logs the changes, and asks every two seconds."""
+
+
+if __name__ == "__main__":
+    Handler.database = Database()
+    HTTPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()
