@@ -6,7 +6,7 @@ Shapes
 ------
 guest:  ``{tenant, vrf, name, v4, v6}``, a smoke guest; addresses are plain strings, ``None``
         when it has none.
-site:   ``{name, vrf, netns, v4, v6}``, a tenant's site behind the RIE; addresses plain or in CIDR form.
+site:   ``{name, vrf, netns, v4, v6}``, a tenant's site behind the RIE; ``v4`` and ``v6`` as :func:`address`.
 policy: ``{vrf: {"import": [rt, ...], "export": [rt, ...]}}``, the route target graph (RFC 4364, section 4.3).
 probe:  ``{id, kind, from, to, from_vrf, to_vrf, proto, family, size, netns, source, target, via, expect,
         expect_name, expect_source}``. ``source`` and ``target`` are addresses, ``from`` and ``to`` are names;
@@ -29,6 +29,19 @@ GUEST_GUEST = "guest-guest"
 GUEST_SITE = "guest-site"
 #: Bytes of IP and ICMP header ahead of an echo payload.
 ECHO_OVERHEAD = {"v4": 28, "v6": 48}
+
+
+def complete_sites(sites: Iterable[Mapping[str, Any]], pattern: str = "ce-{name}") -> list[dict[str, Any]]:
+    """Sites with what they leave out: ``netns`` by ``pattern``, and plain addresses."""
+    return [
+        {
+            "name": site["name"],
+            "vrf": site["vrf"],
+            "netns": site.get("netns") or pattern.format(name=site["name"]),
+            **{family: address(site.get(family)) for family in FAMILIES},
+        }
+        for site in sites
+    ]
 
 
 def policy_from_tenants(tenants: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[str]]]:
@@ -61,8 +74,16 @@ def connected(policy: Mapping[str, Mapping[str, Sequence[str]]], one: str, other
 
 
 def address(value: str | None) -> str | None:
-    """The address in ``value``, which may carry a prefix length; canonical text, None for nothing."""
-    return str(ipaddress.ip_interface(value).ip) if value else None
+    """The address that ``value`` means, in canonical text: its own, or a prefix's first one.
+
+    ``10.128.1.7`` and ``10.128.1.7/24`` are 10.128.1.7, ``10.128.1.0/24`` is 10.128.1.1.
+    """
+    if not value:
+        return None
+    interface = ipaddress.ip_interface(value)
+    network = interface.network
+    is_prefix = network.num_addresses > 2 and interface.ip == network.network_address
+    return str(network[1] if is_prefix else interface.ip)
 
 
 def matrix(

@@ -22,7 +22,9 @@ attributes:
   diff_mode: {support: none, description: Changes nothing.}
 options:
   sites:
-    description: Sites with C(name), C(vrf), C(netns) and addresses C(v4) and C(v6), plain or in CIDR form.
+    description:
+      - Sites with C(name), C(vrf), C(v4) and C(v6), an address or a prefix whose first one it holds.
+      - C(netns) is the site's network namespace, C(ce-NAME) when left out.
     type: list
     elements: dict
     required: true
@@ -49,7 +51,7 @@ options:
 EXAMPLES = r"""
 - name: Send every probe
   cloudwatt.socle.reachability:
-    sites: [{name: site-a, vrf: a, netns: site-a, v4: 10.128.1.10/24, v6: "fd80:1::10/64"}]
+    sites: [{name: site-a, vrf: a, v4: 10.128.1.0/24, v6: "fd80:1::/64"}]
     guests: [{tenant: a, vrf: a, name: guest-a, v4: 10.20.0.10, v6: "fd10::10"}]
     tenants: "{{ rie_tenants }}"
   register: smoke_reachability_result
@@ -60,6 +62,11 @@ matrix:
   description: C(ok), C(counts), C(probes) with what was expected and seen, C(violations), C(unproven).
   returned: always
   type: dict
+sites:
+  description: The sites with their namespaces and plain addresses.
+  returned: always
+  type: list
+  elements: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -84,11 +91,12 @@ def main() -> None:
     params = module.params
     try:
         policy = engine.policy_from_tenants(params["tenants"])
-        probes = engine.matrix(params["guests"], params["sites"], policy, params["mtu"])
+        sites = engine.complete_sites(params["sites"])
+        probes = engine.matrix(params["guests"], sites, policy, params["mtu"])
     except (KeyError, ValueError) as error:
         module.fail_json(msg=f"sites, guests or tenants: {type(error).__name__}: {error}")
     results = run(probes, params["timeout"], params["tries"], params["wait"], params["workers"])
-    module.exit_json(changed=False, matrix=engine.judge(probes, results))
+    module.exit_json(changed=False, matrix=engine.judge(probes, results), sites=sites)
 
 
 if __name__ == "__main__":

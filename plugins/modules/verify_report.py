@@ -1,0 +1,184 @@
+#!/usr/bin/python
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: verify_report
+short_description: Write the verification report of a site and judge it
+version_added: 0.1.0
+author: [Cloudwatt, Orange (@cloudwatt)]
+description:
+  - Writes C(verify.json), and C(verify.html), one page without outside references, into a directory of the
+    operator's machine.
+  - Fails, after writing, when anything is not as expected; the message lists every violation.
+  - A report is an account of what was seen, no configuration, so that writing it never counts as a change.
+requirements: [jinja2]
+attributes:
+  check_mode: {support: full, description: Judges, and writes nothing.}
+  diff_mode: {support: none, description: Changes nothing.}
+options:
+  dest: {description: Directory of the report; made when missing., type: path, required: true}
+  template: {description: Jinja2 template of the page., type: path, required: true}
+  site: {description: Name of the site., type: str, required: true}
+  plan:
+    description: RV(cloudwatt.socle.l3vpn_plan#module:plan).
+    type: dict
+    required: true
+  guests:
+    description: RV(cloudwatt.socle.smoke_guests#module:guests).
+    type: list
+    elements: dict
+    default: []
+  sites:
+    description: RV(cloudwatt.socle.reachability#module:sites).
+    type: list
+    elements: dict
+    default: []
+  api:
+    description: RV(cloudwatt.socle.smoke_api#module:checks).
+    type: list
+    elements: dict
+    default: []
+  sessions:
+    description: Sessions with C(gateway), C(vrf), C(what), C(neighbor), C(state), C(ok), C(detail).
+    type: list
+    elements: dict
+    default: []
+  errors:
+    description: What kept the guests from being there, each a violation.
+    type: list
+    elements: str
+    default: []
+  matrix:
+    description: RV(cloudwatt.socle.reachability#module:matrix). Without it there was no host to probe from.
+    type: dict
+"""
+
+EXAMPLES = r"""
+- name: Write the report
+  cloudwatt.socle.verify_report:
+    dest: .socle/reports/lab
+    template: "{{ role_path }}/templates/verify.html.j2"
+    site: lab
+    plan: "{{ rie_plan_result.plan }}"
+    guests: "{{ smoke_guests_result.guests }}"
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+ok:
+  description: Whether all is as expected.
+  returned: always
+  type: bool
+summary:
+  description: The verdict in a sentence.
+  returned: always
+  type: str
+notes:
+  description: What the verdict leaves out, for instance that no probe host exists.
+  returned: always
+  type: list
+  elements: str
+violations:
+  description: What is not as expected; each names the pair, session or service.
+  returned: always
+  type: list
+  elements: str
+files:
+  description: The files written.
+  returned: always
+  type: list
+  elements: str
+"""
+
+import datetime
+import json
+import os
+import tempfile
+import traceback
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils import verify_report as engine
+
+try:
+    import jinja2
+
+    NO_JINJA2 = None
+except ImportError:
+    NO_JINJA2 = traceback.format_exc()
+
+DICTS = {"type": "list", "elements": "dict", "default": []}
+ARGUMENTS = {
+    "dest": {"type": "path", "required": True},
+    "template": {"type": "path", "required": True},
+    "site": {"type": "str", "required": True},
+    "plan": {"type": "dict", "required": True},
+    "guests": DICTS,
+    "sites": DICTS,
+    "api": DICTS,
+    "sessions": DICTS,
+    "errors": {"type": "list", "elements": "str", "default": []},
+    "matrix": {"type": "dict"},
+}
+
+
+def render(template: str, report: dict) -> str:
+    """The page; a name that the template asks for and nobody computed is an error."""
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    with open(template, encoding="utf-8") as handle:
+        return environment.from_string(handle.read()).render(engine.view(report))
+
+
+def write(path: str, text: str) -> None:
+    """Replace a file in one step, so that a reader never sees half a report."""
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=os.path.dirname(path), prefix=".report-", delete=False
+    ) as handle:
+        handle.write(text)
+    os.chmod(handle.name, 0o644)
+    os.replace(handle.name, path)
+
+
+def main() -> None:
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    if NO_JINJA2:
+        module.fail_json(msg=missing_required_lib("jinja2"), exception=NO_JINJA2)
+    given = {key: value for key, value in module.params.items() if key in ARGUMENTS}
+    dest, template = given.pop("dest"), given.pop("template")
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    files: list[str] = []
+    try:
+        report = engine.assemble(generated=now, **given)
+        contents = {
+            "verify.json": json.dumps(report, indent=1, ensure_ascii=False) + "\n",
+            "verify.html": render(template, report),
+        }
+        if not module.check_mode:
+            os.makedirs(dest, exist_ok=True)
+            for name, text in contents.items():
+                write(os.path.join(dest, name), text)
+                files.append(os.path.join(dest, name))
+    except (OSError, KeyError, TypeError, jinja2.TemplateError) as error:
+        module.fail_json(msg=f"report: {type(error).__name__}: {error}", exception=traceback.format_exc())
+    result = {
+        "changed": False,
+        "ok": report["ok"],
+        "summary": engine.summary(report),
+        "notes": report["notes"],
+        "violations": [violation["text"] for violation in report["violations"]],
+        "files": files,
+    }
+    if not report["ok"]:
+        lines = [f"  {text}" for text in result["violations"]]
+        where = [f"Report: {path}" for path in files[1:]]
+        module.fail_json(msg="\n".join([f"Not as expected: {result['summary']}", *lines, *where]), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
