@@ -1,0 +1,306 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration of one FRR instance per VRF, rendered from the gateway plan. Pure. Written for FRR 10.3.
+
+Lines are spelt exactly as FRR prints them (``show running-config``), defaults left out: ``frr-reload.py`` compares
+text, and a line FRR spells differently would be "changed" at every run. For the shape of a VRF see ``gateway.py``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any
+
+from .gateway import FAMILIES, Vrf
+
+HEADER = "! Written by cloudwatt.socle for VRF {name}: changes made here are lost."
+
+# Tags of static routes: only the first kind is redistributed into BGP.
+TAG_EXPORT = 100
+TAG_FLOATING = 250
+FLOATING_DISTANCE = 250
+# Minutes before a session that exceeded maximum-prefix is tried again.
+PREFIX_LIMIT_RESTART = 5
+# Room in maximum-prefix-out for a change that adds before it deletes.
+PREFIX_LIMIT_OUT_SLACK = 10
+
+_WORD = {"v4": "ip", "v6": "ipv6"}
+_FAMILY = {"v4": "ipv4", "v6": "ipv6"}
+_BFD_DEFAULTS = {"transmit": 300, "receive": 300, "multiplier": 3}
+
+
+def _address(cidr: str) -> str:
+    return str(ipaddress.ip_interface(cidr).ip)
+
+
+def _network(cidr: str) -> str:
+    return str(ipaddress.ip_network(cidr))
+
+
+def _sorted(prefixes: list[str]) -> list[str]:
+    return [
+        str(net)
+        for net in sorted(
+            map(ipaddress.ip_network, prefixes), key=lambda n: (int(n.network_address), n.prefixlen)
+        )
+    ]
+
+
+def accept_list(vrf: Vrf, family: str) -> list[tuple[str, int | None]]:
+    """What the PE may announce: ``(prefix, le)`` sorted; ``le`` None when only the prefix itself is allowed."""
+    items = []
+    for item in (vrf.get("accept") or {}).get(family) or []:
+        net = ipaddress.ip_network(item["prefix"])
+        le = item.get("le")
+        items.append((net, le if le and le > net.prefixlen else None))
+    items.sort(key=lambda pair: (int(pair[0].network_address), pair[0].prefixlen))
+    return [(str(net), le) for net, le in items]
+
+
+def export_list(vrf: Vrf, family: str) -> list[str]:
+    """What the tenant announces, sorted."""
+    return _sorted((vrf.get("export") or {}).get(family) or [])
+
+
+def render_frr(vrf: Vrf, password: str | None = None, hostname: str = "") -> str:
+    """The ``frr.conf`` of a VRF. ``password``: TCP MD5 key of the sessions to the PE, or None."""
+    lines = [
+        HEADER.format(name=vrf["name"]),
+        "frr version 10.3",
+        "frr defaults traditional",
+        f"hostname {hostname}" if hostname else "!",
+        "log syslog informational",
+        "service integrated-vtysh-config",
+        "!",
+        *_prefix_lists(vrf),
+        *_route_maps(vrf),
+        *_statics(vrf),
+        *_bgp(vrf, password),
+        *_bfd(vrf),
+        "end",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _statics(vrf: Vrf) -> list[str]:
+    lines: list[str] = []
+    cloud, peer = vrf.get("cloud") or {}, vrf.get("peer") or {}
+    for family in FAMILIES:
+        word = _WORD[family]
+        if cloud.get(f"router_{family}"):
+            for prefix in export_list(vrf, family):
+                router = _address(cloud[f"router_{family}"])
+                lines.append(f"{word} route {prefix} {router} cloud tag {TAG_EXPORT} bfd profile rie")
+        if peer.get(f"neighbor_{family}"):
+            for prefix, _le in accept_list(vrf, family):
+                neighbor = _address(peer[f"neighbor_{family}"])
+                lines.append(f"{word} route {prefix} {neighbor} peer tag {TAG_FLOATING} {FLOATING_DISTANCE}")
+    return [*lines, "!"]
+
+
+def _prefix_lists(vrf: Vrf) -> list[str]:
+    lines: list[str] = []
+    for family in FAMILIES:
+        word = _WORD[family]
+        export = export_list(vrf, family)
+        for index, prefix in enumerate(export):
+            lines.append(f"{word} prefix-list export-{family} seq {5 * (index + 1)} permit {prefix}")
+        if not export:
+            lines.append(f"{word} prefix-list export-{family} seq 5 deny any")
+        accept = accept_list(vrf, family)
+        for index, (prefix, le) in enumerate(accept):
+            bound = f" le {le}" if le else ""
+            lines.append(f"{word} prefix-list accept-{family} seq {5 * (index + 1)} permit {prefix}{bound}")
+        if not accept:
+            lines.append(f"{word} prefix-list accept-{family} seq 5 deny any")
+    return [*lines, "!"]
+
+
+def _route_maps(vrf: Vrf) -> list[str]:
+    lines: list[str] = []
+    communities = " ".join(str(item) for item in vrf.get("communities") or [])
+    for family in FAMILIES:
+        match = _WORD[family]
+        lines += [
+            f"route-map static-{family} permit 10",
+            f" match {match} address prefix-list export-{family}",
+            f" match tag {TAG_EXPORT}",
+            "exit",
+            "!",
+            f"route-map pe-in-{family} permit 10",
+            f" match {match} address prefix-list accept-{family}",
+            "exit",
+            "!",
+            f"route-map pe-out-{family} permit 10",
+            f" match {match} address prefix-list export-{family}",
+            *([f" set community {communities}"] if communities else []),
+            "exit",
+            "!",
+        ]
+        for number, name in ((10, "export"), (20, "accept")):
+            lines += [
+                f"route-map peer-{family} permit {number}",
+                f" match {match} address prefix-list {name}-{family}",
+                "exit",
+                "!",
+            ]
+    return lines
+
+
+def _neighbors(vrf: Vrf) -> list[dict[str, Any]]:
+    """``{kind, family, address, asn}`` of all BGP neighbors of the VRF."""
+    found = []
+    pe, peer = vrf.get("pe") or {}, vrf.get("peer") or {}
+    for family in FAMILIES:
+        if pe.get(family):
+            found.append({"kind": "pe", "family": family, "address": _address(pe[family]), "asn": pe["asn"]})
+    for family in FAMILIES:
+        if peer.get(f"neighbor_{family}"):
+            address = _address(peer[f"neighbor_{family}"])
+            found.append({"kind": "peer", "family": family, "address": address, "asn": vrf["asn"]})
+    return found
+
+
+def _bgp(vrf: Vrf, password: str | None) -> list[str]:
+    timers = vrf.get("timers") or {}
+    keepalive, hold, connect = (timers.get(key) for key in ("keepalive", "hold", "connect"))
+    neighbors = _neighbors(vrf)
+    lines = [
+        f"router bgp {vrf['asn']}",
+        f" bgp router-id {vrf['router_id']}",
+        " no bgp default ipv4-unicast",
+        " bgp reject-as-sets",
+    ]
+    for item in neighbors:
+        name = f" neighbor {item['address']}"
+        lines.append(f"{name} remote-as {item['asn']}")
+        lines.append(f"{name} description {item['kind']}")
+        lines.append(f"{name} bfd profile rie")
+        if item["kind"] == "pe" and password:
+            lines.append(f"{name} password {password}")
+        if keepalive and hold:
+            lines.append(f"{name} timers {keepalive} {hold}")
+        if connect:
+            lines.append(f"{name} timers connect {connect}")
+    lines.append(" !")
+    limits = (vrf.get("pe") or {}).get("max_prefixes") or {}
+    for family in FAMILIES:
+        members = [item for item in neighbors if item["family"] == family]
+        if not members:
+            continue
+        lines.append(f" address-family {_FAMILY[family]} unicast")
+        lines.append(f"  redistribute static route-map static-{family}")
+        for item in members:
+            name = f"  neighbor {item['address']}"
+            lines.append(f"{name} activate")
+            if item["kind"] == "peer":
+                lines.append(f"{name} next-hop-self")
+            lines.append(f"{name} soft-reconfiguration inbound")
+            incoming, outgoing = ("pe-in", "pe-out") if item["kind"] == "pe" else ("peer", "peer")
+            if item["kind"] == "pe":
+                if limits.get(family):
+                    lines.append(f"{name} maximum-prefix {limits[family]} restart {PREFIX_LIMIT_RESTART}")
+                exported = len(export_list(vrf, family))
+                lines.append(f"{name} maximum-prefix-out {exported + PREFIX_LIMIT_OUT_SLACK}")
+            lines.append(f"{name} route-map {incoming}-{family} in")
+            lines.append(f"{name} route-map {outgoing}-{family} out")
+        lines.append(" exit-address-family")
+        if family == "v4":
+            lines.append(" !")
+    return [*lines, "exit", "!"]
+
+
+def _bfd(vrf: Vrf) -> list[str]:
+    bfd = vrf.get("bfd") or {}
+    values = {
+        "transmit": bfd.get("transmit_ms") or _BFD_DEFAULTS["transmit"],
+        "receive": bfd.get("receive_ms") or _BFD_DEFAULTS["receive"],
+        "multiplier": bfd.get("multiplier") or _BFD_DEFAULTS["multiplier"],
+    }
+    spelt = {
+        "multiplier": "detect-multiplier",
+        "transmit": "transmit-interval",
+        "receive": "receive-interval",
+    }
+    own = [f"  {spelt[key]} {values[key]}" for key in spelt if values[key] != _BFD_DEFAULTS[key]]
+    return ["bfd", " profile rie", *own, " exit", " !", "exit", "!"]
+
+
+def render_daemons(vrf: Vrf) -> str:
+    """The ``daemons`` file: which daemons run, and in which namespace. No daemon listens on a TCP vty."""
+    return "\n".join(
+        [
+            f"# Written by cloudwatt.socle for VRF {vrf['name']}.",
+            "bgpd=yes",
+            "bfdd=yes",
+            "vtysh_enable=yes",
+            'zebra_options="-P 0 -s 90000000"',
+            'mgmtd_options="-P 0"',
+            'staticd_options="-P 0"',
+            'bgpd_options="-P 0"',
+            'bfdd_options="-P 0"',
+            f'watchfrr_options="--netns={vrf["netns"]}"',
+            "",
+        ]
+    )
+
+
+VTYSH = "service integrated-vtysh-config\n"
+
+DROP_IN = """\
+# Written by cloudwatt.socle. Each instance lives in the namespace of its VRF.
+[Unit]
+Requires=socle-netns@vrf-%I.service
+After=socle-netns@vrf-%I.service
+OnFailure=
+
+[Service]
+RestartSec=1
+"""
+
+MANAGED = "# Written by cloudwatt.socle"
+
+_PASSWORD = re.compile(r"(neighbor \S+ password) [^\n]*")
+
+
+def masked(text: str) -> str:
+    """The text with every password replaced, for diffs and messages."""
+    return _PASSWORD.sub(r"\1 ********", text)
+
+
+def _router(text: str) -> tuple[str | None, dict[str, str | None]]:
+    """The ``router bgp`` line and ``{neighbor: password or None}`` of a configuration."""
+    router = re.search(r"^router bgp \d+", text, re.M)
+    found: dict[str, str | None] = {}
+    for name in re.findall(r"^ neighbor (\S+) remote-as ", text, re.M):
+        found.setdefault(name, None)
+    for name, value in re.findall(r"^ neighbor (\S+) password (.*)$", text, re.M):
+        found[name] = value
+    return (router.group(0) if router else None), found
+
+
+def password_prelude(running: str, wanted: str) -> str:
+    """What has to be loaded from a file before ``frr-reload.py`` may work on a change.
+
+    ``frr-reload.py`` deletes lines through ``vtysh -c "no neighbor ... password SECRET"``, which every user of the
+    node can read in the process list. So changes of passwords, and removals of neighbors that have one, go ahead
+    from a file that only root reads; afterwards there is no password left to delete. "" if nothing is to be done.
+    """
+    old_router, old = _router(running)
+    new_router, new = _router(wanted)
+    if old_router is None:
+        return ""
+    if old_router != new_router:
+        return f"no {old_router}\n" if any(old.values()) else ""
+    lines = []
+    for name, value in old.items():
+        if value is None:
+            continue
+        if name not in new:
+            lines.append(f" no neighbor {name}")
+        elif new[name] is None:
+            lines.append(f" no neighbor {name} password")
+        elif new[name] != value:
+            lines.append(f" neighbor {name} password {new[name]}")
+    return "\n".join([old_router, *lines, "exit", ""]) if lines else ""

@@ -1,0 +1,301 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""FRR instances of a node, one per VRF: compare, check, reload only what changed, put back what was if that fails.
+
+The order for a set of VRFs:
+
+1. observe all: files, units, running configurations;
+2. check every new configuration (``vtysh -C``, and ``frr-reload.py --test`` against the running one) before any is
+   touched;
+3. write and reload the changed ones side by side, start those that do not run; an instance that fails gets its previous
+   configuration back, the others are not concerned;
+4. remove instances that are no longer wanted, if pruning.
+
+Whether a running configuration has drifted is told by its hash, kept under ``/run`` since the last time it was known to
+be right: `show running-config` costs 30 ms, ``frr-reload.py --test`` ten times that, and is asked only when the hash differs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import frr
+from .netns import CommandError, run
+from .node_files import diff_entry, in_parallel, read, unit_states, write
+
+ETC = Path("/etc/frr")
+RUN = Path("/run/frr")
+STAMPS = Path("/run/socle/frr")
+DROP_IN_PATH = Path("/etc/systemd/system/frr@.service.d/socle.conf")
+RELOAD = "/usr/lib/frr/frr-reload.py"
+START_TIMEOUT = 30.0
+
+
+def unit_name(name: str) -> str:
+    """The unit of a VRF's instance. FRR's template unescapes its instance: a bare dash would become a slash."""
+    return f"frr@{name.replace('-', chr(92) + 'x2d')}.service"
+
+
+@dataclass
+class Instance:
+    """What is wanted and what was found of one VRF's instance."""
+
+    name: str
+    files: dict[str, str]
+    before: dict[str, str | None]
+    active: bool
+    enabled: bool
+    running: str | None
+    action: str = ""
+    delta: str = ""
+    error: str = ""
+
+
+@dataclass
+class Outcome:
+    """What a run did, or would do: ``actions`` is ``{vrf: created|reloaded|restarted|started|enabled|removed}``."""
+
+    actions: dict[str, str] = field(default_factory=dict)
+    diff: list[dict[str, Any]] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    deltas: dict[str, str] = field(default_factory=dict)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _stamp(name: str) -> str | None:
+    return read(STAMPS / name)
+
+
+def _set_stamp(name: str, running: str | None) -> None:
+    if running is not None:
+        write(STAMPS / name, _hash(running), 0o600)
+
+
+def running_config(name: str) -> str | None:
+    """What the instance runs now, or None if it does not answer."""
+    text = run(["vtysh", "-N", name, "-c", "show running-config"], check=False)
+    return text if "Current configuration" in text else None
+
+
+def _reload(name: str, path: Path, test: bool) -> str:
+    """``frr-reload.py``; with ``test`` its list of differences ("" if none). Never logs to its file: it logs passwords."""
+    argv = ["/usr/bin/python3", RELOAD, "--test" if test else "--reload", "--stdout", "--log-level", "error"]
+    argv += [
+        "--bindir",
+        "/usr/bin",
+        "--confdir",
+        str(ETC / name),
+        "--rundir",
+        str(RUN / name),
+        "-N",
+        name,
+        str(path),
+    ]
+    return run(argv).strip()
+
+
+def _check_syntax(instance: Instance, path: Path) -> str:
+    """An error text, or "" if FRR accepts the configuration."""
+    path.write_text(instance.files["frr.conf"])
+    try:
+        run(["vtysh", "-C", "-f", str(path)])
+    except CommandError as error:
+        return frr.masked(str(error))
+    return ""
+
+
+def _observe(vrfs: list[dict[str, Any]], passwords: dict[str, str], hostname: str) -> list[Instance]:
+    states = unit_states(unit_name(vrf["name"]) for vrf in vrfs)
+    active = [vrf["name"] for vrf in vrfs if states[unit_name(vrf["name"])]["active"]]
+    running = dict(zip(active, in_parallel(running_config, active)))
+    found = []
+    for vrf in vrfs:
+        name = vrf["name"]
+        files = {
+            "frr.conf": frr.render_frr(vrf, passwords.get(name), hostname),
+            "daemons": frr.render_daemons(vrf),
+            "vtysh.conf": frr.VTYSH,
+        }
+        before = {file: read(ETC / name / file) for file in files}
+        found.append(Instance(name, files, before, **states[unit_name(name)], running=running.get(name)))
+    return found
+
+
+def _decide(instance: Instance, directory: Path) -> None:
+    """Set ``action``, ``delta`` and ``error`` of an instance."""
+    changed = [file for file in instance.files if instance.files[file] != instance.before[file]]
+    candidate = directory / f"{instance.name}.conf"
+    if "frr.conf" in changed:
+        instance.error = _check_syntax(instance, candidate)
+        if instance.error:
+            return
+    if not instance.active:
+        instance.action = "created" if instance.before["frr.conf"] is None else "started"
+        return
+    if "daemons" in changed or instance.running is None:
+        instance.action = "restarted"
+        return
+    if "frr.conf" in changed or _stamp(instance.name) != _hash(instance.running):
+        if not candidate.exists():
+            candidate.write_text(instance.files["frr.conf"])
+        try:
+            instance.delta = frr.masked(_reload(instance.name, candidate, test=True))
+        except CommandError as error:
+            instance.error = frr.masked(str(error))
+            return
+        if instance.delta or "frr.conf" in changed:
+            instance.action = "reloaded"
+        else:
+            _set_stamp(instance.name, instance.running)
+    if not instance.action and (changed or not instance.enabled):
+        instance.action = "enabled"
+
+
+def _write_files(name: str, files: dict[str, str | None]) -> None:
+    directory = ETC / name
+    if not directory.is_dir():
+        directory.mkdir(mode=0o750)
+        shutil.chown(directory, "frr", "frr")
+    for file, text in files.items():
+        if text is None:
+            (directory / file).unlink(missing_ok=True)
+        else:
+            write(directory / file, text, 0o640, "frr", "frr")
+
+
+def _load(name: str, wanted: str) -> None:
+    """Make the running configuration ``wanted``, which is already in the file. Raises CommandError if it is not, after all."""
+    path = ETC / name / "frr.conf"
+    prelude = frr.password_prelude(running_config(name) or "", wanted)
+    if prelude:
+        with tempfile.NamedTemporaryFile("w", prefix="socle-frr-") as handle:
+            handle.write(prelude)
+            handle.flush()
+            run(["vtysh", "-N", name, "-f", handle.name])
+    left = ""
+    for _attempt in range(2):
+        _reload(name, path, test=False)
+        left = _reload(name, path, test=True)
+        if not left:
+            return
+    raise CommandError(f"still different after the reload: {left}")
+
+
+def _reload_instance(instance: Instance) -> None:
+    name = instance.name
+    try:
+        _write_files(name, dict(instance.files))
+        _load(name, instance.files["frr.conf"])
+    except CommandError as error:
+        instance.error = frr.masked(str(error))
+        previous = instance.before["frr.conf"]
+        _write_files(name, dict(instance.before))
+        if previous is not None:
+            try:
+                _load(name, previous)
+                instance.error += "; the previous configuration is back"
+            except CommandError as second:
+                instance.error += f"; putting the previous one back failed as well: {frr.masked(str(second))}"
+        return
+    _set_stamp(name, running_config(name))
+
+
+def _await(instance: Instance) -> None:
+    """Wait until a started instance runs its configuration."""
+    deadline = time.monotonic() + START_TIMEOUT
+    path = ETC / instance.name / "frr.conf"
+    left = "it does not answer"
+    while time.monotonic() < deadline:
+        running = running_config(instance.name)
+        if running is not None and "\nrouter bgp" in running:
+            try:
+                left = _reload(instance.name, path, test=True)
+            except CommandError as error:
+                left = str(error)
+            if not left:
+                _set_stamp(instance.name, running_config(instance.name))
+                return
+        time.sleep(0.2)
+    instance.error = f"started, but after {START_TIMEOUT:.0f} s: {frr.masked(left)}"
+
+
+def _systemctl(verb: str, units: list[str]) -> None:
+    if units:
+        run(["systemctl", verb, "--", *units], check=verb not in ("start", "restart", "reset-failed"))
+
+
+def stale(names: set[str]) -> list[str]:
+    """Instances made by us that are not among ``names``."""
+    found = []
+    for path in sorted(ETC.glob("*/daemons")):
+        if path.parent.name not in names and (read(path) or "").startswith(frr.MANAGED):
+            found.append(path.parent.name)
+    return found
+
+
+def _remove(name: str) -> None:
+    run(["systemctl", "disable", "--now", "--", unit_name(name)], check=False)
+    shutil.rmtree(ETC / name, ignore_errors=True)
+    shutil.rmtree(RUN / name, ignore_errors=True)
+    (STAMPS / name).unlink(missing_ok=True)
+
+
+def converge(
+    vrfs: list[dict[str, Any]],
+    passwords: dict[str, str],
+    hostname: str = "",
+    prune: bool = True,
+    check_mode: bool = False,
+) -> Outcome:
+    """Bring all instances of the node to the plan; ``failed`` of the outcome names those that could not be."""
+    outcome = Outcome()
+    drop_in = read(DROP_IN_PATH) != frr.DROP_IN
+    instances = _observe(vrfs, passwords, hostname)
+    with tempfile.TemporaryDirectory(prefix="socle-frr-") as directory:
+        in_parallel(lambda item: _decide(item, Path(directory)), instances)
+    outcome.failed = {item.name: item.error for item in instances if item.error}
+    todo = [item for item in instances if item.action]
+    gone = stale({vrf["name"] for vrf in vrfs}) if prune else []
+    for item in todo:
+        outcome.actions[item.name] = item.action
+        if item.delta:
+            outcome.deltas[item.name] = item.delta
+        for file, after in item.files.items():
+            if after != item.before[file]:
+                header = str(ETC / item.name / file)
+                outcome.diff.append(
+                    diff_entry(header, frr.masked(item.before[file] or ""), frr.masked(after))
+                )
+    for name in gone:
+        outcome.actions[name] = "removed"
+        outcome.diff.append(diff_entry(str(ETC / name), frr.masked(read(ETC / name / "frr.conf") or ""), ""))
+    if drop_in:
+        outcome.diff.append(diff_entry(str(DROP_IN_PATH), read(DROP_IN_PATH), frr.DROP_IN))
+    if outcome.failed or check_mode:
+        return outcome
+    if drop_in:
+        write(DROP_IN_PATH, frr.DROP_IN)
+        run(["systemctl", "daemon-reload"])
+    reload_them = [item for item in todo if item.action == "reloaded"]
+    start = [item for item in todo if item.action in ("created", "started", "restarted")]
+    in_parallel(_reload_instance, reload_them)
+    for item in todo:
+        if item not in reload_them:
+            _write_files(item.name, dict(item.files))
+    _systemctl("enable", [unit_name(item.name) for item in todo if not item.enabled])
+    _systemctl("reset-failed", [unit_name(item.name) for item in start])
+    _systemctl("restart", [unit_name(item.name) for item in start])
+    in_parallel(_await, start)
+    for name in gone:
+        _remove(name)
+    outcome.failed = {item.name: item.error for item in instances if item.error}
+    return outcome

@@ -1,0 +1,99 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""From the plan of a gateway node to what lies in its namespaces. Pure.
+
+Input is ``plan.gateways.<host>.vrfs`` of ``l3vpn_plan``; an item looks like::
+
+    {name, netns, tenant, rd, asn, router_id,
+     cloud: {vlan, v4, v6, router_v4, router_v6, mtu},           # v4/v6: this namespace, with length
+     rie:   {vlan, v4, v6, mtu},
+     peer:  {vlan, v4, v6, neighbor_v4, neighbor_v6, gateway, mtu},
+     pe:    {asn, v4, v6, password_secret, max_prefixes: {v4, v6}},
+     export: {v4: [cidr], v6: [cidr]}, accept: {v4: [{prefix, le}], v6: [...]},
+     communities: [], bfd: {transmit_ms, receive_ms, multiplier}, timers: {keepalive, hold, connect}}
+
+A part that a VRF does not have (``peer`` on a site with one gateway, a family) may be absent or null.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Vrf = dict[str, Any]
+
+ROLES = ("cloud", "rie", "peer")
+FAMILIES = ("v4", "v6")
+
+# rp_filter is off because nftables does loose uRPF (a strict one breaks the path through the other gateway).
+# accept_dad 0: an address that waits for duplicate address detection is no source for BGP and BFD yet.
+# arp_ignore 1, arp_announce 2: three links of one namespace must not answer for one another.
+SYSCTLS = {
+    "net.ipv4.ip_forward": "1",
+    "net.ipv6.conf.all.forwarding": "1",
+    "net.ipv6.conf.default.forwarding": "1",
+    **{
+        f"net.ipv4.conf.{scope}.{key}": value
+        for scope in ("all", "default")
+        for key, value in {
+            "rp_filter": "0",
+            "accept_redirects": "0",
+            "send_redirects": "0",
+            "secure_redirects": "0",
+            "accept_source_route": "0",
+            "arp_ignore": "1",
+            "arp_announce": "2",
+        }.items()
+    },
+    **{
+        f"net.ipv6.conf.{scope}.{key}": value
+        for scope in ("all", "default")
+        for key, value in {
+            "accept_ra": "0",
+            "accept_redirects": "0",
+            "accept_source_route": "0",
+            "accept_dad": "0",
+            "dad_transmits": "0",
+            "keep_addr_on_down": "1",
+        }.items()
+    },
+    "net.ipv4.fib_multipath_hash_policy": "1",
+    "net.ipv6.fib_multipath_hash_policy": "1",
+}
+
+
+def links(vrf: Vrf) -> list[str]:
+    """The links a VRF has, in the order cloud, rie, peer."""
+    return [role for role in ROLES if vrf.get(role)]
+
+
+def families(vrf: Vrf, role: str) -> list[str]:
+    """The address families a link has."""
+    return [family for family in FAMILIES if (vrf.get(role) or {}).get(family)]
+
+
+def definition(vrf: Vrf, bridge: str, tx_offload: bool = True) -> dict[str, Any]:
+    """The namespace of a VRF, as ``netns.py`` understands it. Host ends are called c-, r-, p-<vrf>."""
+    return {
+        "name": vrf["netns"],
+        "owner": "vrf_netns",
+        "sysctls": dict(SYSCTLS),
+        "links": [
+            {
+                "name": role,
+                "host": f"{role[0]}-{vrf['name']}",
+                "bridge": bridge,
+                "tag": vrf[role]["vlan"],
+                "mtu": vrf[role].get("mtu") or 1500,
+                "addresses": [vrf[role][family] for family in families(vrf, role)],
+                "tx_offload": tx_offload,
+            }
+            for role in links(vrf)
+        ],
+    }
+
+
+def trunks(vrfs: list[Vrf], uplinks: dict[str, str]) -> dict[str, list[int]]:
+    """The VLANs each uplink port may carry: ``uplinks`` is ``{rie: port, peer: port}``; none other passes."""
+    return {
+        port: sorted({vrf[role]["vlan"] for vrf in vrfs if vrf.get(role)}) for role, port in uplinks.items()
+    }

@@ -1,0 +1,536 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Network namespaces as data: observe, compare, bring up. One engine for the modules and for the boot.
+
+This file is both a library and a program. The modules import it and treat all namespaces of a node in one process;
+they also install it, as it is, on the node, where the template unit ``socle-netns@<name>`` runs ``netns.py up <name>``
+at boot. It therefore uses the standard library only, and nothing else of the collection.
+
+A *definition* is a dict (stored as ``/etc/socle/netns/<name>/netns.json``)::
+
+    {"name": "vrf-finances",
+     "owner": "vrf_netns",                      # the module that may prune it
+     "sysctls": {"net.ipv4.ip_forward": "1"},   # dotted keys, string values
+     "links": [
+        {"name": "cloud", "mtu": 1500, "addresses": ["100.64.0.2/29", "fd00::2/64"], "tx_offload": false,
+         "host": "c-finances", "bridge": "br-rie", "tag": 101},          # veth whose host end is an OVS access port
+        {"name": "ce", "mtu": 1500, "addresses": ["192.0.2.1/31"],
+         "far": {"netns": "ce-finances", "name": "pe1"}},                # veth whose far end is in another namespace
+        {"name": "lo", "addresses": ["10.128.1.1/32"]}]}
+
+If ``nftables.nft`` lies beside it, that ruleset is loaded before any link of a new namespace is up.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+DEFINITIONS = Path("/etc/socle/netns")
+RUN_NETNS = Path("/run/netns")
+PROGRAM = Path("/usr/local/lib/socle/netns.py")
+UNIT = "socle-netns@.service"
+UNIT_PATH = Path("/etc/systemd/system") / UNIT
+OWNER_KEY = "socle-netns"
+LOCK = Path("/run/lock/socle-netns.lock")
+
+UNIT_TEXT = f"""\
+# Written by cloudwatt.socle. Brings the namespace back as {DEFINITIONS}/<name> describes it.
+[Unit]
+Description=Network namespace %i
+Wants=openvswitch-switch.service
+After=openvswitch-switch.service ovs-vswitchd.service systemd-sysctl.service network-pre.target
+Before=network.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/python3 -S {PROGRAM} up %i
+ExecReload=/usr/bin/python3 -S {PROGRAM} up %i
+ExecStop=/usr/bin/python3 -S {PROGRAM} down %i
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+class CommandError(Exception):
+    """A command on the node failed; the text names it and holds its own words."""
+
+
+class Step(NamedTuple):
+    """One thing to do. ``scope`` is a namespace, or "" for the node itself.
+
+    ``verb``: ``ip`` (a line for ``ip -batch``), ``sysctl`` ("key=value"), ``offload`` (a link whose transmit checksum
+    offload goes off), ``nft`` (path of a ruleset to load).
+    """
+
+    scope: str
+    verb: str
+    text: str
+
+    def __str__(self) -> str:
+        where = f"[{self.scope}] " if self.scope else ""
+        return f"{where}{self.verb} {self.text}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pure: definitions against what was observed
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def unit_name(name: str) -> str:
+    """The unit that brings a namespace up."""
+    return UNIT.replace("@.", f"@{name}.")
+
+
+def canonical(address: str) -> str:
+    """An address with its length, in canonical spelling."""
+    return str(ipaddress.ip_interface(address))
+
+
+def dump(definition: dict[str, Any]) -> str:
+    """The stored text of a definition: stable, one trailing newline."""
+    return json.dumps(definition, indent=1, sort_keys=True) + "\n"
+
+
+def plan_namespace(
+    definition: dict[str, Any],
+    observed: dict[str, Any] | None,
+    host_links: Iterable[str] = (),
+    ruleset: str | None = None,
+) -> list[Step]:
+    """The steps that turn ``observed`` (see ``observe_namespace``; None: it does not exist) into ``definition``.
+
+    ``host_links`` are the links of the node's own namespace: a left-over host end without its twin is replaced.
+    ``ruleset`` is a path of nftables rules, loaded when the namespace is new.
+    """
+    name = definition["name"]
+    host_names = set(host_links)
+    steps: list[Step] = []
+    live = observed or {"links": {}, "sysctls": {}}
+    if observed is None:
+        steps.append(Step("", "ip", f"netns add {name}"))
+    for key, value in definition.get("sysctls", {}).items():
+        if live["sysctls"].get(key) != value:
+            steps.append(Step(name, "sysctl", f"{key}={value}"))
+    if observed is None and ruleset:
+        steps.append(Step(name, "nft", ruleset))
+    wanted = {link["name"]: link for link in definition["links"]}
+    for stale in sorted(set(live["links"]) - set(wanted) - {"lo"}):
+        if live["links"][stale].get("kind") == "veth":
+            steps.append(Step(name, "ip", f"link del {stale}"))
+    if "lo" not in wanted:
+        wanted["lo"] = {"name": "lo", "addresses": ["127.0.0.1/8", "::1/128"]}
+    else:
+        wanted["lo"] = {**wanted["lo"], "addresses": ["127.0.0.1/8", "::1/128", *wanted["lo"]["addresses"]]}
+    for link in wanted.values():
+        steps.extend(_plan_link(name, link, live["links"].get(link["name"]), host_names))
+    return steps
+
+
+def _plan_link(
+    scope: str, link: dict[str, Any], live: dict[str, Any] | None, host_names: set[str]
+) -> list[Step]:
+    name = link["name"]
+    steps: list[Step] = []
+    host, far = link.get("host"), link.get("far")
+    if live is not None and host and host not in host_names:
+        # Its twin is not where it belongs: the pair is of no use.
+        steps.append(Step(scope, "ip", f"link del {name}"))
+        live = None
+    created = live is None
+    if live is None:
+        if name == "lo":
+            live = {"addresses": [], "mtu": 65536, "up": False, "tx_offload": None}
+        else:
+            mtu = link.get("mtu", 1500)
+            if host:
+                if host in host_names:
+                    steps.append(Step("", "ip", f"link del {host}"))
+                twin = f"{host} mtu {mtu} type veth peer name {name} mtu {mtu} netns {scope}"
+                steps.append(Step("", "ip", f"link add {twin}"))
+            else:
+                steps.append(
+                    Step(
+                        scope,
+                        "ip",
+                        f"link add {name} mtu {mtu} type veth peer name {far['name']} mtu {mtu} netns {far['netns']}",
+                    )
+                )
+            live = {"addresses": [], "mtu": mtu, "up": False, "tx_offload": True}
+    if link.get("tx_offload") is False and live.get("tx_offload"):
+        steps.append(Step(scope, "offload", name))
+    if host and link.get("tx_offload") is False and created:
+        steps.append(Step("", "offload", host))
+    if "mtu" in link and live["mtu"] != link["mtu"]:
+        steps.append(Step(scope, "ip", f"link set {name} mtu {link['mtu']}"))
+        if host:
+            steps.append(Step("", "ip", f"link set {host} mtu {link['mtu']}"))
+    want = [canonical(address) for address in link["addresses"]]
+    have = {canonical(address) for address in live["addresses"]}
+    for address in sorted(have - set(want)):
+        steps.append(Step(scope, "ip", f"addr del {address} dev {name}"))
+    for address in want:
+        if address not in have:
+            nodad = " nodad" if ":" in address and name != "lo" else ""
+            steps.append(Step(scope, "ip", f"addr add {address} dev {name}{nodad}"))
+    if host and created:
+        steps.append(Step("", "ip", f"link set {host} up"))
+    if not live["up"]:
+        steps.append(Step(scope, "ip", f"link set {name} up"))
+        if name == "lo" and created:
+            # The kernel gives lo its own addresses once it is up.
+            own = (f"addr add 127.0.0.1/8 dev {name}", f"addr add ::1/128 dev {name}")
+            steps = [step for step in steps if step.text not in own]
+    return steps
+
+
+def access_ports(definitions: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """``{port: {bridge, tag, owner}}`` of all links whose host end is an OVS access port."""
+    return {
+        link["host"]: {"bridge": link["bridge"], "tag": link["tag"], "owner": definition["name"]}
+        for definition in definitions
+        for link in definition["links"]
+        if link.get("host")
+    }
+
+
+def plan_ports(
+    wanted: dict[str, dict[str, Any]],
+    live: dict[str, dict[str, Any]],
+    trunks: dict[str, list[int]] | None = None,
+    gone_owners: Iterable[str] = (),
+) -> list[list[str]]:
+    """ovs-vsctl commands (for one transaction) that give the access ports and trunks; [] if all is as wanted.
+
+    ``live``: ``{port: {bridge, tag, trunks, vlan_mode, owner}}`` (see ``observe_ports``). ``trunks``: VLANs that
+    uplink ports may carry; an empty list means none, and is written as the reserved VLAN 4095, because OVS reads an
+    empty set as *all*. Ports of ``gone_owners``, and ports an owner of ``wanted`` no longer has, are deleted.
+    """
+    commands: list[list[str]] = []
+    owners = {port["owner"] for port in wanted.values()} | set(gone_owners)
+    for port in sorted(live):
+        if live[port].get("owner") in owners and port not in wanted:
+            commands.append(["--if-exists", "del-port", live[port]["bridge"], port])
+    for port, want in wanted.items():
+        have = live.get(port)
+        if have and have["bridge"] != want["bridge"]:
+            commands.append(["--if-exists", "del-port", have["bridge"], port])
+            have = None
+        if have is None:
+            commands.append(["--may-exist", "add-port", want["bridge"], port])
+        if have is None or (have["tag"], have["vlan_mode"], have["owner"]) != (
+            want["tag"],
+            "access",
+            want["owner"],
+        ):
+            commands.append(
+                [
+                    "set", "port", port, f"tag={want['tag']}", "vlan_mode=access",
+                    f"external_ids:{OWNER_KEY}={want['owner']}",
+                ]
+            )  # fmt: skip
+    for port, vlans in sorted((trunks or {}).items()):
+        numbers = sorted(set(vlans)) or [4095]
+        have = live.get(port)
+        if have is None:
+            raise CommandError(f"{port}: no such port on any bridge of Open vSwitch")
+        if (have["trunks"], have["vlan_mode"]) != (numbers, "trunk"):
+            commands.append(["set", "port", port, "vlan_mode=trunk", f"trunks={','.join(map(str, numbers))}"])
+    return commands
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# On the node
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def run(argv: list[str], stdin: str | None = None, check: bool = True) -> str:
+    """Standard output of a command. Raises CommandError with its standard error, unless ``check`` is false."""
+    try:
+        done = subprocess.run(argv, input=stdin, capture_output=True, text=True)
+    except OSError as error:
+        if check:
+            raise CommandError(f"{argv[0]}: {error.strerror}") from error
+        return ""
+    if check and done.returncode != 0:
+        words = (done.stderr or done.stdout).strip()
+        raise CommandError(f"{' '.join(argv)[:200]}: exit {done.returncode}: {words}")
+    return done.stdout
+
+
+@contextmanager
+def inside(name: str) -> Iterator[None]:
+    """Run the block (and the commands it starts) in a namespace; "" is the node's own."""
+    if not name:
+        yield
+        return
+    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        target = os.open(RUN_NETNS / name, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.setns(target, os.CLONE_NEWNET)  # type: ignore[attr-defined]
+        finally:
+            os.close(target)
+        try:
+            yield
+        finally:
+            os.setns(own, os.CLONE_NEWNET)  # type: ignore[attr-defined]
+    finally:
+        os.close(own)
+
+
+SIOCETHTOOL, ETHTOOL_GTXCSUM, ETHTOOL_STXCSUM = 0x8946, 0x16, 0x17
+
+
+def tx_offload(link: str, value: bool | None = None) -> bool | None:
+    """Read (``value`` None) or set the transmit checksum offload of a link; None where it has none."""
+    command = ETHTOOL_GTXCSUM if value is None else ETHTOOL_STXCSUM
+    word = bytearray(struct.pack("II", command, int(bool(value))))
+    buffer = (struct.pack("16s", link.encode()), word)
+    import array
+    import ctypes
+
+    data = (ctypes.c_char * len(word)).from_buffer(word)
+    request = array.array("B", buffer[0] + struct.pack("P", ctypes.addressof(data)) + bytes(16))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        try:
+            fcntl.ioctl(control, SIOCETHTOOL, request)
+        except OSError:
+            return None
+    return bool(struct.unpack("II", bytes(data))[1])
+
+
+def _links(text: str) -> dict[str, dict[str, Any]]:
+    """Parse ``ip -json -details address show``."""
+    links: dict[str, dict[str, Any]] = {}
+    for item in json.loads(text or "[]"):
+        if not item.get("ifname"):
+            continue
+        links[item["ifname"]] = {
+            "kind": item.get("linkinfo", {}).get("info_kind", ""),
+            "mtu": item["mtu"],
+            "up": "UP" in item["flags"],
+            "addresses": [
+                f"{address['local']}/{address['prefixlen']}"
+                for address in item.get("addr_info", [])
+                if "local" in address and not (address["family"] == "inet6" and address["scope"] == "link")
+            ],
+        }
+    return links
+
+
+def observe_namespace(definition: dict[str, Any]) -> dict[str, Any] | None:
+    """``{"links": {name: {kind, mtu, up, addresses, tx_offload}}, "sysctls": {key: value}}``; None: it does not exist."""
+    name = definition["name"]
+    if not (RUN_NETNS / name).exists():
+        return None
+    try:
+        with inside(name):
+            links = _links(run(["ip", "-json", "-details", "address", "show"]))
+            for link in definition["links"]:
+                if link.get("tx_offload") is False and link["name"] in links:
+                    links[link["name"]]["tx_offload"] = tx_offload(link["name"])
+            sysctls = {}
+            for key in definition.get("sysctls", {}):
+                try:
+                    sysctls[key] = " ".join(Path("/proc/sys", *key.split(".")).read_text().split())
+                except OSError:
+                    sysctls[key] = ""
+    except OSError:
+        # A file under /run/netns that is no namespace: the left-over of a killed run.
+        run(["ip", "netns", "del", name], check=False)
+        return None
+    return {"links": links, "sysctls": sysctls}
+
+
+def observe_host_links() -> set[str]:
+    """Names of the links in the node's own namespace."""
+    return {name for _index, name in socket.if_nameindex()}
+
+
+def observe_ports() -> dict[str, dict[str, Any]]:
+    """All ports of Open vSwitch: ``{port: {bridge, tag, trunks, vlan_mode, owner}}``."""
+    base = ["ovs-vsctl", "--timeout=20", "--format=json"]
+    text = run([*base, "--columns=name,ports", "list", "Bridge", "--", "--columns=_uuid,name,tag,trunks,vlan_mode,external_ids",
+                "list", "Port"])  # fmt: skip
+    decoder = json.JSONDecoder()
+    bridges, end = decoder.raw_decode(text)
+    ports, _end = decoder.raw_decode(text[end:].lstrip())
+
+    def values(cell: Any) -> list[Any]:
+        return cell[1] if isinstance(cell, list) and cell and cell[0] == "set" else [cell]
+
+    where = {uuid[1]: name for name, members in bridges["data"] for uuid in values(members)}
+    found: dict[str, dict[str, Any]] = {}
+    for uuid, name, tag, trunks, mode, ids in ports["data"]:
+        found[name] = {
+            "bridge": where.get(uuid[1], ""),
+            "tag": tag if isinstance(tag, int) else None,
+            "trunks": sorted(values(trunks)),
+            "vlan_mode": mode if isinstance(mode, str) else "",
+            "owner": dict(ids[1]).get(OWNER_KEY, ""),
+        }
+    return found
+
+
+def apply_ports(commands: list[list[str]]) -> None:
+    """Run ovs-vsctl commands in one transaction; it returns once the switch has taken it over."""
+    if commands:
+        argv = ["ovs-vsctl", "--timeout=30"]
+        for command in commands:
+            argv += ["--", *command]
+        run(argv)
+
+
+def apply_steps(steps: list[Step]) -> None:
+    """Do the steps in their order; runs of ``ip`` lines of one scope go through one ``ip -batch``."""
+    index = 0
+    while index < len(steps):
+        step = steps[index]
+        batch = [step]
+        while step.verb == "ip" and index + 1 < len(steps) and steps[index + 1][:2] == step[:2]:
+            index += 1
+            batch.append(steps[index])
+        index += 1
+        _do(step, batch)
+
+
+def _do(step: Step, batch: list[Step]) -> None:
+    if step.verb == "ip":
+        with inside(step.scope):
+            run(["ip", "-batch", "-"], stdin="".join(f"{item.text}\n" for item in batch))
+    elif step.verb == "sysctl":
+        key, _, value = step.text.partition("=")
+        with inside(step.scope):
+            Path("/proc/sys", *key.split(".")).write_text(value)
+    elif step.verb == "offload":
+        with inside(step.scope):
+            tx_offload(step.text, False)
+    elif step.verb == "nft":
+        with inside(step.scope):
+            run(["nft", "-f", step.text])
+    else:
+        raise CommandError(f"unknown step {step}")
+
+
+@contextmanager
+def lock() -> Iterator[None]:
+    """One at a time on this node: a pair between two namespaces must not be made twice."""
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with open(LOCK, "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def ruleset_path(name: str) -> str | None:
+    """The ruleset stored beside a definition, if there is one."""
+    path = DEFINITIONS / name / "nftables.nft"
+    return str(path) if path.exists() else None
+
+
+def plan_all(definitions: list[dict[str, Any]]) -> dict[str, list[Step]]:
+    """Observe all namespaces and plan each; ``{name: steps}`` for those that need any."""
+    host_links = observe_host_links()
+    pending = {}
+    for definition in definitions:
+        name = definition["name"]
+        steps = plan_namespace(definition, observe_namespace(definition), host_links, ruleset_path(name))
+        if steps:
+            pending[name] = steps
+    return pending
+
+
+def bring_up(definitions: list[dict[str, Any]]) -> dict[str, list[Step]]:
+    """Make namespaces, links and addresses as defined; returns what was done.
+
+    Links between two namespaces need both to exist: namespaces come first, then each is observed anew, because
+    making a pair for one of them also makes the link of the other.
+    """
+    done: dict[str, list[Step]] = {}
+    with lock():
+        for definition in definitions:
+            for link in definition["links"]:
+                far = link.get("far")
+                if far and not (RUN_NETNS / far["netns"]).exists():
+                    run(["ip", "netns", "add", far["netns"]])
+        for definition in definitions:
+            name = definition["name"]
+            steps = plan_namespace(
+                definition, observe_namespace(definition), observe_host_links(), ruleset_path(name)
+            )
+            for link in definition["links"]:
+                far = link.get("far")
+                if far and any(step.text.startswith(f"link add {link['name']} ") for step in steps):
+                    with inside(far["netns"]):
+                        run(["ip", "link", "del", far["name"]], check=False)
+            apply_steps(steps)
+            if steps:
+                done[name] = steps
+    return done
+
+
+def take_down(name: str, definition: dict[str, Any] | None) -> None:
+    """Remove a namespace. Host ends go first: a process left inside would keep the namespace, and with it the links."""
+    present = observe_host_links()
+    for link in (definition or {"links": []})["links"]:
+        if link.get("host") in present:
+            run(["ip", "link", "del", link["host"]], check=False)
+    if (RUN_NETNS / name).exists():
+        run(["ip", "netns", "del", name])
+
+
+def stored(owner: str | None = None) -> dict[str, dict[str, Any]]:
+    """The definitions on this node (of one owner): ``{name: definition}``. An unreadable one counts as empty."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(DEFINITIONS.glob("*/netns.json")):
+        try:
+            definition = json.loads(path.read_text())
+        except ValueError:
+            definition = {"name": path.parent.name, "owner": owner, "links": []}
+        if owner is None or definition.get("owner") == owner:
+            found[path.parent.name] = definition
+    return found
+
+
+def main(argv: list[str], say: Callable[[str], Any] = print) -> int:
+    """``up NAME`` or ``down NAME``; 0, or 1 with the reason on standard error."""
+    if len(argv) != 2 or argv[0] not in ("up", "down"):
+        say("usage: netns.py up|down NAME")
+        return 2
+    verb, name = argv
+    definition = stored().get(name)
+    try:
+        if verb == "down":
+            take_down(name, definition)
+            return 0
+        if definition is None:
+            raise CommandError(f"{name}: no definition in {DEFINITIONS}")
+        for steps in bring_up([definition]).values():
+            for step in steps:
+                say(str(step))
+        wanted = access_ports([definition])
+        if wanted:
+            commands = plan_ports(wanted, observe_ports())
+            apply_ports(commands)
+            for command in commands:
+                say("ovs-vsctl " + " ".join(command))
+    except (CommandError, OSError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,85 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Small things several engines do on a node: atomic writes, unit states, the same function over many items."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .netns import run
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+
+def read(path: Path) -> str | None:
+    """The text of a file, or None if there is none."""
+    try:
+        return path.read_text()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def write(path: Path, text: str, mode: int = 0o644, user: str = "root", group: str = "root") -> None:
+    """Replace a file in one step; it never exists with another mode or owner. Parents are made (0755)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        shutil.chown(temporary, user, group)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_if_changed(path: Path, text: str, check_mode: bool = False) -> bool:
+    """Write a root-owned 0644 file unless it holds the text already; True if it did not."""
+    if read(path) == text:
+        return False
+    if not check_mode:
+        write(path, text)
+    return True
+
+
+def unit_states(units: Iterable[str]) -> dict[str, dict[str, bool]]:
+    """``{unit: {active, enabled}}`` by one call."""
+    names = list(units)
+    if not names:
+        return {}
+    text = run(["systemctl", "show", "--property=Id,ActiveState,UnitFileState", "--", *names], check=False)
+    blocks = [
+        dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in text.split("\n\n")
+    ]
+    blocks = [block for block in blocks if block]
+    found = {name: {"active": False, "enabled": False} for name in names}
+    for name, block in zip(names, blocks):
+        found[name] = {
+            "active": block.get("ActiveState") in ("active", "reloading"),
+            "enabled": block.get("UnitFileState") == "enabled",
+        }
+    return found
+
+
+def in_parallel(function: Callable[[Item], Value], items: Iterable[Item], workers: int = 4) -> list[Value]:
+    """``[function(item) for item in items]``, several at a time."""
+    todo = list(items)
+    if not todo:
+        return []
+    with ThreadPoolExecutor(max_workers=min(workers, len(todo))) as pool:
+        return list(pool.map(function, todo))
+
+
+def diff_entry(name: str, before: str | None, after: str | None) -> dict[str, Any]:
+    """One item of a module's ``diff``."""
+    return {"before_header": name, "after_header": name, "before": before or "", "after": after or ""}

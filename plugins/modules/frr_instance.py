@@ -1,0 +1,94 @@
+#!/usr/bin/python
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Ansible module: the FRR instances of all VRFs of a gateway."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: frr_instance
+short_description: FRR instances of all VRFs of a gateway
+description:
+  - Runs one FRR instance per VRF in the namespace of the VRF (C(frr@<vrf>), configuration in C(/etc/frr/<vrf>)).
+  - Every new configuration is checked before any instance is touched. Only changed instances are reloaded, side by side
+    and without dropping sessions; an instance whose reload fails gets its previous configuration back.
+  - A running configuration that was changed by hand is found and put right.
+version_added: 0.1.0
+author: [Cloudwatt, Orange]
+options:
+  vrfs:
+    description: The VRFs of this gateway, as the plan of M(cloudwatt.socle.l3vpn_plan) has them.
+    type: list
+    elements: dict
+    required: true
+  passwords:
+    description: TCP MD5 keys of the sessions to the PE, by VRF. A VRF that is absent has none.
+    type: dict
+    default: {}
+  hostname:
+    description: Host name that FRR reports.
+    type: str
+    required: true
+  prune:
+    description: Remove instances made by this module that are not in O(vrfs).
+    type: bool
+    default: true
+"""
+
+EXAMPLES = r"""
+- name: Run the FRR instances of the VRFs
+  cloudwatt.socle.frr_instance:
+    vrfs: "{{ rie_gateway_plan.vrfs }}"
+    passwords: "{{ rie_gateway_passwords }}"
+    hostname: "{{ inventory_hostname }}"
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, by VRF (created, reloaded, restarted, started, enabled, removed); empty if nothing.
+  type: dict
+  returned: always
+deltas:
+  description: For reloaded instances, the configuration lines that FRR deletes and adds.
+  type: dict
+  returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils import frr_host, netns
+
+
+def main() -> None:
+    """Read the options, converge, report."""
+    module = AnsibleModule(
+        argument_spec={
+            "vrfs": {"type": "list", "elements": "dict", "required": True},
+            "passwords": {"type": "dict", "default": {}, "no_log": True},
+            "hostname": {"type": "str", "required": True},
+            "prune": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    try:
+        outcome = frr_host.converge(
+            options["vrfs"], options["passwords"], options["hostname"], options["prune"], module.check_mode
+        )
+    except (netns.CommandError, OSError) as error:
+        module.fail_json(msg=str(error))
+    result = {
+        "changed": bool(outcome.actions or outcome.diff),
+        "actions": outcome.actions,
+        "deltas": outcome.deltas,
+        "diff": outcome.diff,
+    }
+    if outcome.failed:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(outcome.failed.items()))
+        module.fail_json(msg=reasons, failed_vrfs=outcome.failed, **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+#!/usr/bin/python
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Ansible module: network namespaces described as data."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: netns
+short_description: Network namespaces described as data
+description:
+  - Makes network namespaces with their links, addresses and sysctls, and brings them back at boot
+    (C(socle-netns@<name>)). A link is a veth pair whose other end is either an access port of Open vSwitch or in another
+    namespace.
+  - Only namespaces that differ are touched.
+version_added: 0.1.0
+author: [Cloudwatt, Orange]
+options:
+  definitions:
+    description: The namespaces, as the engine C(module_utils/netns.py) describes them.
+    type: list
+    elements: dict
+    required: true
+  trunks:
+    description: VLANs that ports of Open vSwitch may carry, by port.
+    type: dict
+    default: {}
+  prune:
+    description: Remove namespaces made by this module that are not in O(definitions).
+    type: bool
+    default: true
+"""
+
+EXAMPLES = r"""
+- name: Make two namespaces with a link between them
+  cloudwatt.socle.netns:
+    definitions:
+      - {name: left, owner: netns, links: [{name: r, addresses: [192.0.2.0/31], far: {netns: right, name: l}}]}
+      - {name: right, owner: netns, links: [{name: l, addresses: [192.0.2.1/31], far: {netns: left, name: r}}]}
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, by namespace (created, changed, started, removed); empty if nothing.
+  type: dict
+  returned: always
+steps:
+  description: The steps, in a readable form.
+  type: list
+  elements: str
+  returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils import netns, vrf_netns_host
+
+
+def main() -> None:
+    """Read the options, converge, report."""
+    module = AnsibleModule(
+        argument_spec={
+            "definitions": {"type": "list", "elements": "dict", "required": True},
+            "trunks": {"type": "dict", "default": {}},
+            "prune": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    try:
+        outcome = vrf_netns_host.converge(
+            "netns", options["definitions"], options["trunks"], options["prune"], module.check_mode
+        )
+    except (netns.CommandError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=outcome.changed, actions=outcome.actions, steps=outcome.steps, diff=outcome.diff)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+#!/usr/bin/python
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Ansible module: the nftables rulesets of all VRFs of a gateway."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: nftables_netns
+short_description: Nftables rulesets of all VRFs of a gateway
+description:
+  - "Loads one ruleset per VRF into its namespace: anti-spoofing between cloud and RIE, loose uRPF, GTSM for BGP, and an
+    input that admits BGP, BFD and neighbour discovery only."
+  - All rulesets are checked before any is loaded; each is loaded in one transaction. Only those that differ, on disk or
+    in the kernel, are loaded.
+version_added: 0.1.0
+author: [Cloudwatt, Orange]
+options:
+  vrfs:
+    description: The VRFs of this gateway, as the plan of M(cloudwatt.socle.l3vpn_plan) has them.
+    type: list
+    elements: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Load the rulesets of the VRFs
+  cloudwatt.socle.nftables_netns:
+    vrfs: "{{ rie_gateway_plan.vrfs }}"
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, by VRF (loaded); empty if nothing.
+  type: dict
+  returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils import netns, vrf_firewall_host
+
+
+def main() -> None:
+    """Read the options, converge, report."""
+    module = AnsibleModule(
+        argument_spec={"vrfs": {"type": "list", "elements": "dict", "required": True}},
+        supports_check_mode=True,
+    )
+    try:
+        outcome = vrf_firewall_host.converge(module.params["vrfs"], module.check_mode)
+    except (netns.CommandError, OSError) as error:
+        module.fail_json(msg=str(error))
+    result = {"changed": bool(outcome.actions), "actions": outcome.actions, "diff": outcome.diff}
+    if outcome.failed:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(outcome.failed.items()))
+        module.fail_json(msg=f"Refused, nothing was loaded: {reasons}", failed_vrfs=outcome.failed)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
