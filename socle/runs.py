@@ -106,7 +106,7 @@ def _exit_code(rc: int, recorder: Recorder) -> int:
 
 
 def _explain(outcome: Outcome, site: Site) -> None:
-    """Ansible could not even begin (a file that is no YAML, a vault that does not open): ask the rules why."""
+    """Ansible could not even begin (no YAML, a vault that does not open): ask the rules why."""
     sys.path.insert(0, str(ROOT / ".ansible" / "collections"))
     from ansible_collections.cloudwatt.socle.plugins.action.site_validate import violations
 
@@ -139,6 +139,7 @@ def _environment() -> dict[str, str]:
     return {
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_HOST_KEY_CHECKING": "True",
+        "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
         "ANSIBLE_NOCOLOR": "True",
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '/usr/bin:/bin')}",
     }
