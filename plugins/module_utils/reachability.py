@@ -32,10 +32,10 @@ ECHO_OVERHEAD = {"v4": 28, "v6": 48}
 
 
 def complete_sites(sites: Iterable[Mapping[str, Any]], pattern: str = "ce-{name}") -> list[dict[str, Any]]:
-    """Sites with what they leave out: ``netns`` by ``pattern``, and plain addresses."""
+    """Sites with what they leave out: ``netns`` by ``pattern``, plain addresses; called ``site-NAME``."""
     return [
         {
-            "name": site["name"],
+            "name": f"site-{site['name']}",
             "vrf": site["vrf"],
             "netns": site.get("netns") or pattern.format(name=site["name"]),
             **{family: address(site.get(family)) for family in FAMILIES},

@@ -17,7 +17,7 @@ description:
   - Tenants with the same IPv4 prefix get guests at different host numbers.
 requirements: [openstacksdk]
 attributes:
-  check_mode: {support: full, description: Reads only, and tells what would be made.}
+  check_mode: {support: full, description: "Reads only, and tells what would be made."}
   diff_mode: {support: full, description: The objects that are made or removed.}
 options:
   auth:
@@ -69,7 +69,7 @@ EXAMPLES = r"""
 RETURN = r"""
 guests:
   description: The guests with C(tenant), C(project), C(vrf), C(name), C(network), C(v4), C(v6), C(status),
-  C(host).
+    C(host).
   returned: always
   type: list
   elements: dict

@@ -120,7 +120,7 @@ def test_connection_needs_both_directions(imports: Any, exports: Any, expected: 
 
 def test_a_site_is_completed_from_its_prefixes() -> None:
     sites = engine.complete_sites([{"name": "a", "vrf": "a", "v4": "10.128.1.0/24", "v6": "fd80:0:1::/64"}])
-    assert sites == [{"name": "a", "vrf": "a", "netns": "ce-a", "v4": "10.128.1.1", "v6": "fd80:0:1::1"}]
+    assert sites == [{"name": "site-a", "vrf": "a", "netns": "ce-a", "v4": "10.128.1.1", "v6": "fd80:0:1::1"}]
     assert engine.address("10.1.0.0/31") == "10.1.0.0"
     assert engine.address("10.1.0.0/32") == "10.1.0.0"
 

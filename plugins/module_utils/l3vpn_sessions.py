@@ -1,0 +1,68 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Sessions that a gateway's VRFs should have, compared with what FRR says of them. Pure, no I/O.
+
+An entry is ``{gateway, vrf, what, neighbor, state, ok, detail}``: ``what`` is ``BGP PE v4``, ``BGP peer v6``,
+``BFD router v4`` and so on, ``state`` FRR's word for it or ``absent``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+FAMILIES = ("v4", "v6")
+_BGP_FAMILY = {"v4": "ipv4Unicast", "v6": "ipv6Unicast"}
+
+
+def expected(vrf: Mapping[str, Any]) -> list[dict[str, str]]:
+    """BGP and BFD neighbours of one VRF of ``plan.gateways[HOST].vrfs``: ``{kind, family, neighbor}``.
+
+    Kinds ``PE`` and ``peer`` have both protocols, ``router`` (the static routes towards OVN) has BFD alone.
+    """
+    found = []
+    for kind, part, key in (("PE", "pe", ""), ("peer", "peer", "neighbor_"), ("router", "cloud", "router_")):
+        for family in FAMILIES:
+            neighbor = (vrf.get(part) or {}).get(key + family)
+            if neighbor:
+                found.append({"kind": kind, "family": family, "neighbor": neighbor.partition("/")[0]})
+    return found
+
+
+def judge(
+    gateway: str, vrf: Mapping[str, Any], bgp: Mapping[str, Any] | None, bfd: list[Mapping[str, Any]] | None
+) -> list[dict[str, Any]]:
+    """Every expected session of a VRF with its state.
+
+    :param bgp: ``show bgp summary json`` of the instance, None when it does not answer.
+    :param bfd: ``show bfd peers json``, likewise.
+    """
+    entries = []
+    watched = {peer["peer"]: peer for peer in bfd or []}
+    for session in expected(vrf):
+        neighbor, family = session["neighbor"], session["family"]
+        common = {"gateway": gateway, "vrf": vrf["name"], "neighbor": neighbor}
+        name = f"{session['kind']} {family}"
+        if session["kind"] != "router":
+            peers = ((bgp or {}).get(_BGP_FAMILY[family]) or {}).get("peers") or {}
+            entries.append({**common, "what": f"BGP {name}", **_bgp(peers.get(neighbor))})
+        entries.append({**common, "what": f"BFD {name}", **_bfd(watched.get(neighbor))})
+    return entries
+
+
+def _bgp(peer: Mapping[str, Any] | None) -> dict[str, Any]:
+    if peer is None:
+        return {"state": "absent", "ok": False, "detail": "FRR knows no such neighbour"}
+    state, ok = peer.get("state", "unknown"), peer.get("state") == "Established"
+    if ok:
+        detail = f"{peer.get('pfxRcd', 0)} prefixes in, {peer.get('pfxSnt', 0)} out"
+        return {"state": state, "ok": ok, "detail": f"{detail}, up {peer.get('peerUptime', '?')}"}
+    return {"state": state, "ok": ok, "detail": ""}
+
+
+def _bfd(peer: Mapping[str, Any] | None) -> dict[str, Any]:
+    if peer is None:
+        return {"state": "absent", "ok": False, "detail": "FRR knows no such peer"}
+    state = peer.get("status", "unknown")
+    why = peer.get("diagnostic") or ""
+    return {"state": state, "ok": state == "up", "detail": "" if state == "up" or why == "ok" else why}

@@ -1,0 +1,56 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""The sessions of a gateway: which the plan asks for, and what FRR's answers say of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils import l3vpn_sessions as engine
+
+VRF = {
+    "name": "interieur",
+    "pe": {"asn": 64900, "v4": "100.66.1.1", "v6": "fd66:1:1::1"},
+    "peer": {"neighbor_v4": "100.65.0.2", "neighbor_v6": "fd64:0:2::2"},
+    "cloud": {"v4": "100.64.0.1/30", "router_v4": "100.64.0.2", "router_v6": "fd64:0:1::2"},
+}
+UP = {"state": "Established", "pfxRcd": 1, "pfxSnt": 2, "peerUptime": "00:01:02"}
+
+
+def answers() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What FRR says when all is well."""
+    bgp = {
+        "ipv4Unicast": {"peers": {"100.66.1.1": dict(UP), "100.65.0.2": dict(UP)}},
+        "ipv6Unicast": {"peers": {"fd66:1:1::1": dict(UP), "fd64:0:2::2": dict(UP)}},
+    }
+    bfd = [{"peer": item["neighbor"], "status": "up", "diagnostic": "ok"} for item in engine.expected(VRF)]
+    return bgp, bfd
+
+
+def faults(bgp: Any, bfd: Any) -> list[str]:
+    return [
+        f"{entry['what']} {entry['state']}" for entry in engine.judge("gw1", VRF, bgp, bfd) if not entry["ok"]
+    ]
+
+
+def test_all_up() -> None:
+    entries = engine.judge("gw1", VRF, *answers())
+    assert [entry["what"] for entry in entries] == [
+        "BGP PE v4", "BFD PE v4", "BGP PE v6", "BFD PE v6",
+        "BGP peer v4", "BFD peer v4", "BGP peer v6", "BFD peer v6",
+        "BFD router v4", "BFD router v6",
+    ]  # fmt: skip
+    assert all(entry["ok"] for entry in entries)
+    assert entries[0]["detail"] == "1 prefixes in, 2 out, up 00:01:02"
+
+
+def test_what_is_down_or_absent_is_named() -> None:
+    bgp, bfd = answers()
+    bgp["ipv6Unicast"]["peers"]["fd66:1:1::1"]["state"] = "Active"
+    del bgp["ipv4Unicast"]["peers"]["100.65.0.2"]
+    bfd[-1] |= {"status": "down", "diagnostic": "control detection time expired"}
+    assert faults(bgp, bfd) == ["BGP PE v6 Active", "BGP peer v4 absent", "BFD router v6 down"]
+
+
+def test_an_instance_that_does_not_answer_has_no_session() -> None:
+    assert len(faults(None, None)) == 10
