@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -34,16 +34,23 @@ class Completed:
         return "\n".join(text.strip() for text in (self.stdout, self.stderr) if text.strip())
 
 
-def run(argv: Sequence[str], *, timeout: float = 600, stdin: str | None = None) -> Completed:
+def run(
+    argv: Sequence[str],
+    *,
+    timeout: float = 600,
+    stdin: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Completed:
     """Run a program without a shell, in the C.UTF-8 locale; never raise.
 
-    ``timeout`` is in seconds. Unlike ``AnsibleModule.run_command`` it can be called from threads.
+    ``timeout`` is in seconds; ``environment`` adds variables. Unlike ``AnsibleModule.run_command`` it can be
+    called from threads, and the program never sees the caller's own standard input.
     """
-    env = {**os.environ, "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
+    env = {**os.environ, "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", **(environment or {})}
     try:
         done = subprocess.run(
             list(argv),
-            input=stdin or "",
+            input=stdin,
             capture_output=True,
             text=True,
             errors="replace",

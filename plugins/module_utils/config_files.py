@@ -303,11 +303,18 @@ def identity(entry: Entry) -> tuple[int, int]:
     return owner, group
 
 
+def make_parents(folder: str) -> None:
+    """Missing parents are root's and 0755, whatever the umask; other wishes are said under `directories`."""
+    if folder and not os.path.isdir(folder):
+        make_parents(os.path.dirname(folder.rstrip("/")))
+        os.mkdir(folder)
+        os.chmod(folder, 0o755)
+
+
 def stage(entry: Entry) -> str:
     """Write the file beside its place, complete and flushed to disk; returns the temporary path."""
     folder, name = os.path.split(entry.path)
-    if not os.path.isdir(folder):
-        raise ConfigError(f"{entry.path}: {folder} does not exist: list it under directories")
+    make_parents(folder)
     owner, group = identity(entry)
     temporary = os.path.join(folder, f".{name}.socle-new")  # fixed: a killed run leaves no litter
     if os.path.lexists(temporary):

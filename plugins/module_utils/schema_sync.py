@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 STAMPS = "/var/lib/socle/schema"
@@ -25,15 +25,22 @@ class SchemaError(Exception):
 
 @dataclass(frozen=True)
 class Command:
-    """``unless_row``: a query; the command runs if and only if it yields no row, or only zeros and NULLs."""
+    """``creates_row``: a query; the command runs if and only if it yields no row, or only zeros and NULLs.
+
+    ``environment`` is where secrets go: unlike ``argv``, it is not in the process list, nor shown.
+    """
 
     argv: Sequence[str]
-    unless_row: str = ""
+    creates_row: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, item: Any) -> Command:
         if isinstance(item, Mapping):
-            return cls(tuple(map(str, item["argv"])), item.get("unless_row") or "")
+            if unknown := sorted(set(item) - {"argv", "creates_row", "environment"}):
+                raise SchemaError(f"command with unknown keys: {', '.join(unknown)}")
+            words, environment = item.get("argv") or [], item.get("environment") or {}
+            return cls(cls.of(words).argv, item.get("creates_row") or "", environment)
         if isinstance(item, str) or not item:
             raise SchemaError(f"command {item!r} is not a list of words")
         return cls(tuple(map(str, item)))
@@ -93,7 +100,7 @@ def _text(versions: Sequence[str]) -> str:
 
 
 def satisfied(rows: Sequence[tuple]) -> bool:
-    """Whether the rows of ``unless_row`` say that the command has nothing to do."""
+    """Whether the rows of ``creates_row`` say that the command has nothing to do."""
     return any(any(rows_value not in (None, 0) for rows_value in row) for row in rows)
 
 
@@ -102,7 +109,7 @@ def due(schema: Schema, reason: str, there: Mapping[str, bool]) -> list[Command]
     return [
         command
         for command in schema.commands
-        if (not there.get(command.unless_row, False) if command.unless_row else bool(reason))
+        if (not there.get(command.creates_row, False) if command.creates_row else bool(reason))
     ]
 
 

@@ -29,7 +29,7 @@ options:
       group: {description: Group name or number., type: str, default: root}
       mode: {description: Quoted octal mode., type: str, default: '0755'}
   files:
-    description: Files.
+    description: Files. Parents that are missing are made, root's and 0755.
     type: list
     elements: dict
     default: []

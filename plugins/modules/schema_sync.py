@@ -29,9 +29,10 @@ options:
       database: {description: Its database; by default of the same name., type: str}
       commands:
         description:
-          - Commands in order, each a list of words, or a mapping with C(argv) and C(unless_row).
-          - C(unless_row) is a query; its command runs, on every call, exactly when the query yields no row
+          - Commands in order, each a list of words, or a mapping of C(argv), C(creates_row), C(environment).
+          - C(creates_row) is a query; its command runs, on every call, exactly when the query yields no row
             or only zeros (a count), or its table does not exist.
+          - C(environment) is the place for secrets, which do not belong on a command line.
         type: list
         elements: raw
         required: true
@@ -39,6 +40,15 @@ options:
       package: {description: The package whose version decides., type: str, required: true}
       version_table: {description: Alembic's table., type: str, default: alembic_version}
       wave: {description: Lower waves are complete before higher ones begin., type: int, default: 0}
+  environment:
+    description: Variables for all commands, each of which may add its own.
+    type: dict
+    default: {}
+  secrets:
+    description: Values masked in every result; those of each C(environment) are in any case.
+    type: list
+    elements: str
+    default: []
   timeout: {description: Seconds that one command may take., type: int, default: 1800}
   login_unix_socket: {description: The server's socket., type: path, default: /run/mysqld/mysqld.sock}
   login_user: {description: Who connects., type: str, default: root}
@@ -56,7 +66,7 @@ EXAMPLES = r"""
         commands:
           - [nova-manage, api_db, sync]
           - argv: [nova-manage, cell_v2, map_cell0]
-            unless_row: SELECT COUNT(*) FROM nova_api.cell_mappings WHERE name = 'cell0'
+            creates_row: SELECT COUNT(*) FROM nova_api.cell_mappings WHERE name = 'cell0'
 """
 
 RETURN = r"""
@@ -82,6 +92,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.common import (
     lines,
     run,
 )
+from ansible_collections.cloudwatt.socle.plugins.module_utils.config_files import spellings
 from ansible_collections.cloudwatt.socle.plugins.module_utils.database import (
     OPTIONS,
     Database,
@@ -101,6 +112,8 @@ SCHEMA: dict[str, dict] = {
 }
 ARGUMENTS = {
     "schemas": {"type": "list", "elements": "dict", "required": True, "options": SCHEMA},
+    "environment": {"type": "dict", "default": {}, "no_log": True},
+    "secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},
     "timeout": {"type": "int", "default": 1800},
     **OPTIONS,
 }
@@ -113,6 +126,9 @@ class Runner:
         self.options = module.params
         self.check = module.check_mode
         self.schemas = [engine.Schema.of(item) for item in self.options["schemas"]]
+        commands = (command for schema in self.schemas for command in schema.commands)
+        secrets = (value for command in commands for value in command.environment.values())
+        module.no_log_values = spellings([*module.no_log_values, *secrets])
         self.packages = installed({schema.package for schema in self.schemas})
         database = Database(self.options)
         self.reasons = {schema.name: self.reason(schema, database) for schema in self.schemas}
@@ -137,7 +153,7 @@ class Runner:
         return self.state(schema, database).reason(engine.load_stamp(schema.name))
 
     def forecast(self, schema: engine.Schema, database: Database) -> list[engine.Command]:
-        queries = {command.unless_row for command in schema.commands if command.unless_row}
+        queries = {command.creates_row for command in schema.commands if command.creates_row}
         there = {query: engine.satisfied(self.query(database, query)) for query in queries}
         return engine.due(schema, self.reasons[schema.name], there)
 
@@ -153,9 +169,13 @@ class Runner:
         database = Database(self.options)
         done = []
         for command in self.due[schema.name]:
-            if command.unless_row and engine.satisfied(database.rows_if_there(command.unless_row)):
+            if command.creates_row and engine.satisfied(database.rows_if_there(command.creates_row)):
                 continue
-            result = run(["runuser", "-u", schema.user, "--", *command.argv], timeout=self.options["timeout"])
+            result = run(
+                ["runuser", "-u", schema.user, "--", *command.argv],
+                timeout=self.options["timeout"],
+                environment={**self.options["environment"], **command.environment},
+            )
             if not result.ok:
                 said = f"`{shlex.join(command.argv)}` ended with {result.rc}"
                 return f"{schema.name}: {said}:\n{result.output[-4000:]}"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils import schema_sync as engine
 
-CELL = {"argv": ["nova-manage", "cell_v2", "create_cell"], "unless_row": "SELECT COUNT(*) FROM cells"}
+CELL = {"argv": ["nova-manage", "cell_v2", "create_cell"], "creates_row": "SELECT COUNT(*) FROM cells"}
 SCHEMA = engine.Schema.of(
     {"name": "nova", "package": "nova-common", "commands": [["nova-manage", "db", "sync"], CELL]}
 )
@@ -46,7 +46,7 @@ def test_reasons(state, stamp, word):
 
 
 def test_a_command_with_a_row_depends_on_the_row_alone():
-    row = CELL["unless_row"]
+    row = CELL["creates_row"]
     assert argvs(engine.due(SCHEMA, "new", {row: False})) == ["db", "cell_v2"]
     assert argvs(engine.due(SCHEMA, "new", {row: True})) == ["db"]
     assert argvs(engine.due(SCHEMA, "", {row: False})) == ["cell_v2"]
@@ -60,7 +60,7 @@ def test_satisfied(rows, there):
     assert engine.satisfied(rows) is there
 
 
-@pytest.mark.parametrize("command", ["nova-manage db sync", [], None])
+@pytest.mark.parametrize("command", ["nova-manage db sync", [], None, {"argv": "a"}, {"argv": ["a"], "x": 1}])
 def test_a_command_is_a_list_of_words(command):
     with pytest.raises(engine.SchemaError):
         engine.Command.of(command)

@@ -1,0 +1,204 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Engine of ``identity_catalog``: Keystone's regions, projects, roles, users, services and endpoints.
+
+Pure: :func:`read` takes the API's lists, :func:`plan` returns steps. A step refers to objects that an earlier
+step creates by :class:`Ref`, so a plan can be made, and shown, before anything exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+STAGES = (("region", "project", "role", "service"), ("user",), ("endpoint", "assignment"))
+"""Kinds that depend on earlier stages only: the steps of a stage can be taken side by side."""
+
+Key = Any
+"""Name of a project, role or user; type of a service; (type, interface); (user, project, role)."""
+
+
+class CatalogError(ValueError):
+    """Options that contradict themselves, or a list that Keystone cut short."""
+
+
+@dataclass(frozen=True)
+class Ref:
+    """The id of an object, known once it exists."""
+
+    kind: str
+    key: Key
+
+
+@dataclass(frozen=True)
+class Step:
+    """``verb``: create, update or delete. ``fields`` may hold a password: only ``text`` is for showing."""
+
+    verb: str
+    kind: str
+    key: Key
+    fields: Mapping[str, Any]
+    text: str
+
+
+Objects = Mapping[str, Mapping[Key, Mapping[str, Any]]]
+"""Kind to key to fields. Live objects have their ``id`` among the fields."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    objects: Objects
+    assignments: frozenset[tuple[str, str, str]] = frozenset()
+    passwords: Mapping[str, str] = field(default_factory=dict)
+
+
+def lists(region: str, domain: str) -> dict[str, str]:
+    """Kind to the path of its one list request."""
+    return {
+        "region": "/regions",
+        "project": f"/projects?domain_id={domain}",
+        "role": "/roles",
+        "user": f"/users?domain_id={domain}",
+        "service": "/services",
+        "endpoint": f"/endpoints?region_id={region}",
+        "role_assignment": "/role_assignments",
+    }
+
+
+def wanted(options: Mapping[str, Any]) -> Wanted:
+    """The module's options as objects; every contradiction is reported at once."""
+    region, domain, faults = options["region"], options["domain_id"], []
+    objects: dict[str, dict[Key, dict[str, Any]]] = {kind: {} for stage in STAGES for kind in stage}
+
+    def add(kind: str, key: Key, fields: Mapping[str, Any]) -> None:
+        if key in objects[kind]:
+            faults.append(f"{kind} {_show(key)} is given twice")
+        objects[kind][key] = {name: value for name, value in fields.items() if value is not None}
+
+    add("region", region, {"id": region})
+    for item in options["projects"]:
+        fields = {"name": item["name"], "description": item.get("description")}
+        add("project", item["name"], {**fields, "domain_id": domain, "enabled": True})
+    assignments = set()
+    for item in options["users"]:
+        fields = {"name": item["name"], "description": item.get("description")}
+        add("user", item["name"], {**fields, "domain_id": domain, "enabled": True})
+        if item.get("roles") and not item.get("project"):
+            faults.append(f"user {item['name']}: roles without a project")
+        assignments |= {(item["name"], item["project"], role) for role in item.get("roles") or ()}
+    for role in dict.fromkeys([*options["roles"], *sorted(role for _, _, role in assignments)]):
+        add("role", role, {"name": role})
+    for item in options["services"]:
+        fields = {"name": item["name"], "type": item["type"], "description": item.get("description")}
+        add("service", item["type"], {**fields, "enabled": True})
+        for interface, url in (item.get("endpoints") or {}).items():
+            if interface not in ("public", "internal", "admin"):
+                faults.append(f"service {item['type']}: {interface!r} is not public, internal or admin")
+            where = {"region_id": region, "interface": interface, "service_id": Ref("service", item["type"])}
+            add("endpoint", (item["type"], interface), {**where, "url": url, "enabled": True})
+    if faults:
+        raise CatalogError("; ".join(faults))
+    passwords = {item["name"]: item["password"] for item in options["users"]}
+    return Wanted(objects, frozenset(assignments), passwords)
+
+
+@dataclass(frozen=True)
+class Live:
+    objects: Objects = field(default_factory=dict)
+    assignments: frozenset[tuple[str, str, str]] = frozenset()
+
+
+def read(answers: Mapping[str, Mapping[str, Any]]) -> Live:
+    """The state from the answers to the requests of :func:`lists`."""
+    if cut := sorted(kind for kind, body in answers.items() if body.get("truncated")):
+        raise CatalogError(f"Keystone cuts its lists of {', '.join(cut)} short: raise list_limit")
+    raw = {kind: body[f"{kind}s"] for kind, body in answers.items()}
+    types = {item["id"]: item["type"] for item in raw["service"]}
+    objects: dict[str, dict[Key, Mapping[str, Any]]] = {
+        "region": {item["id"]: item for item in raw["region"]},
+        "service": {item["type"]: item for item in raw["service"]},
+        "endpoint": {
+            (types.get(item["service_id"], ""), item["interface"]): {
+                **item,
+                "service_id": Ref("service", types.get(item["service_id"], "")),
+            }
+            for item in raw["endpoint"]
+        },
+        **{kind: {item["name"]: item for item in raw[kind]} for kind in ("project", "role", "user")},
+    }
+    named = ("project", "role", "user")
+    names = {item["id"]: name for kind in named for name, item in objects[kind].items()}
+    assignments = set()
+    for item in raw["role_assignment"]:
+        ids = [item.get(kind, {}).get("id") for kind in ("user", "role")]
+        project = item["scope"].get("project", {}).get("id")
+        if all(name in names for name in (*ids, project)) and "OS-INHERIT:inherited_to" not in item["scope"]:
+            assignments.add((names[ids[0]], names[project], names[ids[1]]))
+    return Live(objects, frozenset(assignments))
+
+
+def plan(want: Wanted, live: Live, stale: Iterable[str] = ()) -> list[Step]:
+    """Steps in the order of application.
+
+    Objects that are not wanted are left alone; of a wanted user, roles on a project where it should have
+    others are taken away. ``stale``: existing users whose password is not the wanted one.
+    """
+    old = set(stale)
+    steps = []
+    for stage in STAGES:
+        for kind in stage:
+            for key, fields in want.objects.get(kind, {}).items():
+                secret = {"password": want.passwords[key]} if kind == "user" else {}
+                present = live.objects.get(kind, {}).get(key)
+                if present is None:
+                    steps.append(
+                        Step("create", kind, key, {**fields, **secret}, f"create {kind} {_show(key)}")
+                    )
+                    continue
+                differ = {name: value for name, value in fields.items() if present.get(name) != value}
+                if key in old and kind == "user":
+                    differ.update(secret)
+                if differ:
+                    text = f"update {kind} {_show(key)}: {', '.join(differ)}"
+                    steps.append(Step("update", kind, key, differ, text))
+    return steps + _assign(want, live)
+
+
+def _assign(want: Wanted, live: Live) -> list[Step]:
+    owned = {(user, project) for user, project, _ in want.assignments}
+    excess = {item for item in live.assignments - want.assignments if item[:2] in owned}
+    return [
+        Step(
+            verb, "assignment", item, {}, f"{words[0]} {item[0]} role {item[2]} {words[1]} project {item[1]}"
+        )
+        for verb, words, items in (
+            ("create", ("give", "on"), want.assignments - live.assignments),
+            ("delete", ("take from", "on"), excess),
+        )
+        for item in sorted(items)
+    ]
+
+
+def _show(key: Key) -> str:
+    return "/".join(key) if isinstance(key, tuple) else str(key)
+
+
+def stages(steps: Sequence[Step]) -> list[list[Step]]:
+    return [[step for step in steps if step.kind in kinds] for kinds in STAGES]
+
+
+def request(step: Step, ids: Mapping[tuple[str, Key], str]) -> tuple[str, str, Any]:
+    """Method, path and body of a step, with the ids of what exists by now."""
+    if step.kind == "assignment":
+        user, project, role = step.key
+        method = "PUT" if step.verb == "create" else "DELETE"
+        where = f"/projects/{ids['project', project]}/users/{ids['user', user]}/roles/{ids['role', role]}"
+        return method, where, None
+    fields = {
+        name: ids[value.kind, value.key] if isinstance(value, Ref) else value
+        for name, value in step.fields.items()
+    }
+    if step.verb == "create":
+        return "POST", f"/{step.kind}s", {step.kind: fields}
+    return "PATCH", f"/{step.kind}s/{ids[step.kind, step.key]}", {step.kind: fields}

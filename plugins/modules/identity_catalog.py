@@ -1,0 +1,201 @@
+#!/usr/bin/python
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: identity_catalog
+short_description: All projects, users, roles, services and endpoints of Keystone in one call
+version_added: 0.1.0
+author: [Cloudwatt, Orange (@cloudwatt)]
+description:
+  - Reads one list a type, compares in memory, and makes what differs, side by side where nothing depends
+    on it.
+  - The passwords of existing users are probed by signing in with them, so a rotated one is noticed.
+  - Owns the objects that it is given, and the roles of each user on its project; others are left alone.
+attributes:
+  check_mode: {support: full, description: When Keystone does not answer yet, everything would be created.}
+  diff_mode: {support: full, description: One line a change, without secrets.}
+options:
+  auth:
+    description: Credentials of an administrator, as openstacksdk takes them.
+    type: dict
+    required: true
+    suboptions:
+      auth_url: {description: The v3 root of Keystone., type: str, required: true}
+      username: {description: User., type: str, required: true}
+      password: {description: Password., type: str, required: true}
+      project_name: {description: Project., type: str, required: true}
+      user_domain_name: {description: Domain of the user., type: str, default: Default}
+      project_domain_name: {description: Domain of the project., type: str, default: Default}
+      cacert: {description: Certificate authorities; by default those of the system., type: path}
+  region:
+    description: Region of the endpoints.
+    type: str
+    required: true
+  domain_id:
+    description: Domain of the projects and users.
+    type: str
+    default: default
+  projects:
+    description: Projects.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: Name., type: str, required: true}
+      description: {description: Description., type: str}
+  roles:
+    description: Roles that must exist, besides those that users have.
+    type: list
+    elements: str
+    default: []
+  users:
+    description: Users.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: Name., type: str, required: true}
+      password: {description: Password., type: str, required: true}
+      description: {description: Description., type: str}
+      project: {description: Project on which it has its roles., type: str}
+      roles: {description: Its roles there; others are taken away., type: list, elements: str, default: []}
+  services:
+    description: Services, known by their type.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: Name., type: str, required: true}
+      type: {description: Type., type: str, required: true}
+      description: {description: Description., type: str}
+      endpoints: {description: 'V(public), V(internal) or V(admin) to URL.', type: dict, default: {}}
+  wait:
+    description: Seconds to wait for Keystone to answer.
+    type: int
+    default: 60
+"""
+
+EXAMPLES = r"""
+- name: Register Glance
+  cloudwatt.socle.identity_catalog:
+    auth: "{{ site_openstack_auth }}"
+    region: "{{ site_region }}"
+    projects: [{name: service}]
+    users:
+      - {name: glance, password: "{{ secrets.glance_service }}", project: service, roles: [service]}
+    services:
+      - name: glance
+        type: image
+        endpoints: {public: "https://api.example.org:9292", internal: "https://internal.example.org:9292"}
+"""
+
+RETURN = r"""
+changes:
+  description: The changes in words, without secrets, in the order of application.
+  returned: always
+  type: list
+  elements: str
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils import identity_catalog as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import (
+    diff_entry,
+    in_parallel,
+    lines,
+    list_of,
+)
+from ansible_collections.cloudwatt.socle.plugins.module_utils.keystone_client import NOT_YET, Keystone
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import ApiError, call
+
+NEEDED: dict[str, Any] = {"type": "str", "required": True}
+TEXT: dict[str, Any] = {"type": "str"}
+SECRET: dict[str, Any] = {"type": "str", "required": True, "no_log": True}
+NAMES: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
+AUTH = {
+    "auth_url": NEEDED,
+    "username": NEEDED,
+    "password": SECRET,
+    "project_name": NEEDED,
+    "user_domain_name": {"type": "str", "default": "Default"},
+    "project_domain_name": {"type": "str", "default": "Default"},
+    "cacert": {"type": "path"},
+}
+ARGUMENTS = {
+    "auth": {"type": "dict", "required": True, "options": AUTH},
+    "region": NEEDED,
+    "domain_id": {"type": "str", "default": "default"},
+    "projects": list_of({"name": NEEDED, "description": TEXT}),
+    "roles": NAMES,
+    "users": list_of(
+        {"name": NEEDED, "password": SECRET, "description": TEXT, "project": TEXT, "roles": NAMES}
+    ),
+    "services": list_of(
+        {"name": NEEDED, "type": NEEDED, "description": TEXT, "endpoints": {"type": "dict", "default": {}}}
+    ),
+    "wait": {"type": "int", "default": 60},
+}
+
+
+def look(keystone: Keystone, options: dict[str, Any]) -> engine.Live:
+    paths = engine.lists(options["region"], options["domain_id"])
+    bodies = in_parallel(lambda path: call(keystone, "GET", path, "catalogue"), paths.values(), workers=4)
+    return engine.read(dict(zip(paths, bodies, strict=True)))
+
+
+def stale_users(keystone: Keystone, want: engine.Wanted, live: engine.Live, domain: str) -> list[str]:
+    """Existing users that cannot sign in with the password that they should have."""
+    users = [name for name in want.passwords if name in live.objects.get("user", {})]
+    good = in_parallel(lambda name: keystone.accepts(name, want.passwords[name], domain), users, workers=4)
+    return [name for name, accepted in zip(users, good, strict=True) if not accepted]
+
+
+def apply(keystone: Keystone, steps: list[engine.Step], live: engine.Live) -> None:
+    ids = {(kind, key): item["id"] for kind, items in live.objects.items() for key, item in items.items()}
+
+    def take(step: engine.Step) -> None:
+        method, path, body = engine.request(step, ids)
+        answer = call(keystone, method, path, step.text, json=body)
+        if step.verb == "create" and answer:
+            ids[step.kind, step.key] = answer[step.kind]["id"]
+
+    for stage in engine.stages(steps):
+        in_parallel(take, stage, workers=4)
+
+
+def main() -> None:
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    options = module.params
+    keystone = Keystone(options["auth"])
+    stale: list[str] = []
+    try:
+        want = engine.wanted(options)
+        try:
+            keystone.sign_in(0 if module.check_mode else options["wait"])
+            live = look(keystone, options)
+            stale = stale_users(keystone, want, live, options["domain_id"])
+        except ApiError as fault:
+            if not module.check_mode or fault.status not in NOT_YET:
+                raise
+            live = engine.Live()
+        steps = engine.plan(want, live, stale)
+        if not module.check_mode:
+            apply(keystone, steps, live)
+    except (engine.CatalogError, ApiError, OSError) as fault:
+        module.fail_json(msg=str(fault))
+    texts = [step.text for step in steps]
+    module.exit_json(
+        changed=bool(texts),
+        changes=texts,
+        diff=[diff_entry("identity catalogue", "", lines(texts))] if texts else [],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""The identity catalogue against a Keystone in memory."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils import identity_catalog as engine
+
+
+def options(**given_):
+    empty = {"projects": [], "roles": [], "users": [], "services": []}
+    return {"region": "lab", "domain_id": "default", **empty, **given_}
+
+
+GLANCE = options(
+    projects=[{"name": "service", "description": "Services"}],
+    users=[{"name": "glance", "password": "Hunter2!", "project": "service", "roles": ["service"]}],
+    services=[
+        {"name": "glance", "type": "image", "endpoints": {"public": "https://p", "internal": "https://i"}}
+    ],
+)
+
+
+class FakeKeystone:
+    """Keystone's behaviour, as far as the engine uses it: lists, creation, change, assignment."""
+
+    def __init__(self):
+        self.counter = itertools.count()
+        self.kinds = {kind: {} for kind in ("region", "project", "role", "user", "service", "endpoint")}
+        self.assigned = set()
+        self.passwords = {}
+
+    def answers(self):
+        found = {kind: {f"{kind}s": list(items.values())} for kind, items in self.kinds.items()}
+        found["role_assignment"] = {
+            "role_assignments": [
+                {"user": {"id": user}, "role": {"id": role}, "scope": {"project": {"id": project}}}
+                for project, user, role in self.assigned
+            ]
+        }
+        return found
+
+    def request(self, method, path, body):
+        parts = path.strip("/").split("/")
+        if len(parts) == 6:
+            project, user, role = parts[1::2]
+            assert project in self.kinds["project"]
+            assert user in self.kinds["user"]
+            assert role in self.kinds["role"]
+            (self.assigned.add if method == "PUT" else self.assigned.discard)((project, user, role))
+            return None
+        kind = parts[0].removesuffix("s")
+        fields = dict(body[kind])
+        password = fields.pop("password", None)
+        if method == "POST":
+            fields.setdefault("id", f"{kind}-{next(self.counter)}")
+            self.kinds[kind][fields["id"]] = fields
+        else:
+            self.kinds[kind][parts[1]].update(fields)
+            fields = self.kinds[kind][parts[1]]
+        if kind == "endpoint":
+            assert fields["service_id"] in self.kinds["service"]
+        if password:
+            self.passwords[fields["name"]] = password
+        return {kind: fields}
+
+    def reconcile(self, opts):
+        want = engine.wanted(opts)
+        live = engine.read(self.answers())
+        stale = [
+            name
+            for name in want.passwords
+            if name in live.objects["user"] and self.passwords.get(name) != want.passwords[name]
+        ]
+        steps = engine.plan(want, live, stale)
+        ids = {(kind, key): item["id"] for kind, items in live.objects.items() for key, item in items.items()}
+        for step in itertools.chain.from_iterable(engine.stages(steps)):
+            answer = self.request(*engine.request(step, ids))
+            if step.verb == "create" and answer:
+                ids[step.kind, step.key] = answer[step.kind]["id"]
+        return [step.text for step in steps]
+
+
+def test_from_nothing_and_then_nothing():
+    keystone = FakeKeystone()
+    assert keystone.reconcile(GLANCE) == [
+        "create region lab",
+        "create project service",
+        "create role service",
+        "create service image",
+        "create user glance",
+        "create endpoint image/public",
+        "create endpoint image/internal",
+        "give glance role service on project service",
+    ]
+    assert keystone.reconcile(GLANCE) == []
+
+
+def test_only_what_differs_is_changed():
+    keystone = FakeKeystone()
+    keystone.reconcile(GLANCE)
+    changed = options(
+        projects=[{"name": "service", "description": "Others"}],
+        users=[{**GLANCE["users"][0], "password": "changed!", "roles": ["reader"]}],
+        services=[{"name": "glance", "type": "image", "endpoints": {"public": "https://q"}}],
+    )
+    assert keystone.reconcile(changed) == [
+        "update project service: description",
+        "create role reader",
+        "update user glance: password",
+        "update endpoint image/public: url",
+        "give glance role reader on project service",
+        "take from glance role service on project service",
+    ]
+    assert keystone.reconcile(changed) == []
+
+
+def test_no_secret_in_words():
+    assert "Hunter2" not in " ".join(FakeKeystone().reconcile(GLANCE))
+
+
+def test_contradictions_are_reported_together():
+    with pytest.raises(engine.CatalogError) as fault:
+        engine.wanted(
+            options(
+                projects=[{"name": "a"}, {"name": "a"}],
+                users=[{"name": "u", "password": "x", "roles": ["r"], "project": None}],
+                services=[{"name": "s", "type": "t", "endpoints": {"pubic": "x"}}],
+            )
+        )
+    assert all(word in str(fault.value) for word in ("project a is given twice", "roles without", "'pubic'"))
+
+
+def test_a_truncated_list_is_refused():
+    answers = FakeKeystone().answers()
+    answers["user"]["truncated"] = True
+    with pytest.raises(engine.CatalogError, match="user"):
+        engine.read(answers)
+
+
+names = st.sampled_from("abc")
+catalogs = st.builds(
+    options,
+    projects=st.just([{"name": "p"}, {"name": "q", "description": "Q"}]),
+    users=st.lists(
+        st.builds(
+            lambda name, password, project, roles: {
+                "name": name,
+                "password": password,
+                "project": project,
+                "roles": roles,
+            },
+            names,
+            st.sampled_from(["one", "two"]),
+            st.sampled_from("pq"),
+            st.lists(names, unique=True),
+        ),
+        unique_by=lambda item: item["name"],
+    ),
+    services=st.lists(
+        st.builds(
+            lambda type_, name, urls: {"name": name, "type": type_, "description": name, "endpoints": urls},
+            names,
+            names,
+            st.dictionaries(st.sampled_from(["public", "internal"]), st.sampled_from(["u", "v"])),
+        ),
+        unique_by=lambda item: item["type"],
+    ),
+)
+
+
+@given(st.lists(catalogs, min_size=1, max_size=3))
+def test_whatever_was_there_one_run_settles_it(history):
+    keystone = FakeKeystone()
+    for catalog in history:
+        keystone.reconcile(catalog)
+    assert keystone.reconcile(history[-1]) == []
+    for item in history[-1]["users"]:
+        assert keystone.passwords[item["name"]] == item["password"]
+
+
+@given(catalogs)
+def test_before_anything_exists_the_plan_is_the_same_as_on_an_empty_keystone(catalog):
+    forecast = [step.text for step in engine.plan(engine.wanted(catalog), engine.Live())]
+    assert forecast == FakeKeystone().reconcile(catalog)
