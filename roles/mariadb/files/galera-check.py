@@ -66,11 +66,9 @@ class Handler(BaseHTTPRequestHandler):
             code, text = (200 if usable(status) else 503), str(status)
         except (pymysql.Error, OSError) as error:
             code, text = 503, str(error)
-        body = f"{text}\n".encode()
-        self.send_response(code)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        # In one write: HAProxy hangs up as soon as it has read the status.
+        reason = "OK" if code == 200 else "Service Unavailable"
+        self.wfile.write(f"HTTP/1.0 {code} {reason}\r\n\r\n{text}\n".encode())
 
     def log_message(self, format: str, *args: object) -> None:
         """Silent: HAProxy logs the changes, and asks every two seconds."""
