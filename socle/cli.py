@@ -148,7 +148,7 @@ def _playbook_arguments(options: argparse.Namespace) -> list[str]:
     if options.check:
         arguments += ["--check", "--diff"]
     if options.force:
-        arguments += ["--extra-vars", "image_force=true"]
+        arguments += ["--extra-vars", "image_rebuild=true"]
     for variables in options.extra_vars:
         arguments += ["--extra-vars", variables]
     return arguments

@@ -30,7 +30,7 @@ def calls(monkeypatch, tmp_path):
     [
         ("lab up", ("lab-up", "lab.yml", "lab", [])),
         ("lab down", ("lab-down", "lab_down.yml", "lab", [])),
-        ("image build --force", ("image", "image.yml", "lab", ["--extra-vars", "image_force=true"])),
+        ("image build --force", ("image", "image.yml", "lab", ["--extra-vars", "image_rebuild=true"])),
         ("deploy -i lab --check", ("deploy", "deploy.yml", "lab", ["--check", "--diff"])),
         (
             "deploy -i lab -l ctl1 -t run",
