@@ -116,7 +116,7 @@ class ImageSpec:
         return "\n".join(texts)
 
 
-def mmdebstrap_argv(spec: ImageSpec, tree: Path, sources: Path, cache: Path) -> list[str]:
+def mmdebstrap_argv(spec: ImageSpec, tree: Path, sources: Path, cache: Path, variant: str = "minbase") -> list[str]:
     """The build command. It and all it starts die with the process that runs it, mounts included."""
     archives = 'mkdir -p "$1/var/cache/apt/archives"'
     fill = f'{archives}; cp -alt "$1/var/cache/apt/archives" {cache}/*.deb 2>/dev/null || true'
@@ -124,7 +124,7 @@ def mmdebstrap_argv(spec: ImageSpec, tree: Path, sources: Path, cache: Path) -> 
     return [
         "setpriv", "--pdeathsig", "KILL",
         "unshare", "--pid", "--fork", "--kill-child=KILL", "--mount", "--mount-proc", "--propagation", "private",
-        "mmdebstrap", "--mode=root", "--format=directory", "--variant=minbase",
+        "mmdebstrap", "--mode=root", "--format=directory", f"--variant={variant}",
         f"--architectures={spec.architecture}",
         f"--include={','.join(sorted(set(spec.packages)))}",
         f"--keyring={spec.keyring}",
@@ -192,11 +192,11 @@ class ImageStore:
         begin = time.monotonic()
         with open(log_path, "wb") as log:
             argv = mmdebstrap_argv(spec, tree, sources, self.cache)
-            done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(), check=False)
+            done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=build_environment(), check=False)
             if done.returncode == 0:
                 write_settings(spec, tree)
                 done = subprocess.run(["sh", "-c", FINISH, "finish", str(tree)], stdin=subprocess.DEVNULL, stdout=log,
-                                      stderr=log, env=_environment(), check=False)
+                                      stderr=log, env=build_environment(), check=False)
         if done.returncode != 0:
             reason = failure_reason(log_path.read_text(encoding="utf-8", errors="replace"))
             remove_tree(work)
@@ -294,7 +294,7 @@ def remove_tree(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def _environment() -> dict[str, str]:
+def build_environment() -> dict[str, str]:
     kept = {key: os.environ[key] for key in ("http_proxy", "https_proxy", "no_proxy", "TMPDIR") if key in os.environ}
     return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8",
             "DEBIAN_FRONTEND": "noninteractive", "HOME": "/root", **kept}
