@@ -38,8 +38,6 @@ def connect(auth: Mapping[str, Any], region: str | None = None, project: str | N
         interface="internal",
         cacert=cacert,
         app_name="socle",
-        load_yaml_config=False,
-        load_envvars=False,
     )
 
 

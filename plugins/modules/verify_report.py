@@ -16,7 +16,7 @@ description:
   - A report is an account of what was seen, no configuration, so that writing it never counts as a change.
 requirements: [jinja2]
 attributes:
-  check_mode: {support: full, description: Judges, and writes nothing.}
+  check_mode: {support: full, description: "Judges, and writes nothing."}
   diff_mode: {support: none, description: Changes nothing.}
 options:
   dest: {description: Directory of the report; made when missing., type: path, required: true}
