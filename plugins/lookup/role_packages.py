@@ -20,7 +20,7 @@ description:
   - The same lists so make the node image and the install phase of a node.
 options:
   _terms:
-    description: Role names, or lists of them. None means every role. A role without such a list adds nothing.
+    description: Role names, or lists of them. None means every role. A role without such a list, or with a computed one, adds nothing.
     type: list
     elements: str
 """
@@ -67,6 +67,8 @@ def role_packages(names: list[str], roles: Path = ROLES) -> list[str]:
             raise ValueError(f"there is no role {name} in {roles}")
         defaults = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader) or {}  # noqa: S506 a SafeLoader
         found = defaults.get(f"{name}_packages") or []
+        if isinstance(found, str) and "{{" in found:
+            continue  # Computed from other roles' lists, which count themselves.
         if not isinstance(found, list) or any(not isinstance(item, str) or "{" in item for item in found):
             raise ValueError(f"{path}: {name}_packages must be a list of plain package names")
         packages.update(found)
