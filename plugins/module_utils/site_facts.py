@@ -14,11 +14,10 @@ MEBIBYTES_PER_WORKER = 4096
 def workers(facts: Mapping[str, Any]) -> int:
     """Number of processes of one API service: one a core, and one per 4 GiB of memory, at least one.
 
-    `facts` holds `processor_vcpus` (cores) and `memtotal_mb` (MiB) as Ansible gathers them; a node whose
-    facts are missing (a preview before it exists) gets one.
+    `facts` holds `processor_vcpus` (cores) and `memtotal_mb` (MiB) as Ansible gathers them.
     """
-    cores = int(facts.get("processor_vcpus", 1))
-    by_memory = int(facts.get("memtotal_mb", 0)) // MEBIBYTES_PER_WORKER
+    cores = int(facts["processor_vcpus"])
+    by_memory = int(facts["memtotal_mb"]) // MEBIBYTES_PER_WORKER
     return max(1, min(cores, by_memory))
 
 

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
         ({"processor_vcpus": 2, "memtotal_mb": 24000}, 2),
         ({"processor_vcpus": 64, "memtotal_mb": 16384}, 4),
         ({"processor_vcpus": 8, "memtotal_mb": 1024}, 1),
-        ({}, 1),
     ],
 )
 def test_workers(facts: dict[str, int], expected: int) -> None:
