@@ -3,7 +3,8 @@
 """Sessions that a gateway's VRFs should have, compared with what FRR says of them. Pure, no I/O.
 
 An entry is ``{gateway, vrf, what, neighbor, state, ok, detail}``: ``what`` is ``BGP PE v4``, ``BGP peer v6``,
-``BFD router v4`` and so on, ``state`` FRR's word for it or ``absent``.
+``BFD router v4`` and so on, ``state`` FRR's word for it or ``absent``. A BGP session with a provider edge
+must also announce every exported prefix and accept some.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ def judge(
         name = f"{session['kind']} {family}"
         if session["kind"] != "router":
             peers = ((bgp or {}).get(_BGP_FAMILY[family]) or {}).get("peers") or {}
-            entries.append({**common, "what": f"BGP {name}", **_bgp(peers.get(neighbor))})
+            entry = {**common, "what": f"BGP {name}", **_bgp(peers.get(neighbor))}
+            if session["kind"] == "PE" and entry["ok"]:
+                entry |= _routes(vrf, family, peers[neighbor])
+            entries.append(entry)
         entries.append({**common, "what": f"BFD {name}", **_bfd(watched.get(neighbor))})
     return entries
 
@@ -58,6 +62,16 @@ def _bgp(peer: Mapping[str, Any] | None) -> dict[str, Any]:
         detail = f"{peer.get('pfxRcd', 0)} prefixes in, {peer.get('pfxSnt', 0)} out"
         return {"state": state, "ok": ok, "detail": f"{detail}, up {peer.get('peerUptime', '?')}"}
     return {"state": state, "ok": ok, "detail": ""}
+
+
+def _routes(vrf: Mapping[str, Any], family: str, peer: Mapping[str, Any]) -> dict[str, Any]:
+    """A session that is up but carries too little: the other gateway would hide it from every packet."""
+    exported = len((vrf.get("export") or {}).get(family) or [])
+    if (sent := peer.get("pfxSnt", 0)) < exported:
+        return {"ok": False, "detail": f"announces {sent} of {exported} prefixes"}
+    if (vrf.get("accept") or {}).get(family) and not peer.get("pfxRcd", 0):
+        return {"ok": False, "detail": "accepts no prefix of the provider edge"}
+    return {}
 
 
 def _bfd(peer: Mapping[str, Any] | None) -> dict[str, Any]:

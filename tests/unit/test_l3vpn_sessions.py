@@ -12,6 +12,8 @@ VRF = {
     "name": "interieur",
     "pe": {"asn": 64900, "v4": "100.66.1.1", "v6": "fd66:1:1::1"},
     "peer": {"neighbor_v4": "100.65.0.2", "neighbor_v6": "fd64:0:2::2"},
+    "export": {"v4": ["10.20.0.0/24"], "v6": ["fd20:0:1:1::/64"]},
+    "accept": {"v4": [{"prefix": "10.128.1.0/24", "le": 28}], "v6": []},
     "cloud": {"v4": "100.64.0.1/30", "router_v4": "100.64.0.2", "router_v6": "fd64:0:1::2"},
 }
 UP = {"state": "Established", "pfxRcd": 1, "pfxSnt": 2, "peerUptime": "00:01:02"}
@@ -50,6 +52,18 @@ def test_what_is_down_or_absent_is_named() -> None:
     del bgp["ipv4Unicast"]["peers"]["100.65.0.2"]
     bfd[-1] |= {"status": "down", "diagnostic": "control detection time expired"}
     assert faults(bgp, bfd) == ["BGP PE v6 Active", "BGP peer v4 absent", "BFD router v6 down"]
+
+
+def test_a_session_that_carries_too_little_is_no_session() -> None:
+    bgp, bfd = answers()
+    bgp["ipv4Unicast"]["peers"]["100.66.1.1"]["pfxRcd"] = 0
+    bgp["ipv6Unicast"]["peers"]["fd66:1:1::1"] |= {"pfxRcd": 0, "pfxSnt": 0}
+    bgp["ipv6Unicast"]["peers"]["fd64:0:2::2"] |= {"pfxRcd": 0, "pfxSnt": 0}
+    entries = [entry for entry in engine.judge("gw1", VRF, bgp, bfd) if not entry["ok"]]
+    assert [(entry["what"], entry["detail"]) for entry in entries] == [
+        ("BGP PE v4", "accepts no prefix of the provider edge"),
+        ("BGP PE v6", "announces 0 of 1 prefixes"),
+    ]
 
 
 def test_an_instance_that_does_not_answer_has_no_session() -> None:
