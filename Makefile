@@ -12,6 +12,7 @@ setup: ## Make .venv and the pinned collections (nothing to do: well under a sec
 	@$(PYTHON) scripts/setup
 
 lab: setup ## Build the node image, boot the lab, deploy, wire the tenants and verify
+	$(BIN)/socle secrets init -i lab
 	$(BIN)/socle lab up
 	$(BIN)/socle deploy -i lab
 	$(BIN)/socle verify -i lab
