@@ -81,8 +81,10 @@ def unresolved(value: Any) -> Ref | None:
     """The first reference left in a value."""
     if isinstance(value, Ref):
         return value
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return next((ref for ref in map(unresolved, items) if ref), None)
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        if isinstance(item, (Ref, dict, list)) and (found := unresolved(item)):
+            return found
+    return None
 
 
 def index(listed: dict[str, list[dict[str, Any]]]) -> dict[Ref, list[Live]]:

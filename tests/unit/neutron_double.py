@@ -111,9 +111,10 @@ class Neutron:
         collection = PLURAL.get(kind, f"{kind}s")
         if kind == "subnet":
             taken = {(row.get("subnetpool_id"), row["cidr"]) for row in self.rows["subnet"].values()}
-            asked = {(attrs["subnetpool_id"], attrs["cidr"]) for attrs in body[collection] if "subnetpool_id" in attrs}
+            pooled = [row for row in body[collection] if "subnetpool_id" in row]
+            asked = {(row["subnetpool_id"], row["cidr"]) for row in pooled}
             if taken & asked:
-                return Response(409, {"NeutronError": {"message": "overlaps with another subnet of the pool"}})
+                return Response(409, {"NeutronError": {"message": "overlaps with a subnet of the pool"}})
         return Response(201, {collection: [self.add(kind, **attrs) for attrs in body[collection]]})
 
     def add_external_gateways(self, router: dict[str, Any], body: dict[str, Any]) -> Response:

@@ -216,13 +216,13 @@ def test_foreign_objects_are_never_touched() -> None:
 def test_state_scale_costs_tens_of_reads() -> None:
     """5,000 networks: a run that finds everything in place lists, and does not write."""
     neutron = Neutron()
-    plan = cloud_plan(intent(300, 17))
+    plan = cloud_plan(intent(300, 17, "4"))
     Run(neutron, plan).converge()
     run = Run(neutron, plan)
     assert not run.converge().operations
     assert set(run.client.api_calls) == {"GET"}
     assert run.client.api_calls.total() < 50
-    source = intent(300, 17)
+    source = intent(300, 17, "4")
     source["rie_tenants"][0]["vrfs"][0]["networks"].append({"name": "new", "v4": "10.20.9.0/24"})
     run = Run(neutron, cloud_plan(source))
     run.converge()
