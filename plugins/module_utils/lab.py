@@ -10,6 +10,7 @@ state directory. So removal finds everything, also after a crash, and touches no
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import itertools
 import json
 import os
@@ -33,6 +34,7 @@ from .lab_machine import (
     supervised_machines,
     system_state,
     wait_ready,
+    wait_ssh,
 )
 from .lab_plan import (
     Bridge,
@@ -169,6 +171,16 @@ class LabManager:
                 for step in group:
                     step.action()
 
+    def wait(self) -> None:
+        """Wait until SSH answers on every machine that was up before; those just booted were waited for."""
+        up = [machine for machine in self.lab.machines if self.disk(machine.name).supervisor() is not None]
+        problems = _side_by_side([Step("wait for", machine.name, self._waiter(machine)) for machine in up])
+        if problems:
+            raise LabHostError("\n".join(problems))
+
+    def _waiter(self, machine: Machine) -> Callable[[], None]:
+        return lambda: wait_ssh(machine, self.disk(machine.name), self.timeout)
+
     # --- parts --------------------------------------------------------------------------------------------------
 
     def _plan_strays(self, interfaces: dict[str, Any], everything: bool = False) -> list[Step]:
@@ -196,6 +208,8 @@ class LabManager:
                                f"({live['ifalias']}). Remedy: take another name in lab_bridges")
         if live is not None and live.get("linkinfo", {}).get("info_kind") != "bridge":
             raise LabHostError(f"{bridge.name} exists on this machine and is no bridge. Remedy: rename it in lab_bridges")
+        if bridge.address:
+            self._refuse_overlap(bridge, interfaces)
         if live is None:
             return [Step("create bridge", bridge.name, lambda: self._make_bridge(bridge))]
         addresses = {f"{item['local']}/{item['prefixlen']}" for item in live.get("addr_info", [])
@@ -205,6 +219,17 @@ class LabManager:
                 or live.get("ifalias") != mark:
             return [Step("correct bridge", bridge.name, lambda: self._set_bridge(bridge))]
         return []
+
+    @staticmethod
+    def _refuse_overlap(bridge: Bridge, interfaces: dict[str, Any]) -> None:
+        """Two interfaces of the host in one prefix: packets would take the wrong one."""
+        network = ipaddress.ip_interface(str(bridge.address)).network
+        for name, item in interfaces.items():
+            for address in item.get("addr_info", []):
+                other = ipaddress.ip_interface(f"{address['local']}/{address['prefixlen']}").network
+                if name != bridge.name and other.version == network.version and other.overlaps(network):
+                    raise LabHostError(f"bridge {bridge.name}: {network} overlaps {other} of {name} on this machine. "
+                                       "Remedy: take another lab_management_cidr, or remove what uses it")
 
     def _make_bridge(self, bridge: Bridge) -> None:
         host.ip_batch(f"link add name {bridge.name} address {mac_address('bridge', bridge.name)} type bridge "
@@ -245,9 +270,14 @@ class LabManager:
 
     def _plan_sysctls(self) -> list[Step]:
         steps = []
+        notes = self._sysctl_notes()
         for key, value in sorted(self.lab.sysctls.items()):
             live = host.read_sysctl(key)
-            if live is not None and live.split() != value.split():
+            if live is None:
+                continue
+            # Set already, but by another lab, which would take it back one day.
+            shared = key in notes and self.lab.name not in notes[key]["labs"]
+            if live.split() != value.split() or shared:
                 steps.append(Step("set sysctl", f"{key} = {value}", self._sysctl_setter(key, value, live)))
         return steps
 
@@ -375,8 +405,8 @@ class LabManager:
             if new:
                 power_cut(self.lab.name, machine.name, disk)
                 key = self.path / "ssh" / machine.name
-                disk.create(machine, self._public_key(), key)
-            boot(self.lab, machine, disk, self._nameservers())
+                disk.create(machine, self._public_key(), key, self._nameservers())
+            boot(self.lab, machine, disk)
             ready = wait_ready(machine, disk, self.timeout)
             if ready["failed_units"]:
                 self.warnings.append(f"{machine.name} booted with failed units: {', '.join(ready['failed_units'])}")

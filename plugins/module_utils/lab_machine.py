@@ -64,7 +64,7 @@ class MachineDisk:
         """Whether there is a finished disk."""
         return self._definition.exists()
 
-    def create(self, machine: Machine, authorized_key: str, host_key: Path) -> None:
+    def create(self, machine: Machine, authorized_key: str, host_key: Path, nameservers: list[str]) -> None:
         """Lay a new disk over the image and put in what an installer would: names, network, keys."""
         self.remove()
         for part in (self.upper, self.work, self.root):
@@ -72,6 +72,7 @@ class MachineDisk:
         self.mount(Path(machine.image))
         _write(self.root, "etc/hostname", machine.name + "\n")
         _write(self.root, "etc/hosts", hosts_file(machine))
+        _write(self.root, "etc/resolv.conf", resolv_conf(nameservers))
         _write(self.root, f"etc/systemd/network/10-{machine.interface}.network", network_file(machine))
         _write(self.root, "root/.ssh/authorized_keys", authorized_key, mode=0o600, directory_mode=0o700)
         _write(self.root, "etc/ssh/ssh_host_ed25519_key", host_key.read_text(encoding="ascii"), mode=0o600)
@@ -132,11 +133,10 @@ class MachineDisk:
         return "\n".join(text.splitlines()[-lines:])
 
 
-def boot(lab: Lab, machine: Machine, disk: MachineDisk, nameservers: list[str]) -> int:
+def boot(lab: Lab, machine: Machine, disk: MachineDisk) -> int:
     """Power on: namespace, links, systemd-nspawn. Returns the supervisor's PID; does not wait for the system."""
     clear_remains(lab.name, machine.name, disk)
     disk.mount(Path(machine.image))
-    _write(disk.root, "etc/resolv.conf", resolv_conf(nameservers))
     namespace = netns_name(lab.name, machine.name)
     host.add_netns(namespace)
     add_links(lab.name, machine, machine.all_links(), namespace)
@@ -249,22 +249,30 @@ def clear_remains(lab: str, name: str, disk: MachineDisk) -> None:
 
 
 def wait_ready(machine: Machine, disk: MachineDisk, timeout: float) -> dict[str, Any]:
-    """Wait until the machine's systemd has finished booting and SSH answers.
+    """Wait until SSH answers and the machine's systemd has finished booting.
 
     :returns: ``{"seconds": float, "system": "running" | "degraded", "failed_units": [...]}``.
     :raises LabHostError: with the tail of the console when it dies or is late.
     """
     begin = time.monotonic()
-    while time.monotonic() - begin < timeout:
+    wait_ssh(machine, disk, timeout)
+    system, failed = system_state(disk, timeout - (time.monotonic() - begin))
+    return {"seconds": round(time.monotonic() - begin, 1), "system": system, "failed_units": failed}
+
+
+def wait_ssh(machine: Machine, disk: MachineDisk, timeout: float) -> None:
+    """Wait until SSH answers.
+
+    :raises LabHostError: with the tail of the console when the machine dies or is late.
+    """
+    deadline = time.monotonic() + timeout
+    while not ssh_answers(machine.ip):
         if disk.supervisor() is None:
             raise LabHostError(f"{machine.name} died while booting. End of its console:\n{disk.log_tail()}")
-        if ssh_answers(machine.ip):
-            system, failed = system_state(disk, timeout - (time.monotonic() - begin))
-            return {"seconds": round(time.monotonic() - begin, 1), "system": system, "failed_units": failed}
+        if time.monotonic() > deadline:
+            raise LabHostError(f"{machine.name}: no SSH on {machine.ip}:22 after {timeout:.0f} s. "
+                               f"End of its console:\n{disk.log_tail()}")
         time.sleep(0.1)
-    raise LabHostError(
-        f"{machine.name}: no SSH on {machine.ip}:22 after {timeout:.0f} s. End of its console:\n{disk.log_tail()}"
-    )
 
 
 def ssh_answers(address: str, timeout: float = 1.0) -> bool:

@@ -312,6 +312,8 @@ def main() -> None:
             steps = plan(module, manager)
             if not module.check_mode:
                 manager.apply(steps)
+                if params["state"] == "present":
+                    manager.wait()
             machines = manager.info(deep=False)
     except LabHostError as error:
         module.fail_json(msg=str(error), warnings=manager.warnings)
