@@ -52,6 +52,7 @@ class Recorder:
         self.tasks = 0
         self.hosts: dict[str, str] = {}
         self.totals: Counter[str] = Counter()
+        self.seen: Counter[str] = Counter()
         self.per_host: dict[str, Counter[str]] = {}
         self.failures: list[Failure] = []
         self.violations: list[dict[str, Any]] = []
@@ -61,6 +62,11 @@ class Recorder:
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.started
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Ansible's recap, or what was seen so far when the run was cut short before it."""
+        return self.totals if self.finished else self.seen
 
     def handle(self, event: dict[str, Any]) -> list[tuple]:
         kind, data = event.get("event", ""), event.get("event_data") or {}
@@ -104,6 +110,8 @@ class Recorder:
         elif outcome == "failed" and data.get("ignore_errors"):
             outcome = "ok"
         self.hosts[host] = outcome
+        self.seen[outcome] += 1
+        self.seen["ok"] += outcome == "changed"
         if self.task:
             self.task.outcomes[outcome] += 1
         for verb in ("started", "restarted", "reloaded"):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from .runs import OK, Outcome
+from .runs import INTERRUPTED, OK, Outcome
 
 
 def show(outcome: Outcome, console: Console) -> None:
@@ -26,6 +26,8 @@ def lines(outcome: Outcome) -> list[str]:
         text += [
             f"{verb} on {host}: {' '.join(sorted(set(units)))}" for verb, units in verbs.items() if units
         ]
+    if outcome.exit_code == INTERRUPTED:
+        text.append("interrupted: run the same command again to finish")
     text += [f"report: {path}" for path in outcome.reports]
     if outcome.exit_code != OK:
         text.append(f"artifacts: {outcome.artifacts}")

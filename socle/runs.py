@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shlex
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +23,7 @@ import ansible_runner
 from rich.console import Console
 
 from .display import Panel, Plain
-from .project import ROOT, STATE, Site
+from .project import ROOT, STATE, Site, UsageError
 from .recorder import Failure, Recorder
 
 OK, FAILED, USAGE, MISMATCH, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -58,7 +61,7 @@ def run(verb: str, playbook: str, site: Site, arguments: list[str], console: Con
         display.show(recorder.handle(event))
         return True  # keep the event among the artifacts
 
-    with display, _Interruption() as interruption:
+    with _only_one(site, verb), display, _Interruption() as interruption:
         runner = ansible_runner.run(
             private_data_dir=str(directory),
             project_dir=str(ROOT),
@@ -78,7 +81,7 @@ def run(verb: str, playbook: str, site: Site, arguments: list[str], console: Con
         exit_code=INTERRUPTED if interruption.count else _exit_code(runner.rc, recorder),
         seconds=round(recorder.seconds, 1),
         artifacts=str(directory),
-        totals={name: recorder.totals[name] for name in ("ok", "changed", "failed", "unreachable")},
+        totals={name: recorder.counts[name] for name in ("ok", "changed", "failed", "unreachable")},
         hosts={host: dict(counts) for host, counts in sorted(recorder.per_host.items())},
         failures=[asdict(failure) for failure in recorder.failures],
         violations=recorder.violations,
@@ -103,6 +106,23 @@ def _exit_code(rc: int, recorder: Recorder) -> int:
     if recorder.totals["unreachable"] and not recorder.totals["failed"]:
         return UNREACHABLE
     return FAILED
+
+
+@contextmanager
+def _only_one(site: Site, verb: str) -> Iterator[None]:
+    """Hold the site's lock: two runs at once would undo each other's work. A killed run lets go of it."""
+    lock = STATE / "locks" / f"{site.name}"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise UsageError(f"another run on {site.name} is under way: {file.read().strip()}") from None
+        file.truncate(0)
+        file.write(f"{verb}, process {os.getpid()}\n")
+        file.flush()
+        yield
 
 
 def _explain(outcome: Outcome, site: Site) -> None:

@@ -83,6 +83,11 @@ def test_unreachable_hosts_and_totals():
     assert recorder.totals == {"unreachable": 1, "ok": 3}
 
 
+def test_a_run_cut_short_counts_what_was_seen():
+    recorder, _ = feed(start("Write"), result("ok", "a", changed=True), result("ok", "b"))
+    assert (recorder.counts["ok"], recorder.counts["changed"]) == (2, 1)
+
+
 def test_units_and_violations_are_collected():
     recorder, _ = feed(
         start("Run"),

@@ -99,6 +99,12 @@ def test_only_the_last_runs_are_kept(site, monkeypatch):
     assert [path.exists() for path in kept] == [False, False, True, True, True]
 
 
+def test_one_run_at_a_time(site):
+    with runs._only_one(site, "deploy"), pytest.raises(project.UsageError, match="deploy, process"):
+        run(site, "none")
+    assert run(site, "none")[0].exit_code == runs.OK
+
+
 INTERRUPTED_RUN = """
 import sys
 from pathlib import Path
