@@ -47,9 +47,8 @@ def find_site(inventory: str | None, default: str | None = None) -> Site:
         raise UsageError(
             f"say which site: -i INVENTORY, or $SOCLE_INVENTORY (sites here: {', '.join(known)})"
         )
-    for folder in (ROOT / "inventories" / wanted, Path(wanted)):
-        if folder.is_dir():
-            return Site(folder.resolve())
-    raise UsageError(
-        f"no inventory {wanted!r}: neither a folder nor one of inventories/ ({', '.join(known)})"
-    )
+    path = ROOT / "inventories" / wanted if wanted in known else Path(wanted)
+    folder = path.parent if path.name == "hosts.yml" else path
+    if (folder / "hosts.yml").is_file():
+        return Site(folder.resolve())
+    raise UsageError(f"no inventory {wanted!r}: no folder with a hosts.yml, nor one of {', '.join(known)}")

@@ -117,6 +117,8 @@ def load(folder: Path, decrypt: Decrypt, relative_to: Path) -> Inventory:
             source.document = yaml_lines.parse(content.decode())
         except UnicodeDecodeError:
             inventory.faults.append(Violation(name, 1, "", "", "is not UTF-8 text", "save it as UTF-8"))
+        except FileNotFoundError:
+            inventory.faults.append(Violation(name, 1, "", "", "does not exist", "write it"))
         except OSError as error:
             inventory.faults.append(
                 Violation(name, 1, "", "", error.strerror or "cannot be read", "make it readable")

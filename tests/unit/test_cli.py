@@ -57,7 +57,10 @@ def test_a_site_must_be_named(calls, capsys):
 
 def test_a_site_by_path_name_and_environment(monkeypatch, tmp_path):
     assert find_site("lab") == Site(project.ROOT / "inventories" / "lab")
-    assert find_site(str(tmp_path)).path == tmp_path
+    (tmp_path / "hosts.yml").touch()
+    monkeypatch.chdir(tmp_path)
+    for words in (str(tmp_path), ".", "hosts.yml"):
+        assert find_site(words).path == tmp_path
     monkeypatch.setenv("SOCLE_INVENTORY", str(tmp_path))
     assert find_site(None, "lab").path == tmp_path
     monkeypatch.delenv("SOCLE_INVENTORY")
