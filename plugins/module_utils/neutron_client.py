@@ -27,6 +27,7 @@ LISTS: dict[str, tuple[str, str]] = {
     "router": ("routers", ""),
     "port": ("ports", "device_owner=network:router_gateway&device_owner=network:router_interface"),
 }
+WHOLE = ("quota", "rbac_policy")  # Neutron cannot sort these, so there are no pages
 FIELDS = {"port": ("id", "device_id", "device_owner", "network_id", "fixed_ips")}
 REVISED = ("subnetpool", "network", "subnet", "router")
 
@@ -62,16 +63,17 @@ class NeutronClient:
 
     def _list(self, kind: str) -> list[dict[str, Any]]:
         path, query = LISTS[kind]
+        collection = path.replace("-", "_")
         rows: list[dict[str, Any]] = []
+        if kind in WHOLE:
+            return self._request("GET", f"{path}?{query}", kind)[collection]
         fields = "".join(f"&fields={name}" for name in FIELDS.get(kind, ()))
-        if kind == "quota":
-            return self._request("GET", path, kind)["quotas"]
         while True:
             after = f"&marker={rows[-1]['id']}" if rows else ""
             words = f"{query}&limit={PAGE}&sort_key=id&sort_dir=asc{fields}{after}".lstrip("&")
             page = self._request("GET", f"{path}?{words}", kind)
-            rows += page[path.replace("-", "_")]
-            if not any(link["rel"] == "next" for link in page.get(f"{path.replace('-', '_')}_links", ())):
+            rows += page[collection]
+            if not any(link["rel"] == "next" for link in page.get(f"{collection}_links", ())):
                 return rows
 
     def apply(

@@ -93,7 +93,7 @@ class Neutron:
             rows = [row for row in rows if row["device_owner"] in query["device_owner"]]
         if marker := query.get("marker"):
             rows = [row for row in rows if row["id"] > marker[0]]
-        limit = int(query["limit"][0])
+        limit = int(query.get("limit", ["1000000"])[0])
         body: dict[str, Any] = {path.replace("-", "_"): rows[:limit]}
         if len(rows) >= limit:
             body[f"{path.replace('-', '_')}_links"] = [{"rel": "next", "href": "http://elsewhere"}]
