@@ -71,7 +71,6 @@ def render_frr(vrf: Vrf, password: str | None = None, hostname: str = "") -> str
         "frr defaults traditional",
         f"hostname {hostname}" if hostname else "!",
         "log syslog informational",
-        "service integrated-vtysh-config",
         "!",
         *_prefix_lists(vrf),
         *_route_maps(vrf),
@@ -176,7 +175,8 @@ def _bgp(vrf: Vrf, password: str | None) -> list[str]:
         name = f" neighbor {item['address']}"
         lines.append(f"{name} remote-as {item['asn']}")
         lines.append(f"{name} description {item['kind']}")
-        lines.append(f"{name} bfd profile rie")
+        # Two lines, as FRR prints them.
+        lines += [f"{name} bfd", f"{name} bfd profile rie"]
         if item["kind"] == "pe" and password:
             lines.append(f"{name} password {password}")
         if keepalive and hold:
