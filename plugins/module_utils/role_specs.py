@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +40,31 @@ WORDS = {
 }
 
 
-def load(roles: Path) -> tuple[dict[str, Spec], dict[str, str]]:
-    """Return every role variable's spec, and the role of each variable whose default is undef()."""
+@dataclass
+class Roles:
+    """Every variable's spec; its default as written, with file and line; the role of what has none."""
+
+    specs: dict[str, Spec] = field(default_factory=dict)
+    defaults: dict[str, tuple[str, int, str]] = field(default_factory=dict)
+    mandatory: dict[str, str] = field(default_factory=dict)
+
+
+def load(project: Path) -> Roles:
+    """Read roles/*/meta/argument_specs.yml and roles/*/defaults/main.yml of the project."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    specs: dict[str, Spec] = {}
-    mandatory: dict[str, str] = {}
-    for path in sorted(roles.glob("*/meta/argument_specs.yml")):
+    known = Roles()
+    for path in sorted(project.glob("roles/*/meta/argument_specs.yml")):
         content = yaml.load(path.read_text(), Loader=loader)
-        specs |= content["argument_specs"]["main"].get("options") or {}
-    for path in sorted(roles.glob("*/defaults/main.yml")):
-        for name, value in re.findall(r"^(\w+):(.*)", path.read_text(), re.MULTILINE):
-            specs.setdefault(name, {"type": "raw"})
-            if "undef(" in value:
-                mandatory[name] = path.parts[-3]
-    return specs, mandatory
+        known.specs |= content["argument_specs"]["main"].get("options") or {}
+    for path in sorted(project.glob("roles/*/defaults/main.yml")):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if found := re.match(r"(\w+):\s*(.*)", line):
+                name, value = found.groups()
+                known.specs.setdefault(name, {"type": "raw"})
+                known.defaults[name] = str(path.relative_to(project)), number, value
+                if "undef(" in value:
+                    known.mandatory[name] = path.parts[-3]
+    return known
 
 
 def faults(spec: Spec, value: Any, path: KeyPath = ()) -> Iterator[Fault]:

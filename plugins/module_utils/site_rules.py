@@ -50,8 +50,7 @@ Fetch = Callable[[str], str]
 @dataclass(frozen=True)
 class Context:
     inventory: Inventory
-    specs: dict[str, role_specs.Spec]
-    mandatory: dict[str, str]
+    roles: role_specs.Roles
     fetch: Fetch
     today: str
 
@@ -69,8 +68,7 @@ class Context:
 def check(project: Path, folder: Path, decrypt: site_model.Decrypt, fetch: Fetch) -> list[Violation]:
     """Return every violation of the inventory in `folder`, judged by the roles of `project`, by file."""
     inventory = site_model.load(folder, decrypt, project)
-    specs, mandatory = role_specs.load(project / "roles")
-    context = Context(inventory, specs, mandatory, fetch, date.today().isoformat())
+    context = Context(inventory, role_specs.load(project), fetch, date.today().isoformat())
     found = list(inventory.faults)
     for rule in RULES:
         found += rule(context)
@@ -94,7 +92,7 @@ def groups(context: Context) -> Iterator[Violation]:
 
 def keys(context: Context) -> Iterator[Violation]:
     """Every variable is one that a role, or the site itself, has."""
-    known = context.specs.keys() | OTHER_KEYS
+    known = context.roles.specs.keys() | OTHER_KEYS
     for source in context.inventory.sources:
         for key, value in source.variables.items():
             if key in known or str(key).startswith(FREE_PREFIXES) or _is_intent(context, key):
@@ -106,7 +104,7 @@ def types(context: Context) -> Iterator[Violation]:
     """Values have the type, the choices and the keys that their role declares."""
     for source in context.inventory.sources:
         for key, value in source.variables.items():
-            spec = context.specs.get(key)
+            spec = context.roles.specs.get(key)
             for path, part, reason, remedy in role_specs.faults(spec, value) if spec else ():
                 shown = None if spec.get("no_log") else part
                 yield source.violation((key, *path), shown, reason, remedy)
@@ -114,7 +112,7 @@ def types(context: Context) -> Iterator[Violation]:
 
 def site_variables(context: Context) -> Iterator[Violation]:
     """What has no default is given, and the site's names and addresses are well formed."""
-    for name, role in sorted(context.mandatory.items()):
+    for name, role in sorted(context.roles.mandatory.items()):
         if name.startswith("site_") and context.inventory.find(name) is None:
             yield _missing(context, name, f"is missing (role {role} has no default for it)", f"add `{name}:`")
     for name, shape in SITE_SHAPES.items():
@@ -180,14 +178,22 @@ def secret_names(context: Context) -> Iterator[Violation]:
 
 def mirror(context: Context) -> Iterator[Violation]:
     """The package mirror answers for the suite that the nodes install."""
-    found = context.inventory.find("packages_mirror")
-    suite = context.inventory.value("packages_suite") or "trixie"
-    if found is None or not re.match(r"https?://", str(found[1])) or "{{" in f"{found[1]}{suite}":
+    written, default = (
+        context.inventory.find("packages_mirror"),
+        context.roles.defaults.get("packages_mirror"),
+    )
+    url = str(written[1] if written else default[2] if default else "")
+    suite = (
+        context.inventory.value("packages_suite") or context.roles.defaults.get("packages_suite", ("",))[-1]
+    )
+    if not re.match(r"https?://", url) or "{{" in f"{url}{suite}":
         return
-    url = f"{str(found[1]).rstrip('/')}/dists/{suite}/InRelease"
-    if reason := context.fetch(url):
-        remedy = "correct it, or make the mirror reachable from here"
-        yield found[0].violation(("packages_mirror",), found[1], f"does not answer: {reason}", remedy)
+    if why := context.fetch(f"{url.rstrip('/')}/dists/{suite}/InRelease"):
+        reason, remedy = f"does not answer: {why}", "set it to a mirror that can be reached from here"
+        if written:
+            yield written[0].violation(("packages_mirror",), url, reason, remedy)
+        else:
+            yield Violation(*default[:2], "packages_mirror", url, reason, remedy)
 
 
 def intent(context: Context) -> Iterator[Violation]:
@@ -236,7 +242,7 @@ def _reserved(context: Context) -> dict[str, list[str]]:
 
 def _is_intent(context: Context, key: Any) -> bool:
     """The intent's keys are known to its engine, which refuses others; a role's keys are that role's."""
-    return str(key).startswith("rie_") and key not in context.specs
+    return str(key).startswith("rie_") and key not in context.roles.specs
 
 
 def _path_of(inventory: Inventory, name: str) -> yaml_lines.Path:

@@ -203,6 +203,12 @@ def test_the_mirror_is_asked_for_its_suite(site, monkeypatch, root):
     assert asked == ["http://mirror.example/debian/dists/trixie/InRelease"]
 
 
+def test_the_default_mirror_is_asked_too(site, monkeypatch):
+    monkeypatch.setattr(site_validate, "fetch", lambda url: "timed out")
+    [found] = site_validate.violations(site.folder, site.folder / ".vault-password")
+    assert (found["file"], found["path"]) == ("roles/packages/defaults/main.yml", "packages_mirror")
+
+
 def test_rules_say_what_they_are_for():
     assert all(rule.__doc__ for rule in site_rules.RULES)
 
