@@ -117,7 +117,7 @@ class LabManager:
         with contextlib.suppress(KeyError):
             address = address or self.lab.machine(name).ip
         result: dict[str, Any] = {"name": name, "address": address, "state": state, "pid": supervisor,
-                                  "leader": disk.leader() if supervisor else None, "root": str(disk.root),
+                                  "leader": disk.leader(), "root": str(disk.root),
                                   "log": str(disk.log), "image": (made or {}).get("image", "")}
         if deep and supervisor:
             result["ssh"] = ssh_answers(address)
@@ -157,7 +157,8 @@ class LabManager:
     def plan_killed(self, names: list[str]) -> list[Step]:
         """Steps that cut the power of machines."""
         return [
-            Step("cut power of", name, self._cutter(name)) for name in names if self.disk(name).supervisor() is not None
+            Step("cut power of", name, self._cutter(name)) for name in names
+            if self.disk(name).supervisor() is not None or self.disk(name).leader() is not None
         ]
 
     def apply(self, steps: list[Step]) -> None:
@@ -207,7 +208,7 @@ class LabManager:
             raise LabHostError(f"bridge {bridge.name} belongs to something else on this machine "
                                f"({live['ifalias']}). Remedy: take another name in lab_bridges")
         if live is not None and live.get("linkinfo", {}).get("info_kind") != "bridge":
-            raise LabHostError(f"{bridge.name} exists on this machine and is no bridge. Remedy: rename it in lab_bridges")
+            raise LabHostError(f"{bridge.name} exists here and is no bridge. Remedy: rename it in lab_bridges")
         if bridge.address:
             self._refuse_overlap(bridge, interfaces)
         if live is None:
@@ -332,7 +333,8 @@ class LabManager:
         missing = [path for path in wanted if not (path.exists() and path.with_name(path.name + ".pub").exists())]
         steps = []
         if missing:
-            steps.append(Step("make SSH keys for", ", ".join(path.name for path in missing), lambda: self._make_keys(missing)))
+            names = ", ".join(path.name for path in missing)
+            steps.append(Step("make SSH keys for", names, lambda: self._make_keys(missing)))
         if self.ssh_dir and (missing or self._operator_files() != self._present_operator_files()):
             steps.append(Step("write", str(self.ssh_dir), self._write_operator_files))
         return steps
@@ -356,7 +358,8 @@ class LabManager:
         for machine in self.lab.machines:
             public = keys / f"{machine.name}.pub"
             if public.exists():
-                lines.append(f"{machine.ip},{machine.name} {' '.join(public.read_text(encoding='ascii').split()[:2])}\n")
+                key = " ".join(public.read_text(encoding="ascii").split()[:2])
+                lines.append(f"{machine.ip},{machine.name} {key}\n")
         files["known_hosts"] = "".join(sorted(lines))
         return files
 

@@ -232,18 +232,6 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] in ("Z", "X") else int(fields[19])
 
 
-def children(pid: int) -> list[int]:
-    """Direct children of a process."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            with contextlib.suppress(OSError, IndexError):
-                stat = Path(f"/proc/{entry}/stat").read_text(encoding="utf-8", errors="replace")
-                if int(stat.rsplit(")", 1)[1].split()[1]) == pid:
-                    found.append(int(entry))
-    return found
-
-
 def is_namespace_init(pid: int) -> bool:
     """Whether a process is PID 1 of a PID namespace of its own."""
     with contextlib.suppress(OSError):

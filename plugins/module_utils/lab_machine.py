@@ -32,6 +32,7 @@ from .lab_plan import (
     host_ifname,
     hosts_file,
     links_batch,
+    machine_uuid,
     netns_name,
     network_file,
     nspawn_argv,
@@ -112,17 +113,15 @@ class MachineDisk:
         noted = _read_json(self._process)
         if noted and noted.get("start") is not None and host.start_time(int(noted["pid"])) == noted["start"]:
             return int(noted["pid"])
-        return _find_supervisor(self.root)
+        return next(iter(self.supervisors()), None)
+
+    def supervisors(self) -> list[int]:
+        """Every process that keeps the machine up: the loop around systemd-nspawn first, then systemd-nspawn."""
+        return _supervisors().get(self.root, [])
 
     def leader(self) -> int | None:
-        """PID (on the host) of the machine's own PID 1."""
-        supervisor = self.supervisor()
-        if supervisor is None:
-            return None
-        for child in host.children(supervisor):
-            if host.is_namespace_init(child):
-                return child
-        return None
+        """PID (on the host) of the machine's own PID 1. It can outlive a killed supervisor."""
+        return _leaders().get(machine_uuid(self.lab, self.name).replace("-", ""))
 
     def log_tail(self, lines: int = 25) -> str:
         """The end of the console, for an error message."""
@@ -135,6 +134,7 @@ class MachineDisk:
 
 def boot(lab: Lab, machine: Machine, disk: MachineDisk) -> int:
     """Power on: namespace, links, systemd-nspawn. Returns the supervisor's PID; does not wait for the system."""
+    power_cut(lab.name, machine.name, disk)
     clear_remains(lab.name, machine.name, disk)
     disk.mount(Path(machine.image))
     namespace = netns_name(lab.name, machine.name)
@@ -220,20 +220,17 @@ def restore_links(lab: str, machine: Machine, disk: MachineDisk, interfaces: dic
 
 def power_cut(lab: str, name: str, disk: MachineDisk, timeout: float = 20.0) -> bool:
     """Kill a machine at once, as if its power went; the disk stays. Returns whether there was one to kill."""
-    supervisor, leader = disk.supervisor(), disk.leader()
-    if supervisor is None and leader is None:
-        return False
-    # The kernel kills a whole PID namespace with its first process. The supervisor goes first, so that it cannot
-    # take the machine's end for a reboot.
-    for pid in (supervisor, leader):
-        if pid:
-            host.kill(pid)
+    # The loop goes first, so that it cannot take the machine's end for a reboot. systemd-nspawn leaves its machine
+    # alive when it is killed; the kernel kills a whole PID namespace with its first process.
+    victims = [*disk.supervisors(), *filter(None, [disk.leader()])]
+    for pid in victims:
+        host.kill(pid)
     deadline = time.monotonic() + timeout
-    while any(pid and host.start_time(pid) is not None for pid in (supervisor, leader)):
+    while any(host.start_time(pid) is not None for pid in victims):
         if time.monotonic() > deadline:
-            raise LabHostError(f"{name}: processes {supervisor} and {leader} outlive SIGKILL")
+            raise LabHostError(f"{name}: processes {victims} outlive SIGKILL")
         time.sleep(0.02)
-    return True
+    return bool(victims)
 
 
 def clear_remains(lab: str, name: str, disk: MachineDisk) -> None:
@@ -288,7 +285,8 @@ def system_state(disk: MachineDisk, timeout: float = 0.0) -> tuple[str, list[str
     leader = disk.leader()
     if leader is None:
         return "off", []
-    inside = ["nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--"]
+    namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root"]
+    inside = ["nsenter", f"--target={leader}", *namespaces, "--"]
     deadline = time.monotonic() + timeout
     while True:
         state = host.run([*inside, "systemctl", "is-system-running"], check=False).stdout.strip()
@@ -297,7 +295,8 @@ def system_state(disk: MachineDisk, timeout: float = 0.0) -> tuple[str, list[str
         time.sleep(0.2)
     failed: list[str] = []
     if state == "degraded":
-        listed = host.run([*inside, "systemctl", "list-units", "--failed", "--plain", "--no-legend"], check=False).stdout
+        failed = ["systemctl", "list-units", "--failed", "--plain", "--no-legend"]
+        listed = host.run([*inside, *failed], check=False).stdout
         failed = [line.split()[0] for line in listed.splitlines() if line.split()]
     return state or "unknown", failed
 
@@ -307,22 +306,30 @@ def supervised_machines(folder: Path) -> set[str]:
     return {root.parent.name for root in _supervisors() if root.parent.parent == folder}
 
 
-def _find_supervisor(root: Path) -> int | None:
-    """A systemd-nspawn on ``root`` that no note tells of (the run that started it was killed in between)."""
-    return _supervisors().get(root)
+def _supervisors() -> dict[Path, list[int]]:
+    """Processes around systemd-nspawn, by the root directory of their machine, oldest first."""
+    found: dict[Path, list[int]] = {}
+    for pid in sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit()):
+        with contextlib.suppress(OSError):
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if b"systemd-nspawn" not in arguments:
+                continue
+            for argument in arguments:
+                if argument.startswith(b"--directory="):
+                    root = Path(os.fsdecode(argument.removeprefix(b"--directory=")))
+                    found.setdefault(root, []).append(pid)
+    return found
 
 
-def _supervisors() -> dict[Path, int]:
+def _leaders() -> dict[str, int]:
+    """Every process on this host that is PID 1 of a systemd-nspawn machine, by the machine's id (32 digits)."""
     found = {}
     for entry in os.listdir("/proc"):
-        if entry.isdigit():
+        if entry.isdigit() and host.is_namespace_init(int(entry)) and host.start_time(int(entry)) is not None:
             with contextlib.suppress(OSError):
-                arguments = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
-                if not arguments[0].endswith(b"systemd-nspawn"):
-                    continue
-                for argument in arguments:
-                    if argument.startswith(b"--directory="):
-                        found[Path(os.fsdecode(argument.removeprefix(b"--directory=")))] = int(entry)
+                for variable in Path(f"/proc/{entry}/environ").read_bytes().split(b"\0"):
+                    if variable.startswith(b"container_uuid="):
+                        found[variable.partition(b"=")[2].decode().replace("-", "")] = int(entry)
     return found
 
 

@@ -21,6 +21,24 @@ IFNAME_MAX = 15
 ALIAS_PREFIX = "socle"
 MACHINE_NAMESPACE = uuid.UUID("6b1c2b1e-8a5b-4b0c-9a0e-0f5e6f0d7a11")
 
+#: Runs systemd-nspawn (the arguments) again each time its machine asks for a reboot (status 133), with what the
+#: machine had set up in its network namespace gone, as after any reboot. The private tmpfs: systemd-nspawn refuses to
+#: clear its run directory, and so to end well, where the host's /run is no tmpfs.
+SUPERVISE = """\
+mkdir -p /run/systemd/nspawn && mount -t tmpfs -o mode=0755 tmpfs /run/systemd/nspawn || exit 96
+while :; do
+    "$@"
+    status=$?
+    [ $status -eq 133 ] || exit $status
+    nft flush ruleset
+    for link in $(ip -o link show | sed 's/^[0-9]*: \\([^:@]*\\).*/\\1/'); do
+        ip addr flush dev "$link"
+        ip link set dev "$link" down
+    done
+    ip link set dev lo up
+done
+"""
+
 _NAME = re.compile(r"^[a-z][a-z0-9-]{0,30}$")
 _LAB_NAME = re.compile(r"^[a-z][a-z0-9]{0,14}$")
 _IFNAME = re.compile(r"^[a-z][a-z0-9_.-]{0,14}$")
@@ -233,6 +251,11 @@ def unit_name(lab: str, machine: str) -> str:
     return f"socle-{lab}-{machine}.service"
 
 
+def machine_uuid(lab: str, machine: str) -> str:
+    """The machine id, the same at each boot; it also marks the machine's PID 1 (``container_uuid``)."""
+    return str(uuid.uuid5(MACHINE_NAMESPACE, f"{lab}/{machine}"))
+
+
 def nft_table(lab: str) -> str:
     """The nftables table of a lab (family ip)."""
     return f"socle_{lab}"
@@ -290,10 +313,11 @@ def nspawn_argv(lab: str, machine: Machine, root: str) -> list[str]:
     The namespace is named through ``/proc/self``, so it survives a reboot of the machine and vanishes with it.
     """
     argv = [
+        "unshare", "--mount", "--propagation", "slave", "sh", "-c", SUPERVISE, "socle-machine",
         "systemd-nspawn", "--quiet", "--boot", "--settings=no", "--register=no", "--keep-unit",
         f"--directory={root}",
         f"--machine={machine.name}",
-        f"--uuid={uuid.uuid5(MACHINE_NAMESPACE, lab + '/' + machine.name)}",
+        f"--uuid={machine_uuid(lab, machine.name)}",
         "--network-namespace-path=/proc/self/ns/net",
         "--capability=all",
         "--link-journal=no", "--resolv-conf=off", "--timezone=off",
