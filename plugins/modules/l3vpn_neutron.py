@@ -89,6 +89,8 @@ routers:
   elements: dict
 """
 
+import time
+
 import yaml
 from ansible.module_utils.basic import AnsibleModule
 
@@ -99,7 +101,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest imp
 
 ARGUMENTS = {
     "plan": {"type": "dict", "required": True},
-    "auth": {"type": "dict", "required": True, "no_log": True},
+    "auth": {"type": "dict", "required": True, "no_log": False},  # only its password is secret
     "region": {"type": "str"},
     "prune": {"type": "bool", "default": False},
     "max_deletes": {"type": "int", "default": 10},
@@ -158,6 +160,7 @@ def shown(operations: list[Operation]) -> list[dict]:
 def main() -> None:
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     options = module.params
+    module.no_log_values |= {options["auth"].get("password") or "********"}
     plan = options["plan"]
     done: list[Operation] = []
     report: dict = {"operations": [], "orphans": [], "api_calls": {}}
@@ -170,6 +173,7 @@ def main() -> None:
     try:
         connection = connect(options["auth"], options["region"])
         operator = connection.current_project_id
+        connection.network.status_code_retries = 6  # a proxy's 503, for half a minute
         client = NeutronClient(connection.network, workers=options["workers"], batch=options["batch"])
         listed = call(connection.identity, "GET", "/projects", "projects")["projects"]
     except Exception as error:
@@ -182,7 +186,7 @@ def main() -> None:
     limits = {name: options[name] for name in ("prune", "allow_replace", "max_deletes")}
     fault = ""
     try:
-        for _attempt in range(options["attempts"] + 1):
+        for _round in range(options["attempts"] + 1):
             live = index(client.snapshot())
             changes = diff(objects, live, projects, **limits)
             report["orphans"] = [
@@ -202,6 +206,7 @@ def main() -> None:
                 client.apply(changes.operations, live, projects)
             except Moved as error:
                 fault = str(error)
+                time.sleep(1)
     except ApiError as error:
         module.fail_json(msg=str(error), **state())
     module.fail_json(msg=f"Neutron does not converge: {fault or done[-1].as_dict()}", **state())

@@ -21,7 +21,6 @@ PATHS = {
     "routers": "router",
     "ports": "port",
 }
-PLURAL = {"rbac_policy": "rbac_policies"}
 
 
 class Response:
@@ -108,7 +107,9 @@ class Neutron:
         return row
 
     def _create(self, kind: str, body: dict[str, Any]) -> Response:
-        collection = PLURAL.get(kind, f"{kind}s")
+        if kind in body:
+            return Response(201, {kind: self.add(kind, **body[kind])})
+        collection = f"{kind}s"
         if kind == "subnet":
             taken = {(row.get("subnetpool_id"), row["cidr"]) for row in self.rows["subnet"].values()}
             pooled = [row for row in body[collection] if "subnetpool_id" in row]
