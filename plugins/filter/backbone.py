@@ -65,7 +65,8 @@ backbone_built: "{{ rie_tenants | cloudwatt.socle.backbone(uplinks=backbone_upli
 
 RETURN = r"""
 _value:
-  description: Keys C(definitions) (namespaces), C(trunks) (VLANs by port) and C(files) (BIRD configurations by namespace).
+  description:
+    - Keys C(definitions) (namespaces), C(trunks) (VLANs by port) and C(files) (BIRD configurations by namespace).
   type: dict
 """
 

@@ -3,8 +3,8 @@
 """The lab's stand-in for the RIE: provider edges and sites as namespaces, each with a BIRD of its own. Pure.
 
 Everything is the mirror of the inventory's intent: a VRF's link ``rie_tenants[].vrfs[].links.<gateway>`` gives the
-provider edge's half of it. A VRF of a provider edge is a namespace ``<pe>-<vrf>``, because a kernel may lack VRF devices.
-A site is a namespace ``ce-<site>`` that holds the site's prefixes (their first addresses, on ``lo``) and speaks eBGP with
+provider edge's half of it. A VRF of a provider edge is a namespace ``<pe>-<vrf>``, as a kernel may lack VRF devices.
+A site is a namespace ``ce-<site>`` with the site's prefixes (their first addresses, on ``lo``) that speaks eBGP with
 every provider edge of its VRF, so that it survives the loss of one. Provider edges accept whatever a gateway announces:
 they are the independent judge of what leaks.
 
@@ -180,7 +180,7 @@ def _session(
     name: str, family: str, near: str, near_asn: int, far: str, far_asn: int,
     bgp: dict[str, Any], password: str | None, kind: str,
 ) -> list[str]:  # fmt: skip
-    """A BGP session of BIRD. ``kind``: gateway (GTSM, everything accepted), access (PE to site) or site (site to PE)."""
+    """A BGP session of BIRD. ``kind``: gateway (GTSM, accepts everything), access (PE to site) or site (site to PE)."""
     channel = {"v4": "ipv4", "v6": "ipv6"}[family]
     protocol = f"{name}_{family}".replace("-", "_")
     # A site announces itself and is no transit; an edge passes on what it learned.

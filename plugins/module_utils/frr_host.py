@@ -12,7 +12,8 @@ The order for a set of VRFs:
 4. remove instances that are no longer wanted, if pruning.
 
 Whether a running configuration has drifted is told by its hash, kept under ``/run`` since the last time it was known to
-be right: `show running-config` costs 30 ms, ``frr-reload.py --test`` ten times that, and is asked only when the hash differs.
+be right: `show running-config` costs 30 ms, ``frr-reload.py --test`` ten times that:
+asked only when the hash differs.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def running_config(name: str) -> str | None:
 
 
 def _reload(name: str, path: Path, test: bool) -> str:
-    """``frr-reload.py``; with ``test`` its list of differences ("" if none). Never logs to its file: it logs passwords."""
+    """``frr-reload.py``; with ``test`` its list of differences ("" if none). No log file: it would hold passwords."""
     argv = ["/usr/bin/python3", RELOAD, "--test" if test else "--reload", "--stdout", "--log-level", "error"]
     argv += [
         "--bindir",
@@ -116,7 +117,7 @@ def _check_syntax(instance: Instance, path: Path) -> str:
 def _observe(vrfs: list[dict[str, Any]], passwords: dict[str, str], hostname: str) -> list[Instance]:
     states = unit_states(unit_name(vrf["name"]) for vrf in vrfs)
     active = [vrf["name"] for vrf in vrfs if states[unit_name(vrf["name"])]["active"]]
-    running = dict(zip(active, in_parallel(running_config, active)))
+    running = dict(zip(active, in_parallel(running_config, active), strict=True))
     found = []
     for vrf in vrfs:
         name = vrf["name"]
@@ -173,7 +174,7 @@ def _write_files(name: str, files: dict[str, str | None]) -> None:
 
 
 def _load(name: str, wanted: str) -> None:
-    """Make the running configuration ``wanted``, which is already in the file. Raises CommandError if it is not, after all."""
+    """Make the running configuration ``wanted``, which the file already holds. Raises CommandError if it is not."""
     path = ETC / name / "frr.conf"
     prelude = frr.password_prelude(running_config(name) or "", wanted)
     if prelude:

@@ -139,9 +139,7 @@ def plan_namespace(
     return steps
 
 
-def _plan_link(
-    scope: str, link: dict[str, Any], live: dict[str, Any] | None, host_names: set[str]
-) -> list[Step]:
+def _plan_link(scope: str, link: dict[str, Any], live: dict[str, Any] | None, host_names: set[str]) -> list[Step]:
     name = link["name"]
     steps: list[Step] = []
     host, far = link.get("host"), link.get("far")
@@ -204,6 +202,24 @@ def access_ports(definitions: Iterable[dict[str, Any]]) -> dict[str, dict[str, A
         for link in definition["links"]
         if link.get("host")
     }
+
+
+def release_ports(
+    pending: dict[str, list[Step]], live: dict[str, dict[str, Any]]
+) -> tuple[list[list[str]], dict[str, dict[str, Any]]]:
+    """ovs-vsctl commands to run before ``pending``, and ``live`` as it is after them.
+
+    A port whose link is about to be made anew is deleted first, in a transaction of its own. The userspace datapath
+    holds a socket on the old link, and does not notice when another one of the same name takes its place.
+    """
+    made = {
+        step.text.split()[2]
+        for steps in pending.values()
+        for step in steps
+        if not step.scope and step.text.startswith("link add ")
+    }
+    commands = [["--if-exists", "del-port", live[port]["bridge"], port] for port in sorted(made & set(live))]
+    return commands, {port: found for port, found in live.items() if port not in made}
 
 
 def plan_ports(
@@ -332,7 +348,7 @@ def _links(text: str) -> dict[str, dict[str, Any]]:
 
 
 def observe_namespace(definition: dict[str, Any]) -> dict[str, Any] | None:
-    """``{"links": {name: {kind, mtu, up, addresses, tx_offload}}, "sysctls": {key: value}}``; None: it does not exist."""
+    """``{"links": {name: {kind, mtu, up, addresses, tx_offload}}, "sysctls": {key: value}}``; None: no such thing."""
     name = definition["name"]
     if not (RUN_NETNS / name).exists():
         return None
@@ -363,8 +379,8 @@ def observe_host_links() -> set[str]:
 def observe_ports() -> dict[str, dict[str, Any]]:
     """All ports of Open vSwitch: ``{port: {bridge, tag, trunks, vlan_mode, owner}}``."""
     base = ["ovs-vsctl", "--timeout=20", "--format=json"]
-    text = run([*base, "--columns=name,ports", "list", "Bridge", "--", "--columns=_uuid,name,tag,trunks,vlan_mode,external_ids",
-                "list", "Port"])  # fmt: skip
+    columns = "--columns=_uuid,name,tag,trunks,vlan_mode,external_ids"
+    text = run([*base, "--columns=name,ports", "list", "Bridge", "--", columns, "list", "Port"])
     decoder = json.JSONDecoder()
     bridges, end = decoder.raw_decode(text)
     ports, _end = decoder.raw_decode(text[end:].lstrip())
@@ -467,9 +483,7 @@ def bring_up(definitions: list[dict[str, Any]]) -> dict[str, list[Step]]:
                     run(["ip", "netns", "add", far["netns"]])
         for definition in definitions:
             name = definition["name"]
-            steps = plan_namespace(
-                definition, observe_namespace(definition), observe_host_links(), ruleset_path(name)
-            )
+            steps = plan_namespace(definition, observe_namespace(definition), observe_host_links(), ruleset_path(name))
             for link in definition["links"]:
                 far = link.get("far")
                 if far and any(step.text.startswith(f"link add {link['name']} ") for step in steps):
@@ -517,15 +531,16 @@ def main(argv: list[str], say: Callable[[str], Any] = print) -> int:
             return 0
         if definition is None:
             raise CommandError(f"{name}: no definition in {DEFINITIONS}")
+        wanted = access_ports([definition])
+        released, live = release_ports(plan_all([definition]), observe_ports() if wanted else {})
+        apply_ports(released)
         for steps in bring_up([definition]).values():
             for step in steps:
                 say(str(step))
-        wanted = access_ports([definition])
-        if wanted:
-            commands = plan_ports(wanted, observe_ports())
-            apply_ports(commands)
-            for command in commands:
-                say("ovs-vsctl " + " ".join(command))
+        commands = plan_ports(wanted, live)
+        apply_ports(commands)
+        for command in released + commands:
+            say("ovs-vsctl " + " ".join(command))
     except (CommandError, OSError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1

@@ -63,7 +63,7 @@ def unit_states(units: Iterable[str]) -> dict[str, dict[str, bool]]:
     ]
     blocks = [block for block in blocks if block]
     found = {name: {"active": False, "enabled": False} for name in names}
-    for name, block in zip(names, blocks):
+    for name, block in zip(names, blocks, strict=False):
         found[name] = {
             "active": block.get("ActiveState") in ("active", "reloading"),
             "enabled": block.get("UnitFileState") == "enabled",

@@ -4,7 +4,7 @@
 
 What it holds, and nothing else passes:
 
-- *anti-spoofing*: what leaves the cloud has a source in the exported prefixes; what enters it has its destination there;
+- *anti-spoofing*: what leaves the cloud has its source in the exported prefixes; what enters it, its destination;
 - *loose uRPF* on the RIE side: a source to which no route exists at all is dropped. Errors (ICMP) from routers of the
   backbone, whose addresses nobody announces, are let through, or path MTU discovery would fail;
 - *GTSM* (RFC 5082) for BGP with the PE: sent with TTL 255, anything that arrives with less has crossed a router. Done
@@ -12,8 +12,8 @@ What it holds, and nothing else passes:
 - *input*: BGP and BFD of the known neighbours, neighbour discovery, a bounded amount of echo.
 
 Every drop has a named counter; ``l3vpn_info`` reads them. Drops are logged at a bounded rate. The kernel logs from a
-namespace other than the first only with ``net.netfilter.nf_log_all_netns=1``, a sysctl of the *host*: where it cannot be
-set, the counters remain. Links are matched by name, so that the ruleset can be loaded before they exist.
+namespace other than the first only with ``net.netfilter.nf_log_all_netns=1``, a sysctl of the *host*: where that
+cannot be set, the counters remain. Links are matched by name, so that the ruleset can be loaded before they exist.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def _stamp_text(text: str, live: str | None) -> str:
 
 
 def converge(vrfs: list[dict[str, Any]], check_mode: bool = False) -> Outcome:
-    """Load the ruleset of every VRF that differs on disk or in the kernel. Nothing is loaded if one of them is refused."""
+    """Load the ruleset of every VRF that differs on disk or in the kernel. Nothing is loaded if one is refused."""
     outcome = Outcome()
     todo: list[tuple[str, Path, str]] = []
     with tempfile.TemporaryDirectory(prefix="socle-nft-") as directory:

@@ -15,7 +15,7 @@ from .node_files import diff_entry, read, unit_states, write, write_if_changed
 
 @dataclass
 class Outcome:
-    """What a run did, or would do. ``actions``: ``{name: created|changed|started|removed}``; ``steps``: readable lines."""
+    """What a run did, or would do. ``actions``: ``{name: created|changed|started|removed}``; ``steps``: readable."""
 
     actions: dict[str, str] = field(default_factory=dict)
     steps: list[str] = field(default_factory=list)
@@ -67,7 +67,7 @@ def converge(
     units = unit_states(netns.unit_name(name) for name in wanted)
     pending = netns.plan_all(definitions)
     ports = netns.access_ports(definitions)
-    live_ports = _observe_ports(check_mode)
+    released, live_ports = netns.release_ports(pending, _observe_ports(check_mode))
     if check_mode:
         trunks = {port: vlans for port, vlans in (trunks or {}).items() if port in live_ports}
     port_commands = netns.plan_ports(ports, live_ports, trunks, gone)
@@ -87,10 +87,11 @@ def converge(
     for name in gone:
         outcome.actions[name] = "removed"
         outcome.diff.append(diff_entry(str(_definition_path(name)), netns.dump(known[name]), ""))
-    outcome.steps += ["ovs-vsctl " + " ".join(command) for command in port_commands]
+    outcome.steps += ["ovs-vsctl " + " ".join(command) for command in released + port_commands]
     if check_mode or not outcome.changed:
         return outcome
     _remove(gone)
+    netns.apply_ports(released)
     for name, definition in wanted.items():
         text = netns.dump(definition)
         if stored_texts[name] != text:

@@ -11,8 +11,8 @@ module: netns
 short_description: Network namespaces described as data
 description:
   - Makes network namespaces with their links, addresses and sysctls, and brings them back at boot
-    (C(socle-netns@<name>)). A link is a veth pair whose other end is either an access port of Open vSwitch or in another
-    namespace.
+    (C(socle-netns@<name>)). A link is a veth pair whose other end is either an access port of Open vSwitch or in
+    another namespace.
   - Only namespaces that differ are touched.
 version_added: 0.1.0
 author: [Cloudwatt, Orange]
