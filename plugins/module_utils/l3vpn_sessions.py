@@ -38,6 +38,9 @@ def judge(
     :param bgp: ``show bgp summary json`` of the instance, None when it does not answer.
     :param bfd: ``show bfd peers json``, likewise.
     """
+    if bgp is None and bfd is None:
+        silent = {"what": "FRR instance", "neighbor": vrf["name"], "state": "not answering"}
+        return [{"gateway": gateway, "vrf": vrf["name"], **silent, "ok": False, "detail": ""}]
     entries = []
     watched = {peer["peer"]: peer for peer in bfd or []}
     for session in expected(vrf):

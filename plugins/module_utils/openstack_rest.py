@@ -8,6 +8,7 @@ and cost requests that we do not, so bodies go in and come out as the API refere
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,9 +53,7 @@ def call(adapter: Any, method: str, path: str, what: str, **arguments: Any) -> A
     except Exception as error:
         raise ApiError(f"{what}: {method} {path}: {error}") from error
     if response.status_code >= 400:
-        raise ApiError(
-            f"{what}: {method} {path}: {response.status_code} {_words(response)}", response.status_code
-        )
+        raise ApiError(f"{what}: {method} {path}: {response.status_code} {_words(response)}", response.status_code)
     return response.json() if response.content else None
 
 
@@ -73,7 +72,7 @@ def _words(response: Any) -> str:
     try:
         body = response.json()
     except ValueError:
-        return response.text.strip()[:300]
+        return " ".join(re.sub(r"<[^>]*>", " ", response.text).split())[:300]
     if isinstance(body, dict):
         for value in (body, *body.values()):
             if isinstance(value, dict) and isinstance(value.get("message"), str):

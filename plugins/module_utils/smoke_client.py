@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,9 +32,7 @@ class Smoke:
     check mode nothing is written, and what is not there yet is predicted.
     """
 
-    def __init__(
-        self, connect: Callable[[str | None], Any], check: bool, timeout: float, workers: int = 8
-    ) -> None:
+    def __init__(self, connect: Callable[[str | None], Any], check: bool, timeout: float, workers: int = 8) -> None:
         self.connect = connect
         self.check = check
         self.timeout = timeout
@@ -65,6 +64,9 @@ class Smoke:
         return {"kernel_id": kernel_id, "ramdisk_id": ramdisk_id, "flavor_id": flavor_id}
 
     def _file_image(self, conn: Any, name: str, kind: str, path: str) -> str | None:
+        if self.check and not os.path.exists(path):
+            self._changed(f"image {name}")  # the file would have been brought by now
+            return None
         with open(path, "rb") as content:
             body = {"disk_format": kind, "container_format": kind, "visibility": "public"}
             return self._image(conn, name, body, {smoke.DIGEST_PROPERTY: digest_of(path)}, content)
@@ -113,11 +115,18 @@ class Smoke:
 
     # One tenant's guest
 
-    def present(
-        self, guests: Sequence[Mapping[str, Any]], shared: Mapping[str, str | None]
-    ) -> list[dict[str, Any]]:
+    def present(self, guests: Sequence[Mapping[str, Any]], shared: Mapping[str, str | None]) -> list[dict[str, Any]]:
         """All guests ACTIVE: ``{tenant, project, vrf, name, network, v4, v6, status, host}`` each."""
-        return self._parallel(lambda guest: self._guest(guest, shared), list(guests))
+
+        def named(guest: Mapping[str, Any]) -> dict[str, Any]:
+            try:
+                return self._guest(guest, shared)
+            except smoke.SmokeError:
+                raise
+            except Exception as error:
+                raise smoke.SmokeError(f"{guest['name']} in project {guest['project']}: {error}") from error
+
+        return self._parallel(named, list(guests))
 
     def _guest(self, guest: Mapping[str, Any], shared: Mapping[str, str | None]) -> dict[str, Any]:
         name = guest["name"]
@@ -191,9 +200,7 @@ class Smoke:
 
     def _port(self, conn: Any, guest: Mapping[str, Any], group_id: str | None) -> dict[str, Any] | None:
         what = f"port of {guest['name']}"
-        networks = call(conn.network, "GET", "/networks", what, params={"description": guest["network"]})[
-            "networks"
-        ]
+        networks = call(conn.network, "GET", "/networks", what, params={"description": guest["network"]})["networks"]
         if len(networks) != 1:
             if self.check and not networks:
                 self._changed(what)
@@ -217,9 +224,7 @@ class Smoke:
         return call(conn.network, "POST", "/ports", what, json={"port": body})["port"]
 
     def _server(self, conn: Any, name: str) -> dict[str, Any] | None:
-        found = call(conn.compute, "GET", "/servers/detail", f"server {name}", params={"name": f"^{name}$"})[
-            "servers"
-        ]
+        found = call(conn.compute, "GET", "/servers/detail", f"server {name}", params={"name": f"^{name}$"})["servers"]
         return found[0] if found else None
 
     def _until_active(self, conn: Any, server_id: str, name: str) -> dict[str, Any]:

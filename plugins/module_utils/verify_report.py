@@ -18,8 +18,7 @@ COLOURS = 8
 #: VRFs that the drawing shows at most; those with violations come first.
 DRAWN = 12
 NO_PROBE_HOST = (
-    "No probe host: the inventory's group 'backbone' is empty, "
-    "so reachability and isolation were NOT measured."
+    "No probe host: the inventory's group 'backbone' is empty, so reachability and isolation were NOT measured."
 )
 Box = dict[str, Any]
 
@@ -60,9 +59,7 @@ def assemble(
             violations.append({"kind": "reachability", "id": "no-pair", "text": text})
         if matrix["unproven"]:
             count = len(matrix["unproven"])
-            notes.append(
-                f"{count} silent probes prove nothing: one end never answered anybody in that family."
-            )
+            notes.append(f"{count} silent probes prove nothing: one end never answered anybody in that family.")
     violations += [
         {
             "kind": "session",
@@ -100,7 +97,10 @@ def assemble(
 def summary(report: Mapping[str, Any]) -> str:
     """One sentence for a terminal."""
     counts = report["counts"]
-    parts = [f"{counts['as_expected']} of {counts['total']} probes as expected"] if report["measured"] else []
+    parts = []
+    if report["measured"]:
+        sent = f"{counts['as_expected']} of {counts['total']} probes as expected"
+        parts.append(sent if counts["total"] else "no probe could be sent")
     parts += [
         f"{sum(1 for entry in report[key] if entry['ok'])} of {len(report[key])} {name}"
         for key, name in (("sessions", "sessions up"), ("api", "API checks good"))
@@ -141,9 +141,7 @@ def table(probes: Sequence[Mapping[str, Any]], colours: Mapping[str, int]) -> di
         columns.setdefault(probe["to"], probe["to_vrf"])
         pairs.setdefault((probe["from"], probe["to"]), []).append(probe)
     return {
-        "columns": [
-            {"name": name, "colour": colours.get(vrf, 0), "vrf": vrf} for name, vrf in columns.items()
-        ],
+        "columns": [{"name": name, "colour": colours.get(vrf, 0), "vrf": vrf} for name, vrf in columns.items()],
         "rows": [
             {
                 "name": source,
@@ -184,13 +182,9 @@ def _mark(probe: Mapping[str, Any]) -> dict[str, str]:
     else:
         style, symbol = ("reach", "✓") if reached else ("silent", "∅")
     expected = "expected reached" if probe["expect"] == "reach" else "expected unreachable"
-    seen = {"reach": "reached", "refused": "refused", "unreachable": "unreachable"}.get(
-        probe["seen"], "not measured"
-    )
+    seen = {"reach": "reached", "refused": "refused", "unreachable": "unreachable"}.get(probe["seen"], "not measured")
     more = [
-        text
-        for text in (probe.get("detail"), probe.get("seen_name") and f"answered by {probe['seen_name']}")
-        if text
+        text for text in (probe.get("detail"), probe.get("seen_name") and f"answered by {probe['seen_name']}") if text
     ]
     if probe.get("rtt_ms") is not None:
         more.append(f"{probe['rtt_ms']} ms")
@@ -285,9 +279,7 @@ def _rows(
                 sheet["boxes"].append(_box(kind, x, y, width, tall, entry["name"], lines, colour))
                 ends[entry["name"]] = (x, x + width, y + tall / 2)
         x, width = COLUMNS["router"]
-        prefixes = [
-            net[family]["cidr"] for net in vrf.get("networks", []) for family in FAMILIES if net.get(family)
-        ]
+        prefixes = [net[family]["cidr"] for net in vrf.get("networks", []) for family in FAMILIES if net.get(family)]
         more = [f"and {len(prefixes) - 2} more"] if len(prefixes) > 3 else prefixes[2:3]
         sheet["boxes"].append(
             _box(
@@ -374,14 +366,10 @@ def _columns(
             sheet["lines"].append({"path": path, "style": "peer", "colour": colours.get(name, 0)})
 
 
-def _stray(
-    sheet: dict[str, Any], report: Mapping[str, Any], ends: Mapping[Any, tuple[float, float, float]]
-) -> None:
+def _stray(sheet: dict[str, Any], report: Mapping[str, Any], ends: Mapping[Any, tuple[float, float, float]]) -> None:
     """A red line over everything for each pair that a violation names."""
     pairs = {
-        (probe["from"], probe["to"]): probe["expect"]
-        for probe in report["probes"]
-        if probe["verdict"] == "violation"
+        (probe["from"], probe["to"]): probe["expect"] for probe in report["probes"] if probe["verdict"] == "violation"
     }
     for (source, target), expect in pairs.items():
         if source in ends and target in ends:
@@ -394,8 +382,7 @@ def _dot(sessions: Sequence[Mapping[str, Any]], gateway: str, vrf: str, x: float
     mine = [entry for entry in sessions if (entry["gateway"], entry["vrf"]) == (gateway, vrf)]
     state = "unknown" if not mine else "up" if all(entry["ok"] for entry in mine) else "down"
     title = (
-        "; ".join(f"{entry['what']} {entry['neighbor']}: {entry['state']}" for entry in mine)
-        or "no session state read"
+        "; ".join(f"{entry['what']} {entry['neighbor']}: {entry['state']}" for entry in mine) or "no session state read"
     )
     symbol = {"up": "✓", "down": "✗", "unknown": "?"}[state]
     return {"x": x, "y": y, "state": state, "symbol": symbol, "title": title}

@@ -74,16 +74,11 @@ ok:
   type: bool
 summary:
   description: The verdict in a sentence.
-  returned: always
+  returned: success
   type: str
 notes:
   description: What the verdict leaves out, for instance that no probe host exists.
-  returned: always
-  type: list
-  elements: str
-violations:
-  description: What is not as expected; each names the pair, session or service.
-  returned: always
+  returned: success
   type: list
   elements: str
 files:
@@ -170,13 +165,13 @@ def main() -> None:
         "ok": report["ok"],
         "summary": engine.summary(report),
         "notes": report["notes"],
-        "violations": [violation["text"] for violation in report["violations"]],
         "files": files,
     }
     if not report["ok"]:
-        lines = [f"  {text}" for text in result["violations"]]
+        lines = [f"  {violation['text']}" for violation in report["violations"]]
         where = [f"Report: {path}" for path in files[1:]]
-        module.fail_json(msg="\n".join([f"Not as expected: {result['summary']}", *lines, *where]), **result)
+        message = "\n".join([f"Not as expected: {result['summary']}", *lines, *where])
+        module.fail_json(msg=message, ok=False, files=files)
     module.exit_json(**result)
 
 

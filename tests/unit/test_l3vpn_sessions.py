@@ -30,9 +30,7 @@ def answers() -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def faults(bgp: Any, bfd: Any) -> list[str]:
-    return [
-        f"{entry['what']} {entry['state']}" for entry in engine.judge("gw1", VRF, bgp, bfd) if not entry["ok"]
-    ]
+    return [f"{entry['what']} {entry['state']}" for entry in engine.judge("gw1", VRF, bgp, bfd) if not entry["ok"]]
 
 
 def test_all_up() -> None:
@@ -66,5 +64,6 @@ def test_a_session_that_carries_too_little_is_no_session() -> None:
     ]
 
 
-def test_an_instance_that_does_not_answer_has_no_session() -> None:
-    assert len(faults(None, None)) == 10
+def test_an_instance_that_does_not_answer_is_named_once() -> None:
+    assert faults(None, None) == ["FRR instance not answering"]
+    assert len(faults({}, [])) == 10

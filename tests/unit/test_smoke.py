@@ -191,6 +191,11 @@ def test_check_mode_predicts_and_writes_nothing(boot: dict[str, str]) -> None:
     assert cloud.writes == []
 
 
+def test_check_mode_does_not_need_the_files_yet(boot: dict[str, str]) -> None:
+    Path(boot["kernel"]).unlink()
+    assert {guest["status"] for guest in ensure(Cloud(), boot, check=True)[0]} == {"planned"}
+
+
 def test_a_stopped_guest_is_started_and_a_broken_one_replaced(boot: dict[str, str]) -> None:
     cloud = Cloud()
     ensure(cloud, boot)
@@ -216,9 +221,7 @@ def test_a_new_kernel_replaces_images_and_guests(boot: dict[str, str]) -> None:
 def test_a_fault_is_told_with_the_console(boot: dict[str, str]) -> None:
     cloud = Cloud()
     cloud.fault = "No valid host was found"
-    with pytest.raises(
-        smoke.SmokeError, match=r"guest-interieur.*No valid host was found[\s\S]*Kernel panic"
-    ):
+    with pytest.raises(smoke.SmokeError, match=r"guest-interieur.*No valid host was found[\s\S]*Kernel panic"):
         ensure(cloud, boot)
 
 
@@ -242,9 +245,7 @@ def test_a_network_that_is_not_wired_is_named(boot: dict[str, str]) -> None:
 
 
 def test_api_checks_fail_on_what_is_missing_down_or_not_tls() -> None:
-    catalog = [
-        {"name": "nova", "type": "compute", "endpoints": [{"interface": "public", "url": "https://a"}]}
-    ]
+    catalog = [{"name": "nova", "type": "compute", "endpoints": [{"interface": "public", "url": "https://a"}]}]
     found = smoke_api.endpoints(catalog)
     gaps = smoke_api.endpoint_gaps(found, ["nova", "neutron"])
     assert [gap["id"] for gap in gaps] == ["nova internal", "neutron public", "neutron internal"]

@@ -43,9 +43,7 @@ def scene(vrfs: tuple[str, ...] = ("interieur", "finances")) -> dict[str, Any]:
             "vrfs": [
                 {
                     "name": vrf,
-                    "networks": [
-                        {"v4": {"cidr": "10.20.0.0/24"}, "v6": {"cidr": f"fd20:0:{number + 1}:1::/64"}}
-                    ],
+                    "networks": [{"v4": {"cidr": "10.20.0.0/24"}, "v6": {"cidr": f"fd20:0:{number + 1}:1::/64"}}],
                     "router": {"name": f"rie-{vrf}"},
                 }
                 for number, vrf in enumerate(vrfs)
@@ -144,16 +142,12 @@ def test_all_well() -> None:
     verdict = report(scene())
     assert verdict["ok"]
     assert verdict["violations"] == verdict["notes"] == []
-    assert (
-        engine.summary(verdict) == "36 of 36 probes as expected, 8 of 8 sessions up, 2 of 2 API checks good."
-    )
+    assert engine.summary(verdict) == "36 of 36 probes as expected, 8 of 8 sessions up, 2 of 2 API checks good."
     json.dumps(verdict)
 
 
 def test_every_part_can_fail_the_verdict() -> None:
-    packets = leaking(
-        **{"site-interieur>guest-finances:v6:http": {"outcome": "reach", "name": "guest-finances"}}
-    )
+    packets = leaking(**{"site-interieur>guest-finances:v6:http": {"outcome": "reach", "name": "guest-finances"}})
     assert report(packets)["violations"][0]["text"] == (
         "site-interieur -> guest-finances v6 http: expected unreachable, reached, by guest-finances"
     )
@@ -210,9 +204,7 @@ def test_a_violation_is_drawn_even_in_a_crowd() -> None:
 
 
 def test_the_page_is_self_contained_and_well_formed() -> None:
-    made = leaking(
-        **{"site-interieur>guest-finances:v6:http": {"outcome": "reach", "name": "<b>intruder</b>"}}
-    )
+    made = leaking(**{"site-interieur>guest-finances:v6:http": {"outcome": "reach", "name": "<b>intruder</b>"}})
     text = page(made)
     assert not re.search(r"<script|<link|@import|url\(|(?:src|href)=", text)
     assert "expected unreachable, reached, by &lt;b&gt;intruder" in text
