@@ -20,7 +20,9 @@ description:
   - The same lists so make the node image and the install phase of a node.
 options:
   _terms:
-    description: Role names, or lists of them. None means every role. A role without such a list, or with a computed one, adds nothing.
+    description:
+      - Role names, or lists of them. None means every role.
+      - A role without such a list, or with a computed one, adds nothing.
     type: list
     elements: str
 """
@@ -65,7 +67,7 @@ def role_packages(names: list[str], roles: Path = ROLES) -> list[str]:
             if (roles / name).is_dir():
                 continue
             raise ValueError(f"there is no role {name} in {roles}")
-        defaults = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader) or {}  # noqa: S506 a SafeLoader
+        defaults = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader) or {}
         found = defaults.get(f"{name}_packages") or []
         if isinstance(found, str) and "{{" in found:
             continue  # Computed from other roles' lists, which count themselves.

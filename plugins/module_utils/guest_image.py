@@ -51,7 +51,8 @@ httpd -p '[::]:80' -h /www
 udhcpc -i eth0 -s /etc/udhcpc -O mtu -O staticroutes -t 3 -T 2 -A 2 -b >/dev/null 2>&1 &
 shown=
 while :; do
-    addresses=$(ip -o addr show dev eth0 scope global | awk '!/tentative|dadfailed/ { sub("/.*", "", $4); print $4 }' | sort | xargs)
+    addresses=$(ip -o addr show dev eth0 scope global |
+        awk '!/tentative|dadfailed/ { sub("/.*", "", $4); print $4 }' | sort | xargs)
     if [ -n "$addresses" ] && [ "$addresses" != "$shown" ]; then
         echo "SOCLE-GUEST-READY name=$(hostname) addresses=$addresses" > /dev/console
         shown=$addresses
@@ -199,7 +200,8 @@ class GuestStore:
         log_path = self.images / "build.log"
         with open(log_path, "wb") as log:
             argv = mmdebstrap_argv(spec, tree, sources, self.cache, variant="extract")
-            done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=build_environment(), check=False)
+            environment = build_environment()
+            done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, check=False)
         if done.returncode != 0:
             reason = failure_reason(log_path.read_text(encoding="utf-8", errors="replace"))
             remove_tree(work)
@@ -225,7 +227,8 @@ class GuestStore:
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(name)
         temporary.rename(self.images / "current")
-        old = [entry for entry in self.images.iterdir() if entry.is_dir() and not entry.is_symlink() and entry.name != name]
+        entries = (entry for entry in self.images.iterdir() if entry.name != name)
+        old = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
         for entry in old:
             remove_tree(entry)
         return [entry.name for entry in old]

@@ -192,7 +192,8 @@ class ImageStore:
         begin = time.monotonic()
         with open(log_path, "wb") as log:
             argv = mmdebstrap_argv(spec, tree, sources, self.cache)
-            done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=build_environment(), check=False)
+            environment = build_environment()
+            done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, check=False)
             if done.returncode == 0:
                 write_settings(spec, tree)
                 done = subprocess.run(["sh", "-c", FINISH, "finish", str(tree)], stdin=subprocess.DEVNULL, stdout=log,

@@ -79,21 +79,22 @@ kernel:
   returned: when there is an image
 """
 
-import os  # noqa: E402
-from pathlib import Path  # noqa: E402
+import os
+from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-from ansible_collections.cloudwatt.socle.plugins.module_utils.guest_image import (  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils.guest_image import (
     PACKAGES,
     GuestStore,
     digest,
 )
-from ansible_collections.cloudwatt.socle.plugins.module_utils.lab_host import (  # noqa: E402
+from ansible_collections.cloudwatt.socle.plugins.module_utils.lab_host import (
     LabHostError,
     exclusive,
     require_tools,
 )
-from ansible_collections.cloudwatt.socle.plugins.module_utils.node_image import TOOLS, ImageSpec  # noqa: E402
+from ansible_collections.cloudwatt.socle.plugins.module_utils.node_image import TOOLS, ImageSpec
 
 ARGUMENT_SPEC = {
     "suite": {"type": "str", "default": "trixie"},
@@ -127,7 +128,10 @@ def main() -> None:
         module.fail_json(msg=str(error))
     folder = store.images / wanted
     module.exit_json(
-        changed=build or before != wanted, digest=wanted, vmlinuz=str(folder / "vmlinuz"), initrd=str(folder / "initrd"),
+        changed=build or before != wanted,
+        digest=wanted,
+        vmlinuz=str(folder / "vmlinuz"),
+        initrd=str(folder / "initrd"),
         kernel=(store.manifest(wanted) or {}).get("kernel", ""),
         diff={"before": f"guest: {before or 'none'}\n", "after": f"guest: {wanted}\n"},
     )

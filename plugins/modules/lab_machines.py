@@ -226,12 +226,13 @@ machines:
       image: /var/lib/socle/images/0123456789abcdef
 """
 
-from pathlib import Path  # noqa: E402
+from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-from ansible_collections.cloudwatt.socle.plugins.module_utils.lab import LabManager  # noqa: E402
-from ansible_collections.cloudwatt.socle.plugins.module_utils.lab_host import LabHostError, exclusive  # noqa: E402
-from ansible_collections.cloudwatt.socle.plugins.module_utils.lab_plan import (  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils.lab import LabManager
+from ansible_collections.cloudwatt.socle.plugins.module_utils.lab_host import LabHostError, exclusive
+from ansible_collections.cloudwatt.socle.plugins.module_utils.lab_plan import (
     LabDefinitionError,
     parse_lab,
 )

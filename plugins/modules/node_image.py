@@ -103,16 +103,17 @@ pruned:
   returned: always
 """
 
-import os  # noqa: E402
-from pathlib import Path  # noqa: E402
+import os
+from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-from ansible_collections.cloudwatt.socle.plugins.module_utils.lab_host import (  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils.lab_host import (
     LabHostError,
     exclusive,
     require_tools,
 )
-from ansible_collections.cloudwatt.socle.plugins.module_utils.node_image import (  # noqa: E402
+from ansible_collections.cloudwatt.socle.plugins.module_utils.node_image import (
     TOOLS,
     ImageSpec,
     ImageStore,
