@@ -17,6 +17,8 @@ from .openstack_rest import ApiError, call, find
 #: Size of the empty disk, bytes. The guest never reads it; Nova wants one.
 DISK_SIZE = 1024 * 1024
 CONSOLE_LINES = 30
+#: Role the administrator needs on a tenant's project to run a guest there.
+ROLE = "admin"
 
 
 def digest_of(path: str) -> str:
@@ -113,12 +115,48 @@ class Smoke:
         )
         return smoke.FLAVOR
 
+    # The administrator in the tenants' projects
+
+    def _memberships(self, guests: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], set[str], str]:
+        """The guests' projects (name to id), names of those where the administrator has its role, the role's id."""
+        admin = self.connect(None)
+        wanted = {guest["project"] for guest in guests}
+        listed = call(admin.identity, "GET", "/projects", "projects")["projects"]
+        projects = {project["name"]: project["id"] for project in listed if project["name"] in wanted}
+        role = call(admin.identity, "GET", "/roles", "role", params={"name": ROLE})["roles"][0]["id"]
+        query = {"user.id": admin.session.get_user_id(), "role.id": role}
+        assigned = call(admin.identity, "GET", "/role_assignments", "roles", params=query)["role_assignments"]
+        held = {entry["scope"]["project"]["id"] for entry in assigned if "project" in entry["scope"]}
+        return projects, {name for name, project_id in projects.items() if project_id in held}, role
+
+    def _join(self, guests: Sequence[Mapping[str, Any]]) -> set[str]:
+        """Give the administrator its role on the tenants' projects; names of those it can enter now.
+
+        :raises SmokeError: when a project does not exist.
+        """
+        projects, member, role = self._memberships(guests)
+        missing = sorted({guest["project"] for guest in guests} - set(projects))
+        if missing and not self.check:
+            raise smoke.SmokeError(f"no such project: {', '.join(missing)}; wire the tenants first")
+        admin = self.connect(None)
+        for name in sorted(set(projects) - member):
+            if not self._changed(f"role {ROLE} on project {name}"):
+                path = f"/projects/{projects[name]}/users/{admin.session.get_user_id()}/roles/{role}"
+                call(admin.identity, "PUT", path, f"role on project {name}")
+                member.add(name)
+        return member
+
     # One tenant's guest
 
     def present(self, guests: Sequence[Mapping[str, Any]], shared: Mapping[str, str | None]) -> list[dict[str, Any]]:
         """All guests ACTIVE: ``{tenant, project, vrf, name, network, v4, v6, status, host}`` each."""
 
+        member = self._join(guests)
+
         def named(guest: Mapping[str, Any]) -> dict[str, Any]:
+            if guest["project"] not in member:
+                self._changed(f"server {guest['name']}")
+                return self._planned(guest)
             try:
                 return self._guest(guest, shared)
             except smoke.SmokeError:
@@ -131,8 +169,7 @@ class Smoke:
     def _guest(self, guest: Mapping[str, Any], shared: Mapping[str, str | None]) -> dict[str, Any]:
         name = guest["name"]
         conn = self.connect(guest["project"])
-        report = {key: guest[key] for key in ("tenant", "project", "vrf", "name", "network", "v4")}
-        report |= {"v6": None, "status": "planned", "host": None}
+        report = self._planned(guest)
 
         image_id = None
         if shared["kernel_id"] and shared["ramdisk_id"]:
@@ -179,6 +216,10 @@ class Smoke:
         server = self._until_active(conn, server["id"], name)
         report |= {"status": server["status"], "host": server.get("OS-EXT-SRV-ATTR:host")}
         return report
+
+    def _planned(self, guest: Mapping[str, Any]) -> dict[str, Any]:
+        kept = {key: guest[key] for key in ("tenant", "project", "vrf", "name", "network", "v4")}
+        return {**kept, "v6": None, "status": "planned", "host": None}
 
     def _group(self, conn: Any, name: str) -> str | None:
         what = f"security group of {name}"
@@ -252,8 +293,9 @@ class Smoke:
     # Removal
 
     def absent(self, guests: Sequence[Mapping[str, Any]]) -> None:
-        """Remove the guests, and what all of them shared."""
-        self._parallel(self._remove_guest, list(guests))
+        """Remove the guests, and what all of them shared. Where the administrator cannot enter there is none."""
+        _projects, member, _role = self._memberships(guests)
+        self._parallel(self._remove_guest, [guest for guest in guests if guest["project"] in member])
         admin = self.connect(None)
         for name in (f"{smoke.NAME}-kernel", f"{smoke.NAME}-ramdisk"):
             self._remove_images(admin, name)

@@ -70,7 +70,9 @@ class Cloud:
         self.objects: dict[str, dict[str, dict[str, Any]]] = {}
         self.writes: list[str] = []
         self.fault: str | None = None
+        self.grants: set[str] = set()
         for name in ("interieur", "finances"):
+            self.objects.setdefault("projects", {})[name] = {"id": name, "name": name}
             net = self.add("networks", {"description": f"rie:{name}:web", "project_id": name})
             for version, cidr in ((4, "10.20.0.0/24"), (6, f"fd10:{len(name)}::/64")):
                 self.add("subnets", {"network_id": net["id"], "ip_version": version, "cidr": cidr})
@@ -93,10 +95,13 @@ class Connection:
     def __init__(self, cloud: Cloud, project: str) -> None:
         self.cloud = cloud
         self.project = project
-        self.image = self.compute = self.network = self.session = self
+        self.image = self.compute = self.network = self.identity = self.session = self
 
     def get_project_id(self) -> str:
         return self.project
+
+    def get_user_id(self) -> str:
+        return "the-admin"
 
     def request(self, path: str, method: str, raise_exc: bool, **arguments: Any) -> Response:
         if method != "GET":
@@ -106,12 +111,21 @@ class Connection:
             return self.get(kind, rest, arguments.get("params") or {})
         if method == "DELETE":
             return Response(204 if self.cloud.objects[kind].pop(rest, None) else 404)
+        if method == "PUT" and kind == "projects":
+            self.cloud.grants.add(rest.split("/")[0])
+            return Response(204)
         if method == "PUT":
             self.cloud.objects["images"][rest.split("/")[0]]["status"] = "active"
             return Response(204)
         return self.post(kind, rest, arguments["json"])
 
     def get(self, kind: str, rest: str, params: dict[str, str]) -> Response:
+        if kind == "roles":
+            return Response(200, {"roles": [{"id": "role-admin", "name": "admin"}]})
+        if kind == "role_assignments":
+            grants = [{"scope": {"project": {"id": project}}} for project in self.cloud.grants]
+            return Response(200, {"role_assignments": [*grants, {"scope": {"system": {"all": True}}}]})
+        assert self.project in self.cloud.grants | {"admin"}, f"no token for {self.project}"
         if rest and rest != "detail":
             found = self.cloud.objects.get(kind, {}).get(rest)
             return Response(200, {kind[:-1]: found}) if found else Response(404, {})
@@ -225,6 +239,14 @@ def test_a_fault_is_told_with_the_console(boot: dict[str, str]) -> None:
         ensure(cloud, boot)
 
 
+def test_a_project_that_does_not_exist_is_named(boot: dict[str, str]) -> None:
+    cloud = Cloud()
+    del cloud.objects["projects"]["finances"]
+    with pytest.raises(smoke.SmokeError, match="finances; wire"):
+        ensure(cloud, boot)
+    assert {guest["status"] for guest in ensure(cloud, boot, check=True)[0]} == {"planned"}
+
+
 def test_removal_leaves_the_tenant_networks_only(boot: dict[str, str]) -> None:
     cloud = Cloud()
     ensure(cloud, boot)
@@ -233,7 +255,7 @@ def test_removal_leaves_the_tenant_networks_only(boot: dict[str, str]) -> None:
         client = Smoke(cloud.connect, check=False, timeout=1)
         client.absent(wanted)
         assert bool(client.changes) is expected
-    assert {kind for kind, objects in cloud.objects.items() if objects} == {"networks", "subnets"}
+    assert {kind for kind, objects in cloud.objects.items() if objects} == {"networks", "subnets", "projects"}
 
 
 def test_a_network_that_is_not_wired_is_named(boot: dict[str, str]) -> None:
