@@ -15,6 +15,9 @@ description:
     and without dropping sessions; an instance whose reload fails gets its previous configuration back.
   - A running configuration that was changed by hand is found and put right.
 version_added: 0.1.0
+attributes:
+  check_mode: {support: full, description: The result is that of a real run.}
+  diff_mode: {support: full, description: Secrets are masked.}
 author: [Cloudwatt, Orange]
 options:
   vrfs:

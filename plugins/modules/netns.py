@@ -15,6 +15,9 @@ description:
     another namespace.
   - Only namespaces that differ are touched.
 version_added: 0.1.0
+attributes:
+  check_mode: {support: full, description: The result is that of a real run.}
+  diff_mode: {support: full, description: What changes, as text.}
 author: [Cloudwatt, Orange]
 options:
   definitions:

@@ -15,6 +15,9 @@ description:
   - All rulesets are checked before any is loaded; each is loaded in one transaction. Only those that differ, on disk or
     in the kernel, are loaded.
 version_added: 0.1.0
+attributes:
+  check_mode: {support: full, description: The result is that of a real run.}
+  diff_mode: {support: full, description: What changes, as text.}
 author: [Cloudwatt, Orange]
 options:
   vrfs:

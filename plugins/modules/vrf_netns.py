@@ -16,6 +16,9 @@ description:
   - Stores each namespace under C(/etc/socle/netns) and enables C(socle-netns@<namespace>), which brings it back.
   - Only namespaces that differ from the plan are touched.
 version_added: 0.1.0
+attributes:
+  check_mode: {support: full, description: The result is that of a real run.}
+  diff_mode: {support: full, description: What changes, as text.}
 author: [Cloudwatt, Orange]
 options:
   vrfs:

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.cloudwatt.socle.plugins.module_utils.site_facts import transport_url, workers
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils.site_facts import transport_url, workers
 
 
 @pytest.mark.parametrize(
