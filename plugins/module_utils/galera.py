@@ -57,9 +57,7 @@ def decide(members: Mapping[str, Member | None], *, forecast: bool = False) -> D
     read = {name: member for name, member in members.items() if member is not None}
     if primaries := {name: member for name, member in read.items() if member.primary}:
         if len({member.uuid for member in primaries.values()}) > 1:
-            return Decision(
-                "refuse", reason=f"{_names(primaries)} run clusters of different UUIDs; stop the wrong one"
-            )
+            return Decision("refuse", reason=f"{_names(primaries)} run clusters of different UUIDs; stop the wrong one")
         return Decision("none", reason=f"{_names(primaries)} run the primary component")
     if unread := [name for name in members if name not in read]:
         return Decision(

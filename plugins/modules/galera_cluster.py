@@ -71,8 +71,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.common import diff
 
 OWN = {"mysql", "performance_schema", "sys", "lost+found"}
 STATUS = (
-    "SHOW STATUS WHERE Variable_name IN"
-    " ('wsrep_cluster_status', 'wsrep_cluster_state_uuid', 'wsrep_last_committed')"
+    "SHOW STATUS WHERE Variable_name IN ('wsrep_cluster_status', 'wsrep_cluster_state_uuid', 'wsrep_last_committed')"
 )
 # Read by the unit (EnvironmentFile), and removed by it once the server runs.
 NEW_CLUSTER = "/run/mysqld/wsrep-new-cluster"
@@ -105,9 +104,7 @@ def databases(directory: str) -> list[str]:
 
 def ask(socket: str) -> dict[str, str]:
     """Status of the running server."""
-    done = run(
-        ["mariadb", f"--socket={socket}", "--batch", "--skip-column-names", f"--execute={STATUS}"], timeout=30
-    )
+    done = run(["mariadb", f"--socket={socket}", "--batch", "--skip-column-names", f"--execute={STATUS}"], timeout=30)
     if not done.ok:
         raise ClusterError(f"mariadb runs but does not answer on {socket}: {done.output}")
     return dict(line.split("\t", 1) for line in done.stdout.splitlines())

@@ -237,9 +237,7 @@ def main() -> None:
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     if LACK:
         if module.check_mode:
-            module.exit_json(
-                changed=True, csr="", reason="python3-cryptography is to be installed", changed_paths=[]
-            )
+            module.exit_json(changed=True, csr="", reason="python3-cryptography is to be installed", changed_paths=[])
         module.fail_json(msg=missing_required_lib("cryptography"), exception=LACK)
     try:
         node = Node(module.params, module.check_mode)
@@ -247,9 +245,7 @@ def main() -> None:
     except (OSError, ValueError) as error:
         module.fail_json(msg=str(error))
     diff = [diff_entry("certificate of the node", "", lines(node.done))] if node.done else []
-    module.exit_json(
-        changed=bool(node.done), csr=node.csr, reason=node.reason, changed_paths=node.paths, diff=diff
-    )
+    module.exit_json(changed=bool(node.done), csr=node.csr, reason=node.reason, changed_paths=node.paths, diff=diff)
 
 
 if __name__ == "__main__":
