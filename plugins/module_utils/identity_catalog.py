@@ -87,6 +87,7 @@ def wanted(options: Mapping[str, Any]) -> Wanted:
         if item.get("roles") and not item.get("project"):
             faults.append(f"user {item['name']}: roles without a project")
         assignments |= {(item["name"], item["project"], role) for role in item.get("roles") or ()}
+    assignments |= {(item["user"], item["project"], item["role"]) for item in options.get("assignments", ())}
     for role in dict.fromkeys([*options["roles"], *sorted(role for _, _, role in assignments)]):
         add("role", role, {"name": role})
     for item in options["services"]:

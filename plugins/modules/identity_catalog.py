@@ -62,6 +62,15 @@ options:
       description: {description: Description., type: str}
       project: {description: Project on which it has its roles., type: str}
       roles: {description: Its roles there; others are taken away., type: list, elements: str, default: []}
+  assignments:
+    description: Roles of users on further projects; other roles of the user there are taken away.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      user: {description: Name of a user., type: str, required: true}
+      project: {description: Name of a project., type: str, required: true}
+      role: {description: Name of a role., type: str, required: true}
   services:
     description: Services, known by their type.
     type: list
@@ -136,6 +145,7 @@ ARGUMENTS = {
     "users": list_of(
         {"name": NEEDED, "password": SECRET, "description": TEXT, "project": TEXT, "roles": NAMES}
     ),
+    "assignments": list_of({"user": NEEDED, "project": NEEDED, "role": NEEDED}),
     "services": list_of(
         {"name": NEEDED, "type": NEEDED, "description": TEXT, "endpoints": {"type": "dict", "default": {}}}
     ),

@@ -166,6 +166,8 @@ def main() -> None:
     report: dict = {"operations": [], "orphans": [], "api_calls": {}}
 
     def state() -> dict:
+        once = {(entry.action, entry.kind, entry.key): entry for entry in reversed(done)}  # rounds repeat
+        done[:] = [entry for entry in done if once[entry.action, entry.kind, entry.key] is entry]
         report["operations"] = [operation.as_dict() for operation in done]
         report["api_calls"] = dict(client.api_calls, total=client.api_calls.total())
         return report | {"changed": bool(done), "diff": shown(done)}

@@ -189,3 +189,15 @@ def test_whatever_was_there_one_run_settles_it(history):
 def test_before_anything_exists_the_plan_is_the_same_as_on_an_empty_keystone(catalog):
     forecast = [step.text for step in engine.plan(engine.wanted(catalog), engine.Live())]
     assert forecast == FakeKeystone().reconcile(catalog)
+
+
+def test_a_user_has_roles_on_further_projects():
+    keystone = FakeKeystone()
+    keystone.reconcile(GLANCE)
+    more = {**GLANCE, "projects": [{"name": "other"}], "assignments": [{"user": "glance", "project": "other", "role": "admin"}]}
+    assert keystone.reconcile(more) == [
+        "create project other",
+        "create role admin",
+        "give glance role admin on project other",
+    ]
+    assert keystone.reconcile(more) == []
