@@ -97,7 +97,8 @@ class MachineDisk:
         host.mount_overlay(image, self.upper, self.work, self.root)
 
     def remove(self) -> None:
-        """Unmount and delete; works on whatever a crash left."""
+        """Unmount and delete; works on whatever a crash left, and a machine half deleted is no machine."""
+        self._definition.unlink(missing_ok=True)
         for where in host.mounts_under(self.path):
             host.unmount(where)
         if self.path.exists():
