@@ -194,7 +194,8 @@ def test_before_anything_exists_the_plan_is_the_same_as_on_an_empty_keystone(cat
 def test_a_user_has_roles_on_further_projects():
     keystone = FakeKeystone()
     keystone.reconcile(GLANCE)
-    more = {**GLANCE, "projects": [{"name": "other"}], "assignments": [{"user": "glance", "project": "other", "role": "admin"}]}
+    given = {"user": "glance", "project": "other", "role": "admin"}
+    more = {**GLANCE, "projects": [{"name": "other"}], "assignments": [given]}
     assert keystone.reconcile(more) == [
         "create project other",
         "create role admin",
