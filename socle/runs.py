@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ from .recorder import Failure, Recorder
 
 OK, FAILED, USAGE, MISMATCH, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 KEPT_RUNS = 20
+READS_ONLY = ("validate",)
 
 
 @dataclass
@@ -61,7 +62,8 @@ def run(verb: str, playbook: str, site: Site, arguments: list[str], console: Con
         display.show(recorder.handle(event))
         return True  # keep the event among the artifacts
 
-    with _only_one(site, verb), display, _Interruption() as interruption:
+    alone = nullcontext() if verb in READS_ONLY else _only_one(site, verb)
+    with alone, display, _Interruption() as interruption:
         runner = ansible_runner.run(
             private_data_dir=str(directory),
             project_dir=str(ROOT),
