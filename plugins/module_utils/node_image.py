@@ -284,7 +284,12 @@ def failure_reason(log: str) -> str:
     """The lines of a build log that say why it failed, else its end."""
     lines = log.replace("\r", "\n").splitlines()
     wanted = [line.strip() for line in lines if line.startswith(("E:", "Err:", "W: GPG", "dpkg: error"))]
-    return "\n".join(dict.fromkeys(wanted[:12])) or "\n".join(lines[-12:])
+    reason = "\n".join(dict.fromkeys(wanted[:12])) or "\n".join(lines[-12:])
+    if "Failed to fetch" in reason:
+        reason += "\nRemedy: let image_mirror and image_security_mirror name Debian mirrors this machine reaches"
+    elif "Unable to locate package" in reason:
+        reason += "\nRemedy: correct the <role>_packages of the role that asks for it"
+    return reason
 
 
 def remove_tree(path: Path) -> None:
