@@ -232,14 +232,22 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] in ("Z", "X") else int(fields[19])
 
 
-def is_namespace_init(pid: int) -> bool:
-    """Whether a process is PID 1 of a PID namespace of its own."""
+def namespace_pids(pid: int | str) -> list[int]:
+    """The PIDs of a process from our PID namespace inwards: one number for a process of our own; [] when it is gone.
+
+    Ours are counted from /proc/self, so a lab inside a machine of a lab is not taken for one of ours.
+    """
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("NSpid:"):
-                numbers = line.split()[1:]
-                return len(numbers) > 1 and numbers[-1] == "1"
-    return False
+                return [int(number) for number in line.split()[1:]]
+    return []
+
+
+def is_namespace_init(pid: int) -> bool:
+    """Whether a process is PID 1 of a PID namespace right below ours."""
+    pids = namespace_pids(pid)
+    return len(pids) == len(namespace_pids("self")) + 1 and pids[-1] == 1
 
 
 def kill(pid: int, signal: int = 9) -> None:

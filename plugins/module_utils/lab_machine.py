@@ -170,7 +170,8 @@ def _start_unit(lab: Lab, machine: Machine, disk: MachineDisk, argv: list[str]) 
     host.run(["systemctl", "reset-failed", unit], check=False)
     disk.log.write_bytes(b"")
     host.run([
-        "systemd-run", "--quiet", "--collect", f"--unit={unit}", "--property=Type=exec", "--property=Delegate=yes",
+        "systemd-run", "--quiet", "--collect", f"--unit={unit}",
+        f"--description=Machine {machine.name} of the lab {lab.name}", "--property=Type=exec", "--property=Delegate=yes",
         "--property=KillMode=mixed", "--property=TasksMax=infinity", "--property=OOMScoreAdjust=0",
         f"--property=StandardOutput=append:{disk.log}", f"--property=StandardError=append:{disk.log}",
         *(f"--setenv={key}={value}" for key, value in NSPAWN_ENVIRONMENT.items()),
@@ -316,7 +317,7 @@ def _supervisors() -> dict[Path, list[int]]:
             if b"systemd-nspawn" not in arguments:
                 continue
             for argument in arguments:
-                if argument.startswith(b"--directory="):
+                if argument.startswith(b"--directory=") and len(host.namespace_pids(pid)) == 1:
                     root = Path(os.fsdecode(argument.removeprefix(b"--directory=")))
                     found.setdefault(root, []).append(pid)
     return found
