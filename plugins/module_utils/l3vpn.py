@@ -245,7 +245,5 @@ def _with_length(transit: dict[str, str]) -> str:
 def _accepted(vrf: Node, imported: list[Node], key: str) -> list[dict[str, Any]]:
     """What the provider edge may announce: the sites' prefixes, and the networks of imported VRFs."""
     entries = {(entry["prefix"], entry.get("le", entry["prefix"].prefixlen)) for entry in vrf["accept"][key]}
-    entries |= {
-        (net[key], net[key].prefixlen) for other in imported for net in other["networks"] if key in net
-    }
+    entries |= {(net[key], net[key].prefixlen) for other in imported for net in other["networks"] if key in net}
     return [{"prefix": str(prefix), "le": le} for prefix, le in sorted(entries)]

@@ -140,11 +140,7 @@ def allocate(
         used = {*held.values(), *resting}
         fresh = (value for value in candidates(kind, pools, asn) if value not in used)
         over = iter(
-            sorted(
-                (entry["until"], str(value), value)
-                for value, entry in resting.items()
-                if entry["until"] <= today
-            )
+            sorted((entry["until"], str(value), value) for value, entry in resting.items() if entry["until"] <= today)
         )
         for owner in owners:
             if owner in held:

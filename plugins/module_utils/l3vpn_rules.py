@@ -116,9 +116,7 @@ def as_numbers(parsed: Node) -> Iterator[Violation]:
 
     def private(number: int, path: str) -> Iterator[Violation]:
         if not any(low <= number <= high for low, high in PRIVATE_AS):
-            yield Violation(
-                path, str(number), "is not a private AS number", "use 64512-65534 or 4200000000-4294967294"
-            )
+            yield Violation(path, str(number), "is not a private AS number", "use 64512-65534 or 4200000000-4294967294")
 
     own = parsed.get("rie_asn")
     if own is not None:
@@ -130,9 +128,7 @@ def as_numbers(parsed: Node) -> Iterator[Violation]:
             path = f"{vrf.path}.links.{gateway}.asn"
             yield from private(link["asn"], path)
             if link["asn"] == own:
-                yield Violation(
-                    path, str(own), "is our own AS number (rie_asn)", "give the provider edge's AS"
-                )
+                yield Violation(path, str(own), "is our own AS number (rie_asn)", "give the provider edge's AS")
 
 
 def timers(parsed: Node) -> Iterator[Violation]:
@@ -291,9 +287,7 @@ def prefixes(parsed: Node, site: dict[str, Any]) -> Iterator[Violation]:
                         "is the delegated supernet itself",
                         "use a part of it: a supernet is never announced",
                     )
-                elif (inside := allowed.touched(net)) is None or not net.subnet_of(
-                    ipaddress.ip_network(inside)
-                ):
+                elif (inside := allowed.touched(net)) is None or not net.subnet_of(ipaddress.ip_network(inside)):
                     yield Violation(
                         path,
                         str(net),

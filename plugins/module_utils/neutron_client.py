@@ -57,7 +57,7 @@ class NeutronClient:
         try:
             return call(self._adapter, method, f"/{path}", what, **arguments)
         except ApiError as error:
-            if error.status in RACED and "uota" not in str(error):
+            if method != "GET" and error.status in RACED and "uota" not in str(error):
                 raise Moved(str(error)) from error
             raise
 
@@ -80,15 +80,11 @@ class NeutronClient:
             if not any(link["rel"] == "next" for link in page.get(f"{collection}_links", ())):
                 return rows
 
-    def apply(
-        self, operations: Iterable[Operation], live: dict[Ref, list[Live]], projects: dict[str, str]
-    ) -> None:
+    def apply(self, operations: Iterable[Operation], live: dict[Ref, list[Live]], projects: dict[str, str]) -> None:
         """Do the operations, each kind and action at once, kinds in order. Raises Moved and ApiError."""
         ids = {ref: entries[0].id for ref, entries in live.items()}
         ids |= {Ref("project", name): project for name, project in projects.items()}
-        revisions = {
-            entry.id: entry.attrs.get("revision_number") for found in live.values() for entry in found
-        }
+        revisions = {entry.id: entry.attrs.get("revision_number") for found in live.values() for entry in found}
         operations = list(operations)
         for operation in operations:
             if operation.action == "delete" and ids.get(Ref(operation.kind, operation.key)) == operation.id:
@@ -177,9 +173,7 @@ class NeutronClient:
 
     def _attach(self, one: tuple[Operation, dict[str, Any]]) -> None:
         entry, attrs = one
-        self._put(
-            f"routers/{attrs['router_id']}/add_router_interface", entry, {"subnet_id": attrs["subnet_id"]}
-        )
+        self._put(f"routers/{attrs['router_id']}/add_router_interface", entry, {"subnet_id": attrs["subnet_id"]})
 
     def _limit(self, one: tuple[Operation, dict[str, Any]]) -> None:
         entry, attrs = one
@@ -197,8 +191,6 @@ class NeutronClient:
             policy = entry.id or found.get(attrs["object_id"])
             if policy is None:
                 raise Moved(f"no access policy on network {entry.key}")
-            self._put(
-                f"rbac-policies/{policy}", entry, {"rbac_policy": {"target_tenant": attrs["target_tenant"]}}
-            )
+            self._put(f"rbac-policies/{policy}", entry, {"rbac_policy": {"target_tenant": attrs["target_tenant"]}})
 
         in_parallel(one, todo, self._workers)

@@ -102,9 +102,7 @@ def index(listed: dict[str, list[dict[str, Any]]]) -> dict[Ref, list[Live]]:
     keys: dict[str, str] = {}
     for name in ("address_scope", "subnetpool", "network", "subnet", "router"):
         prefix = SCOPE_PREFIX if name == "address_scope" else KEY_PREFIX
-        rows = sorted(
-            listed[name], key=lambda row: (row["id"] not in used, row.get("created_at") or "", row["id"])
-        )
+        rows = sorted(listed[name], key=lambda row: (row["id"] not in used, row.get("created_at") or "", row["id"]))
         for row in rows:
             key = row.get(KINDS[name].keyed_by) or ""
             if key.startswith(prefix):
@@ -115,9 +113,7 @@ def index(listed: dict[str, list[dict[str, Any]]]) -> dict[Ref, list[Live]]:
             key = keys[row["object_id"]]
             found[Ref("rbac_policy", key)].append(Live("rbac_policy", key, row["id"], row))
     for row in listed["quota"]:
-        found[Ref("quota", row["project_id"])].append(
-            Live("quota", row["project_id"], row["project_id"], row)
-        )
+        found[Ref("quota", row["project_id"])].append(Live("quota", row["project_id"], row["project_id"], row))
     gateways = {row["id"]: row.get("external_gateway_info") or {} for row in listed["router"]}
     for port in listed["port"]:
         if port["device_id"] in keys and port["device_owner"] in PORT_OWNERS:
@@ -198,15 +194,11 @@ def diff(
         }
         immutable = sorted(changed.keys() & KINDS[item.kind].fixed)
         if missing or immutable:
-            why = (
-                f"{missing.kind} {missing.key} is new" if missing else f"{', '.join(immutable)} cannot change"
-            )
+            why = f"{missing.kind} {missing.key} is new" if missing else f"{', '.join(immutable)} cannot change"
             doomed.append((first, why))
             following.append(Operation("create", item.kind, item.key, None, attrs, reason=f"replaced: {why}"))
             if not allow_replace:
-                changes.refused.append(
-                    f"{item.kind} {item.key} needs a replacement ({why}); set allow_replace"
-                )
+                changes.refused.append(f"{item.kind} {item.key} needs a replacement ({why}); set allow_replace")
             continue
         ids[Ref(item.kind, item.key)] = first.id
         if changed:
@@ -224,9 +216,7 @@ def diff(
     else:
         changes.orphans = sorted(orphans, key=lambda entry: (list(KINDS).index(entry.kind), entry.key))
     if len(doomed) > max_deletes:
-        changes.refused.append(
-            f"{len(doomed)} objects would be deleted, more than max_deletes ({max_deletes})"
-        )
+        changes.refused.append(f"{len(doomed)} objects would be deleted, more than max_deletes ({max_deletes})")
     order = list(KINDS)
     changes.operations = [
         Operation("delete", entry.kind, entry.key, entry.id, before=entry.attrs, reason=why)

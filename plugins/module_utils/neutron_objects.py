@@ -95,11 +95,11 @@ def link_key(router_key: str, other_key: str) -> str:
     return f"{router_key} -> {other_key}"
 
 
-def wanted(plan: dict[str, Any], *, operator: str) -> list[Wanted]:
+def wanted(plan: dict[str, Any], *, operator: str | Ref) -> list[Wanted]:
     """Every object of ``plan["neutron"]``, in the order of creation within each kind.
 
-    operator: id of the project that owns what tenants must not touch. Tenants' projects are references of
-    kind ``project``, by name.
+    operator: id of, or reference to, the project that owns what tenants must not touch. Tenants' projects are
+    references of kind ``project``, by name.
     """
     objects = [
         Wanted("quota", project, {"project_id": Ref("project", project), **limits})
@@ -119,7 +119,7 @@ def wanted(plan: dict[str, Any], *, operator: str) -> list[Wanted]:
     return sorted(objects, key=lambda item: order.index(item.kind))
 
 
-def _scopes(vrf: dict[str, Any], operator: str) -> list[Wanted]:
+def _scopes(vrf: dict[str, Any], operator: str | Ref) -> list[Wanted]:
     scopes = [
         Wanted("address_scope", scope["name"], {"ip_version": scope["ip_version"], "project_id": operator})
         for scope in vrf["address_scopes"]
@@ -171,7 +171,7 @@ def _tenant_network(vrf: dict[str, Any], network: dict[str, Any]) -> list[Wanted
     return objects
 
 
-def _external_network(external: dict[str, Any], operator: str) -> list[Wanted]:
+def _external_network(external: dict[str, Any], operator: str | Ref) -> list[Wanted]:
     tag = external["tag"]
     objects = [
         Wanted(
@@ -210,7 +210,7 @@ def _external_network(external: dict[str, Any], operator: str) -> list[Wanted]:
     return objects
 
 
-def _router(vrf: dict[str, Any], operator: str) -> list[Wanted]:
+def _router(vrf: dict[str, Any], operator: str | Ref) -> list[Wanted]:
     router = vrf["router"]
     objects = [
         Wanted(

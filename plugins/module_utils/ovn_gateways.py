@@ -54,9 +54,7 @@ def commands(found: list[Timer], wanted: dict[str, int]) -> list[str]:
     return words
 
 
-def misplaced(
-    routers: list[dict[str, Any]], gateway_chassis: list[dict[str, Any]], hosts: dict[str, str]
-) -> list[str]:
+def misplaced(routers: list[dict[str, Any]], gateway_chassis: list[dict[str, Any]], hosts: dict[str, str]) -> list[str]:
     """Why the gateways are not where they belong: each on the chassis of its own gateway node, no other.
 
     routers: as l3vpn_neutron returns them. gateway_chassis: rows of that table. hosts: host name by chassis.

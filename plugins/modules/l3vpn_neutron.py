@@ -94,7 +94,7 @@ import time
 import yaml
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_client import Moved, NeutronClient
+from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_client import LISTS, Moved, NeutronClient
 from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_diff import Operation, diff, index
 from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_objects import Ref, link_key, wanted
 from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import ApiError, call, connect
@@ -148,12 +148,8 @@ def shown(operations: list[Operation]) -> list[dict]:
         header = f"{operation.kind} {operation.key}"
         before, after = as_dict["before"], as_dict["after"]
         if operation.action == "delete":
-            before = {
-                name: before.get(name) for name in ("id", "name", "cidr", "router_id") if name in before
-            }
-        entries.append(
-            {"before_header": header, "after_header": header, "before": text(before), "after": text(after)}
-        )
+            before = {name: before.get(name) for name in ("id", "name", "cidr", "router_id") if name in before}
+        entries.append({"before_header": header, "after_header": header, "before": text(before), "after": text(after)})
     return entries
 
 
@@ -165,21 +161,26 @@ def main() -> None:
     done: list[Operation] = []
     report: dict = {"operations": [], "orphans": [], "api_calls": {}}
 
-    def state() -> dict:
-        once = {(entry.action, entry.kind, entry.key): entry for entry in reversed(done)}  # rounds repeat
-        done[:] = [entry for entry in done if once[entry.action, entry.kind, entry.key] is entry]
-        report["operations"] = [operation.as_dict() for operation in done]
+    def state(operations: list[Operation], changed: bool = True) -> dict:
+        kept = {(entry.action, entry.kind, entry.key): entry for entry in reversed(operations)}  # rounds repeat
+        operations = list(reversed(kept.values()))
+        report["operations"] = [operation.as_dict() for operation in operations]
         report["api_calls"] = dict(client.api_calls, total=client.api_calls.total())
-        return report | {"changed": bool(done), "diff": shown(done)}
+        return report | {"changed": changed and bool(operations), "diff": shown(operations)}
 
     try:
         connection = connect(options["auth"], options["region"])
-        operator = connection.current_project_id
         connection.network.status_code_retries = 6  # a proxy's 503, for half a minute
         client = NeutronClient(connection.network, workers=options["workers"], batch=options["batch"])
         listed = call(connection.identity, "GET", "/projects", "projects")["projects"]
+        operator = connection.current_project_id
+        snapshot = client.snapshot()
     except Exception as error:
-        module.fail_json(msg=f"OpenStack does not answer: {error}", **report)
+        if not module.check_mode:
+            module.fail_json(msg=f"OpenStack does not answer: {error}", **report)
+        module.warn(f"OpenStack does not answer yet, so everything would be made: {error}")
+        client, listed, snapshot = NeutronClient(None), [], {kind: [] for kind in LISTS}
+        operator = Ref("project", "the operator's")
     projects = {row["name"]: row["id"] for row in listed}
     missing = sorted({project["name"] for project in plan["projects"]} - projects.keys())
     if missing and not module.check_mode:
@@ -189,29 +190,27 @@ def main() -> None:
     fault = ""
     try:
         for _round in range(options["attempts"] + 1):
-            live = index(client.snapshot())
+            live = index(snapshot)
             changes = diff(objects, live, projects, **limits)
             report["orphans"] = [
                 {"kind": orphan.kind, "key": orphan.key, "id": orphan.id} for orphan in changes.orphans
             ]
             if changes.refused:
-                done += [] if done else changes.operations
-                module.fail_json(
-                    msg="refused, nothing more was done:\n" + "\n".join(changes.refused), **state()
-                )
-            if module.check_mode:
-                done = changes.operations
+                why = "refused, nothing was done:\n" if not done else "refused, nothing more was done:\n"
+                seen = state(done or changes.operations, changed=bool(done))
+                module.fail_json(msg=why + "\n".join(changes.refused), **seen)
             if module.check_mode or not changes.operations:
-                module.exit_json(routers=routers(plan, live), **state())
+                module.exit_json(routers=routers(plan, live), **state(done + changes.operations))
             done += changes.operations
             try:
                 client.apply(changes.operations, live, projects)
             except Moved as error:
                 fault = str(error)
                 time.sleep(1)
+            snapshot = client.snapshot()
     except ApiError as error:
-        module.fail_json(msg=str(error), **state())
-    module.fail_json(msg=f"Neutron does not converge: {fault or done[-1].as_dict()}", **state())
+        module.fail_json(msg=str(error), **state(done))
+    module.fail_json(msg=f"Neutron does not converge: {fault or done[-1].as_dict()}", **state(done))
 
 
 if __name__ == "__main__":

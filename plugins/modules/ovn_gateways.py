@@ -101,6 +101,8 @@ def main() -> None:
         if found and not module.check_mode:
             ctl("ovn-nbctl", options["nb"], *engine.commands(found, wanted)[1:])
     except (OvnError, ValueError) as error:
+        if module.check_mode and not ports:  # nothing is there yet, not even OVN
+            module.exit_json(changed=False, sessions=[])
         module.fail_json(msg=str(error))
     if faults:
         module.fail_json(msg="\n".join(faults))

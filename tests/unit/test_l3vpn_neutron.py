@@ -174,9 +174,7 @@ def test_what_left_the_plan_stays_until_pruned() -> None:
     less = cloud_plan(intent(1, 2), ledger)
     kept = Run(neutron, less).look()
     assert not kept.operations and len(kept.orphans) == 23
-    assert Run(neutron, less, prune=True).look().refused == [
-        "23 objects would be deleted, more than max_deletes (10)"
-    ]
+    assert Run(neutron, less, prune=True).look().refused == ["23 objects would be deleted, more than max_deletes (10)"]
     Run(neutron, less, prune=True, max_deletes=23).converge()
     whole = Neutron()
     Run(whole, less).converge()
@@ -249,8 +247,6 @@ def test_bfd_timers_of_our_gateways_only() -> None:
     [(["gw1", "gw2"], False), (["gw1", "gw1"], True), (["gw2", "gw1"], True), (["gw1"], True)],
 )
 def test_gateways_belong_on_their_own_nodes(chassis: list[str], fault: bool) -> None:
-    routers = [
-        {"vrf": "v0", "gateways": [{"gateway": "gw1", "port_id": "p1"}, {"gateway": "gw2", "port_id": "p2"}]}
-    ]
+    routers = [{"vrf": "v0", "gateways": [{"gateway": "gw1", "port_id": "p1"}, {"gateway": "gw2", "port_id": "p2"}]}]
     rows = [{"name": f"lrp-p{n}_{name}", "chassis_name": name} for n, name in enumerate(chassis, 1)]
     assert bool(ovn_gateways.misplaced(routers, rows, {"gw1": "gw1.lab", "gw2": "gw2.lab"})) is fault

@@ -73,9 +73,7 @@ def test_both_ends_of_each_wire_agree() -> None:
             assert external["physical_network"] == f"rie-{host}"
             assert wired["cloud"]["v4"].split("/")[0] == external["v4"]["gateway_ip"]
             assert wired["cloud"]["router_v6"] == external["v6"]["router_ip"]
-            other = next(
-                w for w in plan["gateways"][wired["peer"]["gateway"]]["vrfs"] if w["name"] == wired["name"]
-            )
+            other = next(w for w in plan["gateways"][wired["peer"]["gateway"]]["vrfs"] if w["name"] == wired["name"])
             assert other["peer"]["vlan"] == wired["peer"]["vlan"]
             assert other["peer"]["neighbor_v4"] == wired["peer"]["v4"].split("/")[0]
             assert wired["peer"]["neighbor_v6"] == other["peer"]["v6"].split("/")[0]
@@ -253,11 +251,7 @@ def test_pool_overlap() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(
-    st.lists(
-        st.sampled_from(["VLAN 1", "AS 65535", "bad target", "MTU", "unknown key", "one link"]), unique=True
-    )
-)
+@given(st.lists(st.sampled_from(["VLAN 1", "AS 65535", "bad target", "MTU", "unknown key", "one link"]), unique=True))
 def test_all_faults_at_once(faults: list[str]) -> None:
     source = intent(2)
     if "one link" in faults:  # it takes away what others spoil
