@@ -248,16 +248,23 @@ def render_daemons(vrf: Vrf) -> str:
 
 VTYSH = "service integrated-vtysh-config\n"
 
-DROP_IN = """\
-# Written by cloudwatt.socle. Each instance lives in the namespace of its VRF.
+def render_drop_in(vrf: Vrf) -> str:
+    """What ties an instance's unit to its namespace.
+
+    One for each instance and not one for the template: systemd expands ``%I`` nowhere in the name of a unit, and ``%i``
+    is escaped where the VRF's name has a dash.
+    """
+    return f"""\
+# Written by cloudwatt.socle.
 [Unit]
-Requires=socle-netns@vrf-%I.service
-After=socle-netns@vrf-%I.service
+Requires=socle-netns@{vrf["netns"]}.service
+After=socle-netns@{vrf["netns"]}.service
 OnFailure=
 
 [Service]
 RestartSec=1
 """
+
 
 MANAGED = "# Written by cloudwatt.socle"
 

@@ -33,7 +33,7 @@ from .node_files import diff_entry, in_parallel, read, unit_states, write
 ETC = Path("/etc/frr")
 RUN = Path("/run/frr")
 STAMPS = Path("/run/socle/frr")
-DROP_IN_PATH = Path("/etc/systemd/system/frr@.service.d/socle.conf")
+UNITS = Path("/etc/systemd/system")
 RELOAD = "/usr/lib/frr/frr-reload.py"
 START_TIMEOUT = 30.0
 
@@ -41,6 +41,11 @@ START_TIMEOUT = 30.0
 def unit_name(name: str) -> str:
     """The unit of a VRF's instance. FRR's template unescapes its instance: a bare dash would become a slash."""
     return f"frr@{name.replace('-', chr(92) + 'x2d')}.service"
+
+
+def drop_in_path(name: str) -> Path:
+    """Where the unit of a VRF's instance is tied to its namespace."""
+    return UNITS / f"{unit_name(name)}.d" / "socle.conf"
 
 
 @dataclass
@@ -247,6 +252,7 @@ def _remove(name: str) -> None:
     run(["systemctl", "disable", "--now", "--", unit_name(name)], check=False)
     shutil.rmtree(ETC / name, ignore_errors=True)
     shutil.rmtree(RUN / name, ignore_errors=True)
+    shutil.rmtree(drop_in_path(name).parent, ignore_errors=True)
     (STAMPS / name).unlink(missing_ok=True)
 
 
@@ -259,7 +265,8 @@ def converge(
 ) -> Outcome:
     """Bring all instances of the node to the plan; ``failed`` of the outcome names those that could not be."""
     outcome = Outcome()
-    drop_in = read(DROP_IN_PATH) != frr.DROP_IN
+    drop_ins = {drop_in_path(vrf["name"]): frr.render_drop_in(vrf) for vrf in vrfs}
+    drop_ins = {path: text for path, text in drop_ins.items() if read(path) != text}
     instances = _observe(vrfs, passwords, hostname)
     with tempfile.TemporaryDirectory(prefix="socle-frr-") as directory:
         in_parallel(lambda item: _decide(item, Path(directory)), instances)
@@ -279,12 +286,13 @@ def converge(
     for name in gone:
         outcome.actions[name] = "removed"
         outcome.diff.append(diff_entry(str(ETC / name), frr.masked(read(ETC / name / "frr.conf") or ""), ""))
-    if drop_in:
-        outcome.diff.append(diff_entry(str(DROP_IN_PATH), read(DROP_IN_PATH), frr.DROP_IN))
+    for path, text in drop_ins.items():
+        outcome.diff.append(diff_entry(str(path), read(path), text))
     if outcome.failed or check_mode:
         return outcome
-    if drop_in:
-        write(DROP_IN_PATH, frr.DROP_IN)
+    for path, text in drop_ins.items():
+        write(path, text)
+    if drop_ins:
         run(["systemctl", "daemon-reload"])
     reload_them = [item for item in todo if item.action == "reloaded"]
     start = [item for item in todo if item.action in ("created", "started", "restarted")]
