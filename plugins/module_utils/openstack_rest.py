@@ -12,6 +12,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+#: Argument spec of the modules' option ``auth``: only the password is secret, and it never reaches a log.
+AUTH_OPTIONS: dict[str, dict[str, Any]] = {
+    "auth_url": {"type": "str", "required": True},
+    "username": {"type": "str", "required": True},
+    "password": {"type": "str", "required": True, "no_log": True},
+    "project_name": {"type": "str", "required": True},
+    "user_domain_name": {"type": "str", "default": "Default"},
+    "project_domain_name": {"type": "str", "default": "Default"},
+    "cacert": {"type": "path"},
+}
+
 
 class ApiError(Exception):
     """An API refused or did not answer. ``status`` is the HTTP code, 0 without an answer."""

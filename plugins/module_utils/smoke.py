@@ -75,14 +75,11 @@ def _free_host(
         if (found := prefix[number]) not in used:
             return found
     raise SmokeError(
-        f"VRF {vrf}: no address left in {prefix} for a guest at host number {offset} or above; "
-        "lower smoke_guest_offset"
+        f"VRF {vrf}: no address left in {prefix} for a guest at host number {offset} or above; lower smoke_guest_offset"
     )
 
 
-def port_body(
-    guest: Mapping[str, Any], network_id: str, subnets: Iterable[Mapping[str, Any]], group: str
-) -> dict:
+def port_body(guest: Mapping[str, Any], network_id: str, subnets: Iterable[Mapping[str, Any]], group: str) -> dict:
     """The port of a guest: a fixed v4 address, and what SLAAC gives on each v6 subnet.
 
     :raises SmokeError: when the network has no subnet that holds the guest's v4 address.
@@ -153,9 +150,7 @@ def missing_rules(group: Mapping[str, Any]) -> list[dict[str, Any]]:
     def fact(rule: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(synonyms.get(rule.get(key), rule.get(key)) for key in keys)
 
-    present = {
-        fact(rule) for rule in group.get("security_group_rules", []) if not rule.get("remote_group_id")
-    }
+    present = {fact(rule) for rule in group.get("security_group_rules", []) if not rule.get("remote_group_id")}
     return [rule for rule in rules(group["id"]) if fact(rule) not in present]
 
 
@@ -168,15 +163,20 @@ def disk_properties(kernel_id: str, ramdisk_id: str, name: str) -> dict[str, str
     }
 
 
-def server_verdict(server: Mapping[str, Any] | None, image_id: str | None, port_id: str | None) -> str:
-    """What to do with a guest's server: ``keep``, ``wait``, ``start``, ``create`` or ``replace``."""
-    if server is None:
+def server_verdict(servers: Sequence[Mapping[str, Any]], image_id: str | None, port: Mapping[str, Any]) -> str:
+    """What to do with a guest's servers: ``keep``, ``wait``, ``start``, ``create`` or ``replace``.
+
+    More than one of a name (two runs at a time made them) share a port that works for none: all give way.
+    """
+    if not servers:
         return "create"
-    ports = (server.get("metadata") or {}).get("socle_port")
+    server = servers[0]
+    building = server["status"] == "BUILD"
     if (
-        server["status"] in ("ERROR", "DELETED")
+        len(servers) > 1
         or (server.get("image") or {}).get("id") != image_id
-        or ports != port_id
+        or (server.get("metadata") or {}).get("socle_port") != port["id"]
+        or (port["device_id"] != server["id"] and not building)
     ):
         return "replace"
     return {

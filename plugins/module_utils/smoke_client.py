@@ -177,18 +177,20 @@ class Smoke:
             body = {"disk_format": "raw", "container_format": "bare", "visibility": "private", "min_ram": 0}
             image_id = self._image(conn, f"{smoke.NAME}-{guest['vrf']}", body, properties, b"\0" * DISK_SIZE)
         group_id = self._group(conn, name)
-        server = self._server(conn, name)
+        servers = self._servers(conn, name)
         port = self._port(conn, guest, group_id)
         if port is None or image_id is None or shared["flavor_id"] is None:
             self._changed(f"server {name}")
             return report
         report |= smoke.addresses(port)
 
-        verdict = smoke.server_verdict(server, image_id, port["id"])
+        verdict = smoke.server_verdict(servers, image_id, port)
+        server = servers[0] if servers else {}
         if verdict != "keep" and verdict != "wait" and self._changed(f"server {name} ({verdict})"):
             return report
         if verdict == "replace":
-            self._drop_server(conn, server["id"], name)
+            for old in servers:
+                self._drop_server(conn, old["id"], name)
         if verdict in ("replace", "create"):
             server = call(
                 conn.compute,
@@ -264,9 +266,9 @@ class Smoke:
             return None
         return call(conn.network, "POST", "/ports", what, json={"port": body})["port"]
 
-    def _server(self, conn: Any, name: str) -> dict[str, Any] | None:
-        found = call(conn.compute, "GET", "/servers/detail", f"server {name}", params={"name": f"^{name}$"})["servers"]
-        return found[0] if found else None
+    def _servers(self, conn: Any, name: str) -> list[dict[str, Any]]:
+        query = {"name": f"^{name}$"}
+        return call(conn.compute, "GET", "/servers/detail", f"server {name}", params=query)["servers"]
 
     def _until_active(self, conn: Any, server_id: str, name: str) -> dict[str, Any]:
         deadline = time.monotonic() + self.timeout
@@ -305,8 +307,9 @@ class Smoke:
     def _remove_guest(self, guest: Mapping[str, Any]) -> None:
         conn, name = self.connect(guest["project"]), guest["name"]
         project = self._project(conn)
-        if (server := self._server(conn, name)) and not self._changed(f"server {name}"):
-            self._drop_server(conn, server["id"], name)
+        for server in self._servers(conn, name):
+            if not self._changed(f"server {name} removed"):
+                self._drop_server(conn, server["id"], name)
         query = {"description": smoke.port_key(guest), "project_id": project}
         for port in call(conn.network, "GET", "/ports", name, params=query)["ports"]:
             self._delete(conn.network, f"/ports/{port['id']}", f"port of {name}")

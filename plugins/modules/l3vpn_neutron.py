@@ -26,9 +26,17 @@ options:
     type: dict
     required: true
   auth:
-    description: An administrator's credentials as openstacksdk takes them, and C(cacert).
+    description: Credentials of an administrator, as openstacksdk takes them.
     type: dict
     required: true
+    suboptions:
+      auth_url: {description: The v3 root of Keystone., type: str, required: true}
+      username: {description: User., type: str, required: true}
+      password: {description: Password., type: str, required: true}
+      project_name: {description: Project., type: str, required: true}
+      user_domain_name: {description: Domain of the user., type: str, default: Default}
+      project_domain_name: {description: Domain of the project., type: str, default: Default}
+      cacert: {description: Certificate authorities; by default those of the system., type: path}
   region:
     description: Region of the Neutron.
     type: str
@@ -97,11 +105,16 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_client import LISTS, Moved, NeutronClient
 from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_diff import Operation, diff, index
 from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_objects import Ref, link_key, wanted
-from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import ApiError, call, connect
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import (
+    AUTH_OPTIONS,
+    ApiError,
+    call,
+    connect,
+)
 
 ARGUMENTS = {
     "plan": {"type": "dict", "required": True},
-    "auth": {"type": "dict", "required": True, "no_log": False},  # only its password is secret
+    "auth": {"type": "dict", "required": True, "options": AUTH_OPTIONS},
     "region": {"type": "str"},
     "prune": {"type": "bool", "default": False},
     "max_deletes": {"type": "int", "default": 10},
@@ -156,7 +169,6 @@ def shown(operations: list[Operation]) -> list[dict]:
 def main() -> None:
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     options = module.params
-    module.no_log_values |= {options["auth"].get("password") or "********"}
     plan = options["plan"]
     done: list[Operation] = []
     report: dict = {"operations": [], "orphans": [], "api_calls": {}}

@@ -19,9 +19,17 @@ attributes:
   diff_mode: {support: none, description: Changes nothing.}
 options:
   auth:
-    description: What openstacksdk's connection takes (C(auth_url), C(username), ...), and C(cacert).
+    description: Credentials of an administrator, as openstacksdk takes them.
     type: dict
     required: true
+    suboptions:
+      auth_url: {description: The v3 root of Keystone., type: str, required: true}
+      username: {description: User., type: str, required: true}
+      password: {description: Password., type: str, required: true}
+      project_name: {description: Project., type: str, required: true}
+      user_domain_name: {description: Domain of the user., type: str, default: Default}
+      project_domain_name: {description: Domain of the project., type: str, default: Default}
+      cacert: {description: Certificate authorities; by default those of the system., type: path}
   region: {description: Region of the endpoints., type: str}
   services: {description: Names that the catalogue must have., type: list, elements: str, default: []}
   computes: {description: Hosts that must be hypervisors., type: list, elements: str, default: []}
@@ -51,12 +59,12 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import connect
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import AUTH_OPTIONS, connect
 from ansible_collections.cloudwatt.socle.plugins.module_utils.smoke_api import check, survey
 
 NAMES = {"type": "list", "elements": "str", "default": []}
 ARGUMENTS = {
-    "auth": {"type": "dict", "required": True, "no_log": True},
+    "auth": {"type": "dict", "required": True, "options": AUTH_OPTIONS},
     "region": {"type": "str"},
     "services": NAMES,
     "computes": NAMES,

@@ -21,9 +21,17 @@ attributes:
   diff_mode: {support: full, description: The objects that are made or removed.}
 options:
   auth:
-    description: What openstacksdk's connection takes (C(auth_url), C(username), ...), and C(cacert).
+    description: Credentials of an administrator, as openstacksdk takes them.
     type: dict
     required: true
+    suboptions:
+      auth_url: {description: The v3 root of Keystone., type: str, required: true}
+      username: {description: User., type: str, required: true}
+      password: {description: Password., type: str, required: true}
+      project_name: {description: Project., type: str, required: true}
+      user_domain_name: {description: Domain of the user., type: str, default: Default}
+      project_domain_name: {description: Domain of the project., type: str, default: Default}
+      cacert: {description: Certificate authorities; by default those of the system., type: path}
   region: {description: Region of the endpoints., type: str}
   vrfs:
     description: RV(cloudwatt.socle.l3vpn_plan#module:plan.neutron.vrfs), the VRFs with their networks.
@@ -82,12 +90,16 @@ changes:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import ApiError, connect
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import (
+    AUTH_OPTIONS,
+    ApiError,
+    connect,
+)
 from ansible_collections.cloudwatt.socle.plugins.module_utils.smoke import SmokeError, wanted_guests
 from ansible_collections.cloudwatt.socle.plugins.module_utils.smoke_client import Smoke
 
 ARGUMENTS = {
-    "auth": {"type": "dict", "required": True, "no_log": True},
+    "auth": {"type": "dict", "required": True, "options": AUTH_OPTIONS},
     "region": {"type": "str"},
     "vrfs": {"type": "list", "elements": "dict", "required": True},
     "networks": {"type": "list", "elements": "str", "default": []},
@@ -131,9 +143,7 @@ def main() -> None:
     except (SmokeError, ApiError, OSError) as error:
         module.fail_json(msg=str(error), changed=bool(client.changes), changes=client.changes)
     except Exception as error:  # openstacksdk and keystoneauth raise families of their own
-        module.fail_json(
-            msg=f"{type(error).__name__}: {error}", changed=bool(client.changes), changes=client.changes
-        )
+        module.fail_json(msg=f"{type(error).__name__}: {error}", changed=bool(client.changes), changes=client.changes)
     module.exit_json(
         changed=bool(client.changes),
         guests=guests,

@@ -161,6 +161,7 @@ class Connection:
         if kind == "servers":
             made |= {"status": "ERROR" if cloud.fault else "ACTIVE", "image": {"id": inner["imageRef"]}}
             made["fault"] = {"message": cloud.fault}
+            cloud.objects["ports"][inner["networks"][0]["port"]]["device_id"] = made["id"]
         return Response(201, {name: made})
 
 
@@ -219,6 +220,18 @@ def test_a_stopped_guest_is_started_and_a_broken_one_replaced(boot: dict[str, st
     assert sorted(change.split("(")[1] for change in changes) == ["replace)", "start)"]
     assert stopped in cloud.all("servers")
     assert broken not in cloud.all("servers")
+
+
+def test_twins_and_a_guest_that_lost_its_port_are_replaced(boot: dict[str, str]) -> None:
+    cloud = Cloud()
+    ensure(cloud, boot)
+    first, second = cloud.all("servers")
+    cloud.add("servers", {**first, "id": "twin"})
+    cloud.objects["ports"][second["metadata"]["socle_port"]]["device_id"] = ""
+    ensure(cloud, boot)
+    assert len(cloud.all("servers")) == 2
+    assert not {"twin", first["id"], second["id"]} & {server["id"] for server in cloud.all("servers")}
+    assert ensure(cloud, boot)[1] == []
 
 
 def test_a_new_kernel_replaces_images_and_guests(boot: dict[str, str]) -> None:
