@@ -39,7 +39,7 @@ PROPERTIES = {
     "InactiveExitTimestamp": "since",
     "NeedDaemonReload": "stale",
 }
-NOT_ENABLED = {"disabled", "enabled-runtime", "linked", "linked-runtime"}
+NOT_ENABLED = {"disabled", "masked", "enabled-runtime", "linked", "linked-runtime"}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ description:
   - A unit is restarted (or reloaded) when the content of its unit file, its drop-ins or the files it reads
     differs from what it was when the unit last started, as kept in C(/run/socle/units). There is nothing to
     notify, and a playbook killed between writing a file and restarting a unit is healed by the next run.
+  - A masked unit that shall run is unmasked, as node images mask what other units would pull in unconfigured.
   - A unit that something else started (a boot, a crash, a person) is taken as it is when nothing it reads
     is younger than its start, and restarted once otherwise.
 attributes:
@@ -152,7 +153,10 @@ class Runner:
         self.check = check
         self.live = self.look()
         unknown = [name for name, live in self.live.items() if live.load == "not-found"]
-        if not check and (unknown or any(live.stale for live in self.live.values())):
+        masked = [unit.name for unit in units if self.live[unit.name].load == "masked" and unit.state == "started"]
+        if masked and not check:
+            systemctl("unmask", *masked)
+        if not check and (unknown or masked or any(live.stale for live in self.live.values())):
             systemctl("daemon-reload")
             self.live = self.look()
         self.refuse()
@@ -180,7 +184,7 @@ class Runner:
         wrong = [
             f"{unit.name} is {load}"
             for unit in self.units
-            if (load := self.live[unit.name].load) not in ("loaded", "not-found" if self.check else "")
+            if (load := self.live[unit.name].load) not in ("loaded", *(("not-found", "masked") if self.check else ()))
             and not (unit.state == "stopped" and load in ("not-found", "masked"))
         ]
         if wrong:
