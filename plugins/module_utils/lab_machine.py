@@ -171,8 +171,8 @@ def _start_unit(lab: Lab, machine: Machine, disk: MachineDisk, argv: list[str]) 
     disk.log.write_bytes(b"")
     host.run([
         "systemd-run", "--quiet", "--collect", f"--unit={unit}",
-        f"--description=Machine {machine.name} of the lab {lab.name}", "--property=Type=exec", "--property=Delegate=yes",
-        "--property=KillMode=mixed", "--property=TasksMax=infinity", "--property=OOMScoreAdjust=0",
+        f"--description=Machine {machine.name} of the lab {lab.name}", "--property=Type=exec",
+        "--property=Delegate=yes", "--property=KillMode=mixed", "--property=TasksMax=infinity",
         f"--property=StandardOutput=append:{disk.log}", f"--property=StandardError=append:{disk.log}",
         *(f"--setenv={key}={value}" for key, value in NSPAWN_ENVIRONMENT.items()),
         "--", *argv,
@@ -189,19 +189,25 @@ def add_links(lab: str, machine: Machine, links: tuple[Link, ...], netns: str) -
     """Make links on the bridges and move their far ends into ``netns`` (a name, or a PID as text)."""
     if not links:
         return
-    host.delete_links([host_ifname(machine.name, link.name) for link in links])
+    wanted = {alias(lab, machine.name, link.name): host_ifname(lab, machine.name, link.name) for link in links}
+    # What a killed run left half made; another owner's interface is refused by the kernel, as it exists.
+    host.delete_links([
+        name for name, item in host.interfaces().items()
+        if item.get("ifalias") in wanted or (name in wanted.values() and not item.get("ifalias"))
+    ])
     host.ip_batch(links_batch(lab, machine, links))
     for link in links:
         if not link.offload:
-            host.turn_off_tx_checksum(peer_ifname(machine.name, link.name))
-    host.ip_batch(adopt_batch(machine, links, netns))
+            host.turn_off_tx_checksum(peer_ifname(lab, machine.name, link.name))
+    host.ip_batch(adopt_batch(lab, machine, links, netns))
 
 
 def missing_links(lab: str, machine: Machine, interfaces: dict[str, Any]) -> tuple[Link, ...]:
     """Links of a running machine whose host end is gone (then so is the other end) or off its bridge."""
+    marked = {item.get("ifalias"): item for item in interfaces.values()}
     return tuple(
         link for link in machine.all_links()
-        if interfaces.get(host_ifname(machine.name, link.name), {}).get("master") != link.bridge
+        if marked.get(alias(lab, machine.name, link.name), {}).get("master") != link.bridge
     )
 
 
@@ -210,10 +216,11 @@ def restore_links(lab: str, machine: Machine, disk: MachineDisk, interfaces: dic
     leader = disk.leader()
     if leader is None:
         raise LabHostError(f"{machine.name}: died while its links were restored")
+    marked = {item.get("ifalias"): name for name, item in interfaces.items()}
     gone = []
     for link in missing_links(lab, machine, interfaces):
-        name = host_ifname(machine.name, link.name)
-        if interfaces.get(name, {}).get("ifalias") == alias(lab, machine.name, link.name):
+        name = marked.get(alias(lab, machine.name, link.name))
+        if name:
             host.run(["ip", "link", "set", "dev", name, "master", link.bridge, "up"])
         else:
             gone.append(link)

@@ -150,7 +150,7 @@ def parse_lab(params: dict[str, Any]) -> Lab:
         if nat.bridge not in known:
             problems.append(f"nat.bridge: {nat.bridge!r} is not one of the bridges {sorted(known)}")
     lab = Lab(name, bridges, machines, nat, {k: str(v) for k, v in (params.get("sysctls") or {}).items()})
-    names = [host_ifname(machine.name, link.name) for machine in machines for link in machine.all_links()]
+    names = [host_ifname(name, machine.name, link.name) for machine in machines for link in machine.all_links()]
     _unique("host interface names", names, problems)
     if problems:
         raise LabDefinitionError(problems)
@@ -223,17 +223,17 @@ def mac_address(*parts: str) -> str:
     return ":".join(f"{octet:02x}" for octet in (0x02, *digest[:5]))
 
 
-def host_ifname(machine: str, link: str) -> str:
-    """The name of the host's end of a machine's link, e.g. ``gw1-rie0``; shortened by a hash when too long."""
-    name = f"{machine}-{link}"
+def host_ifname(lab: str, machine: str, link: str) -> str:
+    """The name of the host's end of a machine's link, e.g. ``lab-gw1-rie0``; shortened by a hash when too long."""
+    name = f"{lab}-{machine}-{link}"
     if len(name) <= IFNAME_MAX:
         return name
     return f"{machine[:8]}{hashlib.sha256(name.encode()).hexdigest()[:7]}"
 
 
-def peer_ifname(machine: str, link: str) -> str:
+def peer_ifname(lab: str, machine: str, link: str) -> str:
     """The temporary name of a machine's end while it is still in the host's namespace."""
-    return "sp" + hashlib.sha256(f"{machine}/{link}".encode()).hexdigest()[:11]
+    return "sp" + hashlib.sha256(f"{lab}/{machine}/{link}".encode()).hexdigest()[:11]
 
 
 def alias(lab: str, *parts: str) -> str:
@@ -290,7 +290,7 @@ def links_batch(lab: str, machine: Machine, links: tuple[Link, ...]) -> str:
     """Input of ``ip -batch`` that makes ``links`` and puts their near ends on their bridges."""
     lines: list[str] = []
     for link in links:
-        near, far = host_ifname(machine.name, link.name), peer_ifname(machine.name, link.name)
+        near, far = host_ifname(lab, machine.name, link.name), peer_ifname(lab, machine.name, link.name)
         lines += [
             f"link add name {near} mtu {link.mtu} type veth peer name {far} mtu {link.mtu} "
             f"address {mac_address(lab, machine.name, link.name)}",
@@ -300,10 +300,10 @@ def links_batch(lab: str, machine: Machine, links: tuple[Link, ...]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def adopt_batch(machine: Machine, links: tuple[Link, ...], netns: str) -> str:
+def adopt_batch(lab: str, machine: Machine, links: tuple[Link, ...], netns: str) -> str:
     """Input of ``ip -batch`` that moves the far ends of ``links`` into ``netns`` (a name or a PID)."""
     return "".join(
-        f"link set dev {peer_ifname(machine.name, link.name)} netns {netns} name {link.name}\n" for link in links
+        f"link set dev {peer_ifname(lab, machine.name, link.name)} netns {netns} name {link.name}\n" for link in links
     )
 
 

@@ -83,9 +83,15 @@ def test_every_problem_is_reported_at_once() -> None:
 
 @given(st.from_regex(r"[a-z][a-z0-9-]{0,30}", fullmatch=True), st.from_regex(r"[a-z][a-z0-9]{0,14}", fullmatch=True))
 def test_interface_names_fit_the_kernel(machine: str, link: str) -> None:
-    for name in (lab_plan.host_ifname(machine, link), lab_plan.peer_ifname(machine, link)):
+    for name in (lab_plan.host_ifname("lab", machine, link), lab_plan.peer_ifname("lab", machine, link)):
         assert 1 <= len(name) <= lab_plan.IFNAME_MAX
         assert "/" not in name and " " not in name
+
+
+def test_two_labs_with_the_same_machines_do_not_share_interfaces() -> None:
+    for lab in ("labtwo", "molecule"):
+        assert lab_plan.host_ifname(lab, "ctl1", "host0") != lab_plan.host_ifname("lab", "ctl1", "host0")
+        assert lab_plan.peer_ifname(lab, "ctl1", "host0") != lab_plan.peer_ifname("lab", "ctl1", "host0")
 
 
 def test_mac_addresses_are_stable_local_and_unicast() -> None:
@@ -97,9 +103,9 @@ def test_mac_addresses_are_stable_local_and_unicast() -> None:
 def test_links_are_marked_before_they_are_moved() -> None:
     machine = parse_lab(parameters()).machine("gw1")
     text = lab_plan.links_batch("lab", machine, machine.links)
-    assert 'link set dev gw1-tun0 alias "socle:lab:gw1:tun0" addrgenmode none master sol-tun up' in text
+    assert 'link set dev lab-gw1-tun0 alias "socle:lab:gw1:tun0" addrgenmode none master sol-tun up' in text
     assert "mtu 1600" in text
-    assert lab_plan.adopt_batch(machine, machine.links, "77").endswith("netns 77 name tun0\n")
+    assert lab_plan.adopt_batch("lab", machine, machine.links, "77").endswith("netns 77 name tun0\n")
 
 
 def test_the_machine_command_names_its_namespace_through_itself() -> None:
