@@ -204,11 +204,10 @@ class LabManager:
     def _plan_bridge(self, bridge: Bridge, interfaces: dict[str, Any]) -> list[Step]:
         live = interfaces.get(bridge.name)
         mark = alias(self.lab.name, "bridge", bridge.name)
-        if live is not None and live.get("ifalias", "") not in ("", mark):
-            raise LabHostError(f"bridge {bridge.name} belongs to something else on this machine "
-                               f"({live['ifalias']}). Remedy: take another name in lab_bridges")
-        if live is not None and live.get("linkinfo", {}).get("info_kind") != "bridge":
-            raise LabHostError(f"{bridge.name} exists here and is no bridge. Remedy: rename it in lab_bridges")
+        if live is not None and live.get("ifalias") != mark:
+            raise LabHostError(f"{bridge.name} exists on this machine and is not of this lab "
+                               f"({live.get('ifalias') or 'unmarked'}). Remedy: take another name in lab_bridges, "
+                               f"or remove it (ip link del {bridge.name})")
         if bridge.address:
             self._refuse_overlap(bridge, interfaces)
         if live is None:
@@ -216,8 +215,7 @@ class LabManager:
         addresses = {f"{item['local']}/{item['prefixlen']}" for item in live.get("addr_info", [])
                      if item.get("scope") == "global"}
         wanted = {bridge.address} if bridge.address else set()
-        if live.get("mtu") != bridge.mtu or addresses != wanted or "UP" not in live.get("flags", []) \
-                or live.get("ifalias") != mark:
+        if live.get("mtu") != bridge.mtu or addresses != wanted or "UP" not in live.get("flags", []):
             return [Step("correct bridge", bridge.name, lambda: self._set_bridge(bridge))]
         return []
 
@@ -234,15 +232,15 @@ class LabManager:
 
     def _make_bridge(self, bridge: Bridge) -> None:
         host.ip_batch(f"link add name {bridge.name} address {mac_address('bridge', bridge.name)} type bridge "
-                      "stp_state 0 mcast_snooping 0\n")
-        self._set_bridge(bridge)
+                      "stp_state 0 mcast_snooping 0\n" + self._bridge_settings(bridge))
 
     def _set_bridge(self, bridge: Bridge) -> None:
-        lines = [f'link set dev {bridge.name} alias "{alias(self.lab.name, "bridge", bridge.name)}" mtu {bridge.mtu} '
-                 "addrgenmode none up", f"addr flush dev {bridge.name}"]
-        if bridge.address:
-            lines.append(f"addr add {bridge.address} dev {bridge.name}")
-        host.ip_batch("\n".join(lines) + "\n")
+        host.ip_batch(f"addr flush dev {bridge.name}\n" + self._bridge_settings(bridge))
+
+    def _bridge_settings(self, bridge: Bridge) -> str:
+        text = (f'link set dev {bridge.name} alias "{alias(self.lab.name, "bridge", bridge.name)}" mtu {bridge.mtu} '
+                "addrgenmode none up\n")
+        return text + (f"addr add {bridge.address} dev {bridge.name}\n" if bridge.address else "")
 
     def _plan_nat(self) -> list[Step]:
         nat = self.lab.nat

@@ -317,7 +317,9 @@ def main() -> None:
                     manager.wait()
             machines = manager.info(deep=False)
     except LabHostError as error:
-        module.fail_json(msg=str(error), warnings=manager.warnings)
+        for warning in manager.warnings:
+            module.warn(warning)
+        module.fail_json(msg=str(error))
     for warning in manager.warnings:
         module.warn(warning)
     names = [str(step) for step in steps]
