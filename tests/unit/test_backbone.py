@@ -1,0 +1,98 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""The lab's stand-in for the RIE mirrors the intent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils import backbone
+
+UPLINKS = {
+    "gw1": {"pe": "pe1", "bridge": "br-pe1", "port": "pe1"},
+    "gw2": {"pe": "pe2", "bridge": "br-pe2", "port": "pe2"},
+}
+BGP = {"keepalive": 3, "hold": 9, "connect": 3, "bfd": {"transmit_ms": 300, "receive_ms": 300, "multiplier": 3}}
+ACCESS = {"v4": "100.68.0.0/16", "v6": "fd68::/64"}
+SITES = [{"name": "paris", "vrf": "finances", "v4": "10.128.2.0/24", "v6": "fd80:0:2:1::/64"}]
+
+
+def link(gateway: int) -> dict[str, Any]:
+    return {
+        "vlan": 2000 + gateway, "asn": 64900, "password_secret": "bgp_finances",
+        "local_v4": f"100.66.{gateway}.2/30", "peer_v4": f"100.66.{gateway}.1",
+        "local_v6": f"fd66:{gateway}::2/64", "peer_v6": f"fd66:{gateway}::1",
+    }  # fmt: skip
+
+
+TENANTS = [{"name": "finances", "vrfs": [{"name": "finances", "links": {"gw1": link(1), "gw2": link(2)}}]}]
+
+
+def build(**changes: Any) -> dict[str, Any]:
+    options = {"uplinks": UPLINKS, "sites": SITES, "access": ACCESS, "bgp": BGP, "asn": 65010}
+    return backbone.build(TENANTS, **{**options, "secrets": {"bgp_finances": "k3y"}, **changes})
+
+
+def test_namespaces_and_trunks() -> None:
+    built = build()
+    assert {item["name"] for item in built["definitions"]} == {"ce-paris", "pe1-finances", "pe2-finances"}
+    assert built["trunks"] == {"pe1": [2001], "pe2": [2002]}
+    edge = next(item for item in built["definitions"] if item["name"] == "pe1-finances")
+    assert edge["links"][0]["addresses"] == ["100.66.1.1/30", "fd66:1::1/64"]
+    assert (edge["links"][0]["bridge"], edge["links"][0]["tag"]) == ("br-pe1", 2001)
+
+
+def test_both_ends_of_an_access_link_name_each_other() -> None:
+    definitions = {item["name"]: item for item in build()["definitions"]}
+    for item in definitions.values():
+        for near in item["links"]:
+            if "far" in near:
+                far = next(x for x in definitions[near["far"]["netns"]]["links"] if x["name"] == near["far"]["name"])
+                assert far["far"] == {"netns": item["name"], "name": near["name"]}
+                assert not set(far["addresses"]) & set(near["addresses"])
+
+
+def test_sessions() -> None:
+    files = build()["files"]
+    edge = files["pe1-finances"]
+    assert "\tneighbor 100.66.1.2 as 65010;" in edge
+    assert edge.count('password "k3y"') == 2
+    assert edge.count("ttl security yes") == 2
+    assert edge.count("protocol bgp") == 4
+    site = files["ce-paris"]
+    assert site.count("protocol bgp") == 4
+    assert site.count("export where source = RTS_STATIC;") == 4
+    assert "krt_prefsrc = 10.128.2.1" in site
+    assert "k3y" not in site
+
+
+def test_site_of_one_family() -> None:
+    built = build(sites=[{"name": "paris", "vrf": "finances", "v4": "10.128.2.0/24"}])
+    assert "home_v6" not in built["files"]["ce-paris"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"sites": [{"name": "x", "vrf": "nowhere"}]}, ValueError),
+        ({"access": {"v4": "100.68.0.0/31", "v6": "fd68::/64"}}, ValueError),
+        ({"secrets": {}}, KeyError),
+    ],
+)
+def test_refusals(changes: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        build(**changes)
+
+
+def test_files_and_units() -> None:
+    files = build()["files"]
+    shown = backbone.bird_files(files)
+    assert all(item.get("mode") == "0640" for item in shown if item["path"].startswith("/etc/bird"))
+    assert {unit["name"] for unit in backbone.bird_units(files)} == {f"bird@{name}.service" for name in files}
+    assert backbone.bridges(list(UPLINKS.values()), "netdev")[0] == {
+        "name": "br-pe1",
+        "datapath_type": "netdev",
+        "ports": [{"name": "pe1"}],
+    }

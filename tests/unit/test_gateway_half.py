@@ -1,0 +1,211 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""The gateway half: namespaces, FRR configurations and rulesets rendered from a plan."""
+
+from __future__ import annotations
+
+import copy
+import re
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils import frr, gateway, vrf_firewall
+
+VRF: dict[str, Any] = {
+    "name": "finances",
+    "netns": "vrf-finances",
+    "asn": 65010,
+    "router_id": "100.67.0.1",
+    "cloud": {
+        "vlan": 101, "mtu": 1500, "v4": "100.64.0.1/30", "v6": "fd64:0:1::1/64",
+        "router_v4": "100.64.0.2", "router_v6": "fd64:0:1::2",
+    },
+    "rie": {"vlan": 2102, "mtu": 1400, "v4": "100.66.1.6/30", "v6": "fd66:1:2::2/64"},
+    "peer": {
+        "vlan": 103, "v4": "100.65.0.1/30", "v6": "fd64:0:2::1/126", "gateway": "gw2",
+        "neighbor_v4": "100.65.0.2", "neighbor_v6": "fd64:0:2::2",
+    },
+    "pe": {"asn": 64900, "v4": "100.66.1.5", "v6": "fd66:1:2::1", "max_prefixes": {"v4": 100, "v6": 50}},
+    "export": {"v4": ["10.20.1.0/24", "10.20.0.0/24"], "v6": ["fd20:0:2:1::/64"]},
+    "accept": {"v4": [{"prefix": "10.128.2.0/24", "le": 28}], "v6": [{"prefix": "fd80:0:2::/48", "le": 48}]},
+    "communities": ["65010:1002"],
+    "bfd": {"transmit_ms": 300, "receive_ms": 200, "multiplier": 4},
+    "timers": {"keepalive": 3, "hold": 9, "connect": 3},
+}  # fmt: skip
+
+
+def vrf(**changes: Any) -> dict[str, Any]:
+    """The sample VRF with parts replaced."""
+    return {**copy.deepcopy(VRF), **changes}
+
+
+def lines(text: str) -> list[str]:
+    """Lines without their indentation."""
+    return [line.strip() for line in text.splitlines()]
+
+
+class TestFrr:
+    def test_exports_are_exact_sorted_and_numbered(self) -> None:
+        found = [line for line in lines(frr.render_frr(VRF)) if line.startswith("ip prefix-list export")]
+        assert found == [
+            "ip prefix-list export-v4 seq 5 permit 10.20.0.0/24",
+            "ip prefix-list export-v4 seq 10 permit 10.20.1.0/24",
+        ]
+
+    def test_order_of_the_inventory_does_not_matter(self) -> None:
+        turned = vrf(export={"v4": VRF["export"]["v4"][::-1], "v6": VRF["export"]["v6"]})
+        assert frr.render_frr(turned) == frr.render_frr(VRF)
+
+    def test_le_only_where_it_is_longer_than_the_prefix(self) -> None:
+        text = frr.render_frr(VRF)
+        assert "ip prefix-list accept-v4 seq 5 permit 10.128.2.0/24 le 28\n" in text
+        assert "ipv6 prefix-list accept-v6 seq 5 permit fd80:0:2::/48\n" in text
+
+    def test_nothing_exported_or_accepted_denies_all(self) -> None:
+        text = frr.render_frr(vrf(export={}, accept={}))
+        for name in ("ip prefix-list export-v4", "ipv6 prefix-list accept-v6"):
+            assert f"{name} seq 5 deny any" in text
+        assert " permit 1" not in "\n".join(line for line in lines(text) if "prefix-list" in line and "seq" in line)
+
+    @pytest.mark.parametrize("family", ["v4", "v6"])
+    def test_every_session_is_filtered_both_ways(self, family: str) -> None:
+        text = frr.render_frr(VRF)
+        for address in [VRF["pe"][family], VRF["peer"][f"neighbor_{family}"]]:
+            assert re.search(rf"neighbor {re.escape(address)} route-map \S+-{family} in\n", text)
+            assert re.search(rf"neighbor {re.escape(address)} route-map \S+-{family} out\n", text)
+            assert f" neighbor {address} bfd\n neighbor {address} bfd profile rie\n" in text
+        assert f"neighbor {VRF['pe'][family]} maximum-prefix {VRF['pe']['max_prefixes'][family]} restart" in text
+
+    def test_profile_of_the_design(self) -> None:
+        text = lines(frr.render_frr(VRF))
+        for line in ("frr defaults traditional", "no bgp default ipv4-unicast", "bgp reject-as-sets",
+                     "neighbor 100.66.1.5 timers connect 3", "neighbor 100.65.0.2 next-hop-self",
+                     "redistribute static route-map static-v4", "set community 65010:1002"):  # fmt: skip
+            assert line in text
+        assert not any("ttl-security" in line for line in text)
+
+    def test_statics_toward_the_router_are_watched_and_tagged_floating_ones_are_not_redistributed(self) -> None:
+        text = frr.render_frr(VRF)
+        assert "ip route 10.20.0.0/24 100.64.0.2 cloud tag 100 bfd profile rie\n" in text
+        assert "ip route 10.128.2.0/24 100.65.0.2 peer tag 250 250\n" in text
+        assert "route-map static-v4 permit 10\n match ip address prefix-list export-v4\n match tag 100\n" in text
+
+    def test_bfd_defaults_are_left_out(self) -> None:
+        text = lines(frr.render_frr(VRF))
+        assert "detect-multiplier 4" in text
+        assert "receive-interval 200" in text
+        assert not any(line.startswith("transmit-interval") for line in text)
+
+    def test_one_gateway_or_one_family(self) -> None:
+        alone = vrf(peer=None)
+        alone["pe"].pop("v6")
+        text = frr.render_frr(alone)
+        assert "100.65.0.2" not in text
+        assert "address-family ipv6" not in text
+
+    def test_password_only_toward_the_provider_and_masked(self) -> None:
+        text = frr.render_frr(VRF, "s3cret")
+        assert text.count("s3cret") == 2
+        assert "neighbor 100.66.1.5 password s3cret" in text
+        assert "s3cret" not in frr.masked(text)
+        assert "s3cret" not in frr.masked("line 3: % Unknown command: neighbor 100.66.1.5 password s3cret")
+
+    def test_daemons_stay_in_the_namespace_and_off_tcp(self) -> None:
+        text = frr.render_daemons(VRF)
+        assert 'watchfrr_options="--netns=vrf-finances"' in text
+        assert text.count('"-P 0') == 5
+        assert text.startswith(frr.MANAGED)
+
+    def test_unit_requires_the_namespace(self) -> None:
+        text = frr.render_drop_in(vrf(name="a-b", netns="vrf-a-b"))
+        assert "Requires=socle-netns@vrf-a-b.service\nAfter=socle-netns@vrf-a-b.service" in text
+
+
+class TestPasswordPrelude:
+    """Passwords must change without ever being an argument of a command."""
+
+    def test_nothing_to_do(self) -> None:
+        text = frr.render_frr(VRF, "one")
+        assert frr.password_prelude(text, text) == ""
+        assert frr.password_prelude("", text) == ""
+
+    def test_change(self) -> None:
+        found = frr.password_prelude(frr.render_frr(VRF, "one"), frr.render_frr(VRF, "two"))
+        assert "one" not in found
+        assert found.startswith("router bgp 65010\n neighbor 100.66.1.5 password two\n")
+
+    def test_removal(self) -> None:
+        found = frr.password_prelude(frr.render_frr(VRF, "one"), frr.render_frr(VRF))
+        assert " no neighbor 100.66.1.5 password\n" in found
+        assert "one" not in found
+
+    def test_neighbor_goes(self) -> None:
+        other = vrf(pe={**VRF["pe"], "v4": "100.66.1.9"})
+        found = frr.password_prelude(frr.render_frr(VRF, "one"), frr.render_frr(other, "one"))
+        assert " no neighbor 100.66.1.5\n" in found
+
+    def test_another_autonomous_system(self) -> None:
+        found = frr.password_prelude(frr.render_frr(VRF, "one"), frr.render_frr(vrf(asn=65020), "one"))
+        assert found == "no router bgp 65010\n"
+
+
+class TestRuleset:
+    def test_replaces_itself_in_one_transaction(self) -> None:
+        text = vrf_firewall.render_ruleset(VRF)
+        assert "\ntable inet rie\ndelete table inet rie\ntable inet rie {\n" in text
+        assert text.count("{") == text.count("}")
+
+    def test_default_is_to_drop(self) -> None:
+        text = vrf_firewall.render_ruleset(VRF)
+        assert text.count("policy drop;") == 2
+        assert 'iifname "cloud" ip saddr != @export_v4 jump drop_spoofed' in text
+        assert 'iifname "rie" fib saddr oif missing jump drop_urpf' in text
+
+    def test_gtsm_binds_the_gateway_and_not_what_it_forwards(self) -> None:
+        found = vrf_firewall.render_ruleset(VRF)
+        body = found[found.index("chain input") : found.index("chain forward")]
+        assert body.count("jump drop_gtsm") == found.count("jump drop_gtsm") == 4
+        assert body.index("drop_gtsm") < body.index("tcp dport 179 accept")
+
+    def test_every_drop_is_counted(self) -> None:
+        text = vrf_firewall.render_ruleset(VRF)
+        for drop in vrf_firewall.DROPS:
+            assert f'counter name "{drop}" drop' in text
+
+    def test_nothing_exported_passes_nothing(self) -> None:
+        text = vrf_firewall.render_ruleset(vrf(export={"v4": [], "v6": []}))
+        assert "elements" not in text
+
+    @pytest.mark.skipif(not shutil.which("nft"), reason="nft is not installed")
+    @pytest.mark.parametrize("sample", [VRF, vrf(peer=None), vrf(export={}), vrf(export={"v4": ["10.0.0.0/24"]})])
+    def test_nft_accepts_it(self, sample: dict[str, Any]) -> None:
+        command = ["unshare", "--net", "nft", "--check", "--file", "-"]
+        done = subprocess.run(command, input=vrf_firewall.render_ruleset(sample), capture_output=True, text=True)
+        if "Operation not permitted" in done.stderr:
+            pytest.skip("needs root")
+        assert done.returncode == 0, done.stderr
+
+
+class TestNamespaces:
+    def test_definition(self) -> None:
+        found = gateway.definition(VRF, "br-rie", tx_offload=False)
+        assert [(link["name"], link["host"], link["tag"], link["mtu"]) for link in found["links"]] == [
+            ("cloud", "c-finances", 101, 1500),
+            ("rie", "r-finances", 2102, 1400),
+            ("peer", "p-finances", 103, 1500),
+        ]
+        assert found["links"][0]["addresses"] == ["100.64.0.1/30", "fd64:0:1::1/64"]
+        assert all(len(link["host"]) <= 15 for link in gateway.definition(vrf(name="a" * 11), "br-rie")["links"])
+
+    def test_sysctls_of_a_router(self) -> None:
+        keys = gateway.definition(VRF, "br-rie")["sysctls"]
+        assert keys["net.ipv4.ip_forward"] == keys["net.ipv6.conf.all.forwarding"] == "1"
+        assert keys["net.ipv4.conf.all.rp_filter"] == keys["net.ipv6.conf.all.accept_ra"] == "0"
+
+    def test_trunks(self) -> None:
+        other = vrf(name="interieur", rie={**VRF["rie"], "vlan": 2101}, peer=None)
+        assert gateway.trunks([VRF, other], {"rie": "rie0", "peer": "peer0"}) == {"rie0": [2101, 2102], "peer0": [103]}
+        assert gateway.trunks([], {"rie": "rie0"}) == {"rie0": []}
