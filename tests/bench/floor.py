@@ -1,0 +1,157 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""The floor of a deployment: what no tool can avoid, run bare over SSH. See deploy.py for (a), (b) and (c)."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import yaml
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+
+from ansible_collections.cloudwatt.socle.plugins.lookup.role_packages import ROLES, role_packages
+from socle.lab import Node, nodes
+from socle.project import Site
+
+DEFAULTS: dict[str, Any] = yaml.safe_load((ROLES / "site" / "defaults" / "main.yml").read_text())
+
+INSTALL = """\
+printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d && apt-get -qq update &&
+DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends -o Dpkg::Options::=--force-confdef \
+-o Dpkg::Options::=--force-confold install {packages} </dev/null"""
+
+SCHEMAS = (
+    ("keystone", "keystone-manage db_sync"),
+    ("glance", "glance-manage db_sync"),
+    ("placement", "placement-manage db sync"),
+    ("nova", "nova-manage api_db sync"),
+    ("nova", "nova-manage cell_v2 map_cell0"),
+    ("nova", "nova-manage db sync"),
+    ("nova", "nova-manage cell_v2 create_cell --name cell1"),
+    (
+        "neutron",
+        "neutron-db-manage --config-file /etc/neutron/neutron.conf "
+        "--config-file /etc/neutron/plugins/ml2/ml2_conf.ini upgrade heads",
+    ),
+)
+"""System user and command, in the order in which they need one another."""
+
+Units = dict[str, list[list[str]]]
+"""By node, its units in stages: infrastructure, APIs, hypervisors."""
+OPENSTACK = ("keystone", "glance-", "placement-", "nova-", "neutron-")
+UNITS = "ls /run/socle/units; systemctl list-units --plain --no-legend 'frr@*.service' | cut -d' ' -f1"
+"""What the roles run on a node: the stamps of service_units, and the FRR instances."""
+SYNCED = """\
+until mariadb -BNe "SHOW STATUS LIKE 'wsrep_local_state_comment'" 2>/dev/null | grep -q Synced; do sleep 0.2; done"""
+
+
+def install(site: Site) -> None:
+    """(a): what the roles of each node need, by apt, on all nodes at once."""
+    groups = InventoryManager(loader=DataLoader(), sources=[str(site.path)]).get_groups_dict()
+
+    def packages(node: Node) -> str:
+        mine = [roles for group, roles in DEFAULTS["site_roles"].items() if node.name in groups[group]]
+        return " ".join(role_packages([role for roles in mine for role in roles]))
+
+    on_all(nodes(site), lambda node: remote(node, INSTALL.format(packages=packages(node))))
+
+
+def stop(every: list[Node]) -> Units:
+    """Stop what the roles run; what that is."""
+
+    def of_node(node: Node) -> list[list[str]]:
+        found = [line.removesuffix(".json") for line in remote(node, UNITS).split()]
+        found = [unit for unit in found if not unit.startswith("systemd-")]
+        openstack = [unit for unit in found if unit.startswith(OPENSTACK)]
+        other = [unit for unit in found if unit not in openstack]
+        remote(node, f"systemctl stop {shlex.join([*openstack, *other])}")
+        return [other, openstack, []] if "control" in node.groups else [other, [], openstack]
+
+    return dict(zip((node.name for node in every), on_all(every, of_node), strict=True))
+
+
+def start(every: list[Node], units: Units, vip: str) -> None:
+    """(c): start the units of all nodes, a stage after the other, and wait until what a stage has answers."""
+    controllers = [node for node in every if "control" in node.groups]
+    for stage in range(3):
+        on_all(
+            [node for node in every if units[node.name][stage]],
+            lambda node, stage=stage: remote(node, f"systemctl start {shlex.join(units[node.name][stage])}"),
+        )
+        if stage == 0:
+            on_all(controllers, lambda node: remote(node, SYNCED))
+            await_all([("tcp", (node.address, 5671)) for node in controllers] + [("tcp", (vip, 3306))])
+        if stage == 1:
+            apis = [(service["port"], service["check_path"]) for service in DEFAULTS["site_api_services"]]
+            await_all([("url", f"https://{node.address}:{port}{path}") for node in controllers for port, path in apis])
+
+
+def empty(every: list[Node], units: Units) -> None:
+    """Stop what uses the databases, and empty them. The accounts keep their rights: these go by name."""
+    users = {name: apis + hypervisors for name, (_infrastructure, apis, hypervisors) in units.items()}
+    concerned = [node for node in every if users[node.name]]
+    on_all(concerned, lambda node: remote(node, f"systemctl stop {shlex.join(users[node.name])}"))
+    names = [database["name"] for database in DEFAULTS["site_databases"]]
+    emptied = "".join(f"DROP DATABASE {name}; CREATE DATABASE {name} CHARACTER SET utf8mb4;" for name in names)
+    remote(first_controller(every), f"mariadb -e {shlex.quote(emptied)}")
+
+
+def schemas(every: list[Node]) -> None:
+    """(b): the schema commands, one after another."""
+    remote(first_controller(every), " && ".join(f"runuser -u {user} -- {command}" for user, command in SCHEMAS))
+
+
+def first_controller(every: list[Node]) -> Node:
+    return next(node for node in every if "control" in node.groups)
+
+
+def remote(node: Node, script: str) -> str:
+    """Run a script on a node; what it printed."""
+    alive = ["-o", "BatchMode=yes", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]
+    done = subprocess.run([*node.ssh[:1], *alive, *node.ssh[1:], script], text=True, capture_output=True)
+    if done.returncode:
+        raise RuntimeError(f"{node.name}: {script[:80]}... ended with {done.returncode}: {done.stderr[-800:]}")
+    return done.stdout
+
+
+def on_all(every: list[Node], act: Callable[[Node], Any]) -> list[Any]:
+    """Act on nodes side by side. Interrupted, it does not wait: removing the machines ends what runs there."""
+    pool = ThreadPoolExecutor(max_workers=16)
+    try:
+        return list(pool.map(act, every))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def await_all(targets: list[tuple[str, Any]], timeout: float = 180.0) -> None:
+    """Wait until every TCP port accepts and every URL answers below 500, as the roles do."""
+    deadline = time.monotonic() + timeout
+    while targets := [target for target in targets if not _answers(*target)]:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"no answer after {timeout:.0f} s: {targets}")
+        time.sleep(0.2)
+
+
+def _answers(kind: str, where: Any) -> bool:
+    try:
+        if kind == "tcp":
+            socket.create_connection(where, timeout=3).close()
+            return True
+        context = ssl._create_unverified_context()
+        handlers = urllib.request.HTTPSHandler(context=context), urllib.request.ProxyHandler({})
+        urllib.request.build_opener(*handlers).open(where, timeout=10).close()
+        return True
+    except urllib.error.HTTPError as answer:
+        return answer.code < 500
+    except OSError:
+        return False
