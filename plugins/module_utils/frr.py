@@ -200,7 +200,8 @@ def _bgp(vrf: Vrf, password: str | None) -> list[str]:
             incoming, outgoing = ("pe-in", "pe-out") if item["kind"] == "pe" else ("peer", "peer")
             if item["kind"] == "pe":
                 if limits.get(family):
-                    lines.append(f"{name} maximum-prefix {limits[family]} restart {PREFIX_LIMIT_RESTART}")
+                    # force: count what is received, not what the allow-list leaves of it.
+                    lines.append(f"{name} maximum-prefix {limits[family]} restart {PREFIX_LIMIT_RESTART} force")
                 exported = len(export_list(vrf, family))
                 lines.append(f"{name} maximum-prefix-out {exported + PREFIX_LIMIT_OUT_SLACK}")
             lines.append(f"{name} route-map {incoming}-{family} in")
