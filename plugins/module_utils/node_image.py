@@ -240,11 +240,11 @@ class ImageStore:
         temporary.symlink_to(tree.name)
         temporary.rename(self.images / name)
 
-    def prunable(self) -> list[Path]:
-        """Trees that no name stands for and no overlay lies on."""
+    def prunable(self, labs: Path) -> list[Path]:
+        """Trees that no name stands for, no overlay lies on and no machine of a lab under ``labs`` was made from."""
         if not self.images.is_dir():
             return []
-        used = {os.path.realpath(path) for path in lower_dirs_in_use()}
+        used = {os.path.realpath(path) for path in lower_dirs_in_use() | images_of_machines(labs)}
         used |= {os.path.realpath(entry) for entry in self.images.iterdir() if entry.is_symlink()}
         return sorted(
             entry for entry in self.images.iterdir()
@@ -305,6 +305,15 @@ def failure_reason(log: str) -> str:
     elif "Unable to locate package" in reason:
         reason += "\nRemedy: correct the <role>_packages of the role that asks for it"
     return reason
+
+
+def images_of_machines(labs: Path) -> set[str]:
+    """Trees that lab machines were made from, also of those that are off: without it their disk is lost."""
+    found = set()
+    for definition in labs.glob("*/machines/*/definition.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            found.add(str(json.loads(definition.read_text(encoding="utf-8"))["image"]))
+    return found
 
 
 def remove_tree(path: Path) -> None:

@@ -226,6 +226,7 @@ machines:
       image: /var/lib/socle/images/0123456789abcdef
 """
 
+import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -297,6 +298,10 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     down = params["state"] != "present"
+    # A name of an image may stand for another tree tomorrow; a machine stays on the tree it was made from.
+    for owner in (params, *params["machines"]):
+        if owner["image"]:
+            owner["image"] = os.path.realpath(owner["image"])
     try:
         lab = parse_lab({**params, "machines": [], "bridges": [], "nat": None} if down else params)
     except LabDefinitionError as error:

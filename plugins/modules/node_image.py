@@ -57,6 +57,10 @@ options:
     description: Where downloaded packages are kept. Hard links need it on the file system of O(images_dir).
     type: path
     default: /var/lib/socle/cache/apt
+  labs_dir:
+    description: Where labs are. The trees their machines were made from are not pruned.
+    type: path
+    default: /var/lib/socle/lab
 attributes:
   check_mode:
     description: Tells whether it would build.
@@ -130,6 +134,7 @@ ARGUMENT_SPEC = {
     "prune": {"type": "bool", "default": True},
     "images_dir": {"type": "path", "default": "/var/lib/socle/images"},
     "cache_dir": {"type": "path", "default": "/var/lib/socle/cache/apt"},
+    "labs_dir": {"type": "path", "default": "/var/lib/socle/lab"},
 }
 
 
@@ -149,7 +154,7 @@ def bring_up_to_date(module: AnsibleModule) -> dict:
             tree = store.build(spec, name)
         if before != tree.name:
             store.point(name, tree)
-        for old in store.prunable() if params["prune"] else []:
+        for old in store.prunable(Path(params["labs_dir"])) if params["prune"] else []:
             remove_tree(old)
             pruned.append(str(old))
     after = tree.name if tree and not (build and module.check_mode) else digest

@@ -65,7 +65,12 @@ def test_the_store_finds_points_and_prunes(tmp_path: Path, monkeypatch: pytest.M
     store.point("node", old)
     assert store.current("node") == "aa"
     assert store.find("aa", "node") == old
-    assert store.prunable() == [new]
+    labs = tmp_path / "labs"
+    assert store.prunable(labs) == [new]
+    machine = labs / "lab" / "machines" / "ctl1" / "definition.json"
+    machine.parent.mkdir(parents=True)
+    machine.write_text(json.dumps({"image": str(new)}), encoding="utf-8")
+    assert store.prunable(labs) == []
     assert used.exists() and foreign.exists()
 
 
