@@ -212,6 +212,8 @@ def decide(unit: Unit, live: Live, now: Content, stamp: Stamp | None) -> Verdict
     A unit that something else started (a boot, a crash, a person) has no stamp of its present run. It is
     adopted as it is if nothing it reads has changed since it started, and restarted otherwise.
     """
+    if unit.state == "answering":
+        return Verdict("none")
     if unit.state == "stopped":
         return Verdict("stop", f"was {live.active}") if live.running else Verdict("none")
     if not live.running:
@@ -240,7 +242,7 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
 
 def forecast(unit: Unit, verdict: Verdict, live: Live, pending: Iterable[str]) -> Verdict:
     """In check mode: the verdict once ``pending`` paths will have been written."""
-    if (verdict.changes and verdict.verb != "reload") or unit.state == "stopped":
+    if (verdict.changes and verdict.verb != "reload") or unit.state != "started":
         return verdict
     own = [path for path in pending if is_unit_file(unit.name, live, path)]
     if own or live.stale:

@@ -57,9 +57,12 @@ options:
           command: {description: A shell command that succeeds., type: str}
           timeout: {description: Seconds., type: int, default: 60}
       state:
-        description: Whether the unit runs.
+        description:
+          - Whether the unit runs.
+          - With V(answering) it is only waited for; so services that take long start side by side in calls of their
+            own, and one call at the end waits for all of them.
         type: str
-        choices: [started, stopped]
+        choices: [started, stopped, answering]
         default: started
       enabled:
         description: Whether it starts at boot. By default it does when O(units[].state=started).
@@ -130,7 +133,7 @@ UNIT = {
     "on_change": {"type": "str", "choices": ["restart", "reload"], "default": "restart"},
     "test": {"type": "str"},
     "ready": {"type": "dict", "options": READY},
-    "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
+    "state": {"type": "str", "choices": ["started", "stopped", "answering"], "default": "started"},
     "enabled": {"type": "bool"},
     "wave": {"type": "int", "default": 0},
 }
@@ -240,7 +243,7 @@ class Runner:
             said = " ".join(result.output for result in results if not result.ok)
             raise UnitError("\n".join(map(autopsy, bad)) or said)
         self.stamp([unit for unit in units if self.verdicts[unit.name].verb not in ("none", "stop")])
-        waits = [unit for unit in units if unit.ready and unit.state == "started"]
+        waits = [unit for unit in units if unit.ready and unit.state != "stopped"]
         if late := [text for text in in_parallel(wait, waits, workers=32) if text]:
             raise UnitError("\n".join(late))
 
