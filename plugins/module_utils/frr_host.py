@@ -93,19 +93,13 @@ def running_config(name: str) -> str | None:
 
 
 def _reload(name: str, path: Path, test: bool) -> str:
-    """``frr-reload.py``; with ``test`` its list of differences ("" if none). No log file: it would hold passwords."""
+    """``frr-reload.py``; with ``test`` its list of differences ("" if none).
+
+    It logs to no file, which would hold passwords. It is told of the instance by its socket directory, not by
+    ``-N``: together with ``--confdir`` that has vtysh look for its files one directory too deep.
+    """
     argv = ["/usr/bin/python3", RELOAD, "--test" if test else "--reload", "--stdout", "--log-level", "error"]
-    argv += [
-        "--bindir",
-        "/usr/bin",
-        "--confdir",
-        str(ETC / name),
-        "--rundir",
-        str(RUN / name),
-        "-N",
-        name,
-        str(path),
-    ]
+    argv += ["--confdir", str(ETC / name), "--rundir", str(RUN / name), "--vty_socket", str(RUN / name), str(path)]
     return run(argv).strip()
 
 
