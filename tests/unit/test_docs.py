@@ -1,0 +1,28 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""The operator's guide: its reference is current, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import re
+
+import pytest
+
+from socle.project import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_the_reference_of_roles_is_current():
+    loader = importlib.machinery.SourceFileLoader("docs", str(ROOT / "scripts" / "docs"))
+    program = importlib.util.module_from_spec(importlib.util.spec_from_loader("docs", loader))
+    loader.exec_module(program)
+    assert program.TARGET.read_text() == program.render(ROOT / "roles"), "run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page):
+    targets = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []
