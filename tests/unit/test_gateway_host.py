@@ -1,0 +1,200 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""What the gateway half does on a node: which instances it touches, in which order, and what it puts back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils import (
+    frr,
+    frr_host,
+    netns,
+    node_files,
+    vrf_netns_host,
+)
+
+
+def vrf(name: str, **changes: Any) -> dict[str, Any]:
+    found = {
+        "name": name, "netns": f"vrf-{name}", "asn": 65010, "router_id": "192.0.2.1",
+        "cloud": {"vlan": 101, "v4": "192.0.2.1/30", "router_v4": "192.0.2.2"},
+        "rie": {"vlan": 2101, "v4": "192.0.2.6/30"},
+        "pe": {"asn": 64900, "v4": "192.0.2.5"}, "export": {"v4": ["10.20.0.0/24"]},
+    }  # fmt: skip
+    return {**found, **changes}
+
+
+class Node:
+    """Stands for a node with FRR: knows what each instance runs, and notes what is asked of it."""
+
+    def __init__(self, root: Path) -> None:
+        self.etc, self.running, self.calls = root / "etc", {}, []
+        self.refused: set[str] = set()
+        self.broken: set[str] = set()
+
+    def run(self, argv: list[str], stdin: str | None = None, check: bool = True) -> str:
+        del stdin
+        if argv[0] == "systemctl":
+            self.calls.append(" ".join(word for word in argv[1:] if word != "--"))
+            for unit in argv[3:] if argv[1] == "restart" else []:
+                name = unit.removeprefix("frr@").removesuffix(".service")
+                self.running[name] = self.config(name)
+        elif argv[:2] == ["vtysh", "-C"]:
+            text = Path(argv[3]).read_text()
+            if any(word in text for word in self.refused):
+                raise netns.CommandError("line 3: % Unknown command")
+        elif argv[0] == "vtysh" and "-c" in argv:
+            return f"Current configuration:\nrouter bgp\n{self.running.get(argv[2], '')}"
+        elif argv[1].endswith("frr-reload.py"):
+            return self.reload(argv)
+        return ""
+
+    def config(self, name: str) -> str:
+        return (self.etc / name / "frr.conf").read_text()
+
+    def reload(self, argv: list[str]) -> str:
+        name, wanted = Path(argv[argv.index("--confdir") + 1]).name, Path(argv[-1]).read_text()
+        if argv[2] == "--test":
+            return "" if self.running[name] == wanted else "Lines To Add"
+        self.calls.append(f"reload {name}")
+        if any(word in wanted for word in self.broken):
+            raise netns.CommandError("exit 1")
+        self.running[name] = wanted
+        return ""
+
+    def states(self, units: Any) -> dict[str, dict[str, bool]]:
+        names = {unit: unit.removeprefix("frr@").removesuffix(".service") for unit in units}
+        return {unit: {"active": name in self.running, "enabled": name in self.running} for unit, name in names.items()}
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+    found = Node(tmp_path)
+    found.etc.mkdir()
+    monkeypatch.setattr(frr_host, "ETC", found.etc)
+    monkeypatch.setattr(frr_host, "RUN", tmp_path / "run")
+    monkeypatch.setattr(frr_host, "STAMPS", tmp_path / "stamps")
+    monkeypatch.setattr(frr_host, "UNITS", tmp_path / "units")
+    monkeypatch.setattr(frr_host, "run", found.run)
+    monkeypatch.setattr(frr_host, "unit_states", found.states)
+    monkeypatch.setattr(frr_host.shutil, "chown", lambda *_args: None)
+    return found
+
+
+class TestInstances:
+    def test_created_then_left_alone(self, node: Node) -> None:
+        vrfs = [vrf("a"), vrf("b")]
+        assert frr_host.converge(vrfs, {}).actions == {"a": "created", "b": "created"}
+        assert "restart frr@a.service frr@b.service" in node.calls
+        node.calls.clear()
+        again = frr_host.converge(vrfs, {})
+        assert (again.actions, again.diff, node.calls) == ({}, [], [])
+
+    def test_only_what_changed_is_reloaded(self, node: Node) -> None:
+        frr_host.converge([vrf("a"), vrf("b")], {})
+        node.calls.clear()
+        outcome = frr_host.converge([vrf("a"), vrf("b", export={"v4": ["10.20.1.0/24"]})], {})
+        assert outcome.actions == {"b": "reloaded"}
+        assert node.calls == ["reload b"]
+
+    def test_a_change_by_hand_is_put_right(self, node: Node) -> None:
+        frr_host.converge([vrf("a")], {})
+        node.running["a"] = "something else"
+        assert frr_host.converge([vrf("a")], {}).actions == {"a": "reloaded"}
+        assert node.running["a"] == node.config("a")
+
+    def test_after_a_boot_nothing_is_reloaded(self, node: Node) -> None:
+        frr_host.converge([vrf("a")], {})
+        (frr_host.STAMPS / "a").unlink()
+        node.calls.clear()
+        assert frr_host.converge([vrf("a")], {}).actions == {}
+        assert node.calls == []
+
+    def test_refused_before_anything_is_touched(self, node: Node) -> None:
+        frr_host.converge([vrf("a"), vrf("b")], {})
+        before = {name: node.config(name) for name in "ab"}
+        node.calls.clear()
+        node.refused.add("10.20.9.0")
+        changed = [vrf("a", asn=65020), vrf("b", export={"v4": ["10.20.9.0/24"]})]
+        outcome = frr_host.converge(changed, {})
+        assert list(outcome.failed) == ["b"]
+        assert ({name: node.config(name) for name in "ab"}, node.calls) == (before, [])
+
+    def test_a_failed_reload_is_taken_back_and_concerns_no_other(self, node: Node) -> None:
+        frr_host.converge([vrf("a"), vrf("b")], {})
+        before = node.config("b")
+        node.broken.add("10.20.9.0")
+        outcome = frr_host.converge([vrf("a", communities=["1:2"]), vrf("b", export={"v4": ["10.20.9.0/24"]})], {})
+        assert list(outcome.failed) == ["b"]
+        assert "the previous configuration is back" in outcome.failed["b"]
+        assert node.config("b") == node.running["b"] == before
+        assert "1:2" in node.running["a"]
+
+    def test_prune(self, node: Node) -> None:
+        frr_host.converge([vrf("a"), vrf("b")], {})
+        foreign = node.etc / "other"
+        foreign.mkdir()
+        (foreign / "daemons").write_text("bgpd=yes\n")
+        node.calls.clear()
+        assert frr_host.converge([vrf("a")], {}, prune=False).actions == {}
+        assert frr_host.converge([vrf("a")], {}).actions == {"b": "removed"}
+        assert node.calls == ["disable --now frr@b.service"]
+        assert sorted(path.name for path in node.etc.iterdir()) == ["a", "other"]
+
+    def test_check_mode_writes_nothing_and_shows_no_password(self, node: Node) -> None:
+        outcome = frr_host.converge([vrf("a")], {"a": "s3cret"}, check_mode=True)
+        assert outcome.actions == {"a": "created"}
+        assert "s3cret" not in str(outcome.diff)
+        assert list(node.etc.iterdir()) == []
+
+    def test_unit_of_a_name_with_a_dash(self) -> None:
+        assert frr_host.unit_name("a-b") == "frr@a\\x2db.service"
+
+
+class TestNamespaces:
+    @pytest.fixture
+    def done(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """What was done on the node, in order."""
+        calls: list[str] = []
+        monkeypatch.setattr(netns, "DEFINITIONS", tmp_path / "netns")
+        monkeypatch.setattr(netns, "PROGRAM", tmp_path / "netns.py")
+        monkeypatch.setattr(netns, "UNIT_PATH", tmp_path / "unit")
+        monkeypatch.setattr(netns, "run", lambda argv, **_options: calls.append(" ".join(argv[:3])) or "")
+        monkeypatch.setattr(netns, "observe_ports", dict)
+        monkeypatch.setattr(netns, "observe_namespace", lambda _definition: None)
+        monkeypatch.setattr(netns, "observe_host_links", set)
+        monkeypatch.setattr(netns, "apply_ports", lambda commands: calls.append(f"ports {len(commands)}"))
+        monkeypatch.setattr(netns, "bring_up", lambda items: calls.append(f"up {[item['name'] for item in items]}"))
+        monkeypatch.setattr(netns, "take_down", lambda name, _definition: calls.append(f"down {name}"))
+        active = {"active": False, "enabled": False}
+        monkeypatch.setattr(vrf_netns_host, "unit_states", lambda units: dict.fromkeys(units, active))
+        monkeypatch.setattr(node_files.shutil, "chown", lambda *_args: None)
+        return calls
+
+    @staticmethod
+    def definition(name: str) -> dict[str, Any]:
+        return {"name": name, "owner": "me", "sysctls": {}, "links": []}
+
+    def test_prune_stops_what_lives_there_first_and_touches_no_other_owner(self, done: list[str]) -> None:
+        vrf_netns_host.converge("me", [self.definition("a"), self.definition("b")])
+        vrf_netns_host.converge("other", [{**self.definition("x"), "owner": "other"}])
+        done.clear()
+        outcome = vrf_netns_host.converge("me", [self.definition("a")])
+        assert outcome.actions["b"] == "removed"
+        assert done.index("systemctl disable --now") < done.index("down b")
+        assert sorted(netns.stored()) == ["a", "x"]
+
+    def test_check_mode(self, done: list[str]) -> None:
+        outcome = vrf_netns_host.converge("me", [self.definition("a")], check_mode=True)
+        assert outcome.changed
+        assert outcome.actions == {"a": "created"}
+        assert "ip netns add a" in outcome.steps
+        assert (done, netns.stored()) == ([], {})
+
+
+def test_managed_mark_is_what_prune_looks_for() -> None:
+    assert frr.render_daemons(vrf("a")).startswith(frr.MANAGED)
