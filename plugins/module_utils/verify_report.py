@@ -132,26 +132,32 @@ def view(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def table(probes: Sequence[Mapping[str, Any]], colours: Mapping[str, int]) -> dict[str, Any]:
-    """Sources by rows, targets by columns: ``{columns, rows}``; a cell is None where nothing was probed."""
-    rows: dict[str, str] = {}
-    columns: dict[str, str] = {}
+    """Sources by rows, targets by columns: ``{columns, rows}``; a cell is None where nothing was probed.
+
+    Sites come first as sources, guests as targets, both in the order of the VRFs: what is allowed is a diagonal.
+    """
+    order = {vrf: place for place, vrf in enumerate(colours)}
+    sources: dict[str, tuple[bool, int, str]] = {}
+    targets: dict[str, tuple[bool, int, str]] = {}
     pairs: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for probe in probes:
-        rows.setdefault(probe["from"], probe["from_vrf"])
-        columns.setdefault(probe["to"], probe["to_vrf"])
+        source, target = probe["from_vrf"], probe["to_vrf"]
+        sources[probe["from"]] = (not probe["kind"].startswith("site"), order.get(source, 0), source)
+        targets[probe["to"]] = (probe["kind"].endswith("site"), order.get(target, 0), target)
         pairs.setdefault((probe["from"], probe["to"]), []).append(probe)
+    columns = sorted(targets, key=targets.__getitem__)
     return {
-        "columns": [{"name": name, "colour": colours.get(vrf, 0), "vrf": vrf} for name, vrf in columns.items()],
+        "columns": [_heading(name, targets[name][-1], colours) for name in columns],
         "rows": [
-            {
-                "name": source,
-                "colour": colours.get(vrf, 0),
-                "vrf": vrf,
-                "cells": [_cell(pairs.get((source, target), ()), target == source) for target in columns],
-            }
-            for source, vrf in rows.items()
+            _heading(name, sources[name][-1], colours)
+            | {"cells": [_cell(pairs.get((name, target), ()), target == name) for target in columns]}
+            for name in sorted(sources, key=sources.__getitem__)
         ],
     }
+
+
+def _heading(name: str, vrf: str, colours: Mapping[str, int]) -> dict[str, Any]:
+    return {"name": name, "vrf": vrf, "colour": colours.get(vrf, 0)}
 
 
 def _cell(probes: Sequence[Mapping[str, Any]], same: bool) -> dict[str, Any] | None:

@@ -218,3 +218,13 @@ def test_the_matrix_has_a_mark_for_each_probe() -> None:
     marks = [mark for cell in cells for line in cell["lines"] for mark in line["marks"]]
     assert len(marks) == len(made["_probes"])
     assert {mark["style"] for mark in marks} == {"reach", "silent"}
+
+
+def test_the_matrix_reads_along_its_diagonal() -> None:
+    made = scene()
+    made["_probes"].reverse()
+    made["matrix"] = reachability.judge(made["_probes"], made["_results"])
+    matrix = engine.view(report(made))["matrix"]
+    names = [f"{kind}-{vrf}" for kind in ("site", "guest") for vrf in ("interieur", "finances")]
+    assert [row["name"] for row in matrix["rows"]] == names
+    assert [column["name"] for column in matrix["columns"]] == names[2:] + names[:2]
