@@ -45,7 +45,7 @@ class Smoke:
         """Map ``work`` over ``items``; every item runs to its end, then the failures are told together."""
         with ThreadPoolExecutor(max_workers=max(1, self.workers)) as pool:
             futures = [pool.submit(work, item) for item in items]
-        errors = [str(future.exception()) for future in futures if future.exception()]
+        errors = dict.fromkeys(str(future.exception()) for future in futures if future.exception())
         if errors:
             raise smoke.SmokeError("; ".join(errors))
         return [future.result() for future in futures]
