@@ -1,0 +1,119 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of all scenarios share: the inventory as Ansible resolves it, and patience."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+os.environ.setdefault("ANSIBLE_CONFIG", str(ROOT / "ansible.cfg"))
+os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+CONNECTION = ("ansible_host", "ansible_user", "ansible_ssh_private_key_file")
+MAGIC = ("ansible_", "group_names", "inventory_", "playbook_", "omit", "hostvars", "groups", "vars", "environment")
+
+Hostvars = dict[str, dict[str, Any]]
+T = TypeVar("T")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give testinfra an inventory without templates, which it does not resolve, and one SSH connection a node."""
+    source = Path(config.option.ansible_inventory or ROOT / "molecule" / "shared" / "inventory").resolve()
+    hostvars, groups = resolved(source)
+    directory = tempfile.TemporaryDirectory(prefix="socle-", dir="/tmp")
+    config.add_cleanup(directory.cleanup)
+    hosts = {
+        name: {key: values[key] for key in CONNECTION}
+        | {"ansible_ssh_common_args": f"{values['ansible_ssh_common_args']} -o ControlPath={directory.name}/%C"}
+        for name, values in hostvars.items()
+    }
+    children = {group: {"hosts": dict.fromkeys(names, {})} for group, names in groups.items()}
+    file = Path(directory.name) / "hosts.json"
+    file.write_text(json.dumps({"all": {"hosts": hosts, "children": children}}))
+    config.option.ansible_inventory = str(file)
+    config.stash[HOSTVARS] = hostvars
+    config.stash[SOURCE] = source
+
+
+HOSTVARS = pytest.StashKey[Hostvars]()
+SOURCE = pytest.StashKey[Path]()
+
+
+def resolved(source: Path) -> tuple[Hostvars, dict[str, list[str]]]:
+    """Return the variables that an inventory gives each host, and the hosts of each group."""
+    from ansible.inventory.manager import InventoryManager
+    from ansible.parsing.dataloader import DataLoader
+    from ansible.parsing.vault import VaultSecret
+    from ansible.plugins.loader import init_plugin_loader
+    from ansible.template import Templar
+    from ansible.vars.manager import VariableManager
+
+    init_plugin_loader()
+    loader = DataLoader()
+    loader.set_vault_secrets([("default", VaultSecret((source / ".vault-password").read_bytes().strip()))])
+    inventory = InventoryManager(loader=loader, sources=[str(source)])
+    manager = VariableManager(loader=loader, inventory=inventory)
+    hostvars = {}
+    for host in inventory.get_hosts("all"):
+        raw = manager.get_vars(host=host, include_hostvars=False)
+        templar = Templar(loader=loader, variables=raw)
+        hostvars[host.name] = {
+            key: templar.template(value)
+            for key, value in raw.items()
+            if key in (*CONNECTION, "ansible_ssh_common_args") or not key.startswith(MAGIC)
+        }
+    groups = inventory.get_groups_dict()
+    return hostvars, {name: hosts for name, hosts in groups.items() if name not in ("all", "ungrouped")}
+
+
+@pytest.fixture(scope="session")
+def inventory(pytestconfig: pytest.Config) -> Path:
+    """The inventory's folder."""
+    return pytestconfig.stash[SOURCE]
+
+
+@pytest.fixture(scope="session")
+def hostvars(pytestconfig: pytest.Config) -> Hostvars:
+    """Variables of every host of the inventory, secrets included."""
+    return pytestconfig.stash[HOSTVARS]
+
+
+@pytest.fixture(scope="module")
+def settings(host: Any, hostvars: Hostvars) -> dict[str, Any]:
+    """Variables of the host under test."""
+    return hostvars[host.backend.host]
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., Any]:
+    """`eventually(ask, seconds=20)`: ask until the answer is true, and return it."""
+
+    def wait(ask: Callable[[], T], seconds: float = 20) -> T:
+        end = time.monotonic() + seconds
+        while not (answer := ask()) and time.monotonic() < end:
+            time.sleep(0.5)
+        assert answer, f"still {answer!r} after {seconds} s"
+        return answer
+
+    return wait
+
+
+@pytest.fixture(scope="module")
+def service(host: Any) -> Callable[[str], dict[str, str]]:
+    """`service(name)`: what systemd says of a unit."""
+
+    def show(name: str) -> dict[str, str]:
+        wanted = "ActiveState,SubState,UnitFileState,MainPID,NRestarts,Result,LoadState"
+        lines = host.check_output("systemctl show -p %s %s", wanted, name).splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    return show

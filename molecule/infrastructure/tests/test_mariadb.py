@@ -1,0 +1,97 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Role mariadb: a synced cluster that loses nothing, TLS only, an account a service, back after a crash."""
+
+from __future__ import annotations
+
+import pytest
+
+testinfra_hosts = ["ansible://control"]
+
+SERVICES = {
+    "keystone": {"keystone"},
+    "glance": {"glance"},
+    "placement": {"placement"},
+    "nova": {"nova", "nova_api", "nova_cell0"},
+    "neutron": {"neutron"},
+}
+LOGIN = "MYSQL_PWD=%s mariadb -BN -h %s -u %s --ssl-ca=/etc/socle/pki/ca.pem --ssl-verify-server-cert -e %s"
+
+
+@pytest.fixture
+def sql(host):
+    return lambda query: [tuple(line.split("\t")) for line in host.check_output("mariadb -BNe %s", query).splitlines()]
+
+
+def test_the_cluster_is_synced(sql):
+    status = dict(sql("SHOW STATUS LIKE 'wsrep%'"))
+    assert status["wsrep_cluster_status"] == "Primary"
+    assert status["wsrep_local_state_comment"] == "Synced"
+    assert status["wsrep_cluster_size"] == "1"
+    assert status["wsrep_ready"] == "ON"
+
+
+def test_an_acknowledged_commit_is_on_disk(sql):
+    (values,) = sql(
+        "SELECT @@innodb_flush_log_at_trx_commit, @@sync_binlog, @@log_bin, @@innodb_doublewrite, @@binlog_format"
+    )
+    assert values == ("1", "1", "1", "ON", "ROW")
+
+
+def test_replication_speaks_tls(sql):
+    options = dict(sql("SHOW VARIABLES LIKE 'wsrep_provider_options'"))["wsrep_provider_options"]
+    assert "socket.ssl = YES" in options
+    assert "gmcast.listen_addr = ssl://" in options
+
+
+def test_only_roots_own_sockets_and_services_log_in(sql):
+    accounts = {(user, where): tls for user, where, tls in sql("SELECT user, host, ssl_type FROM mysql.user")}
+    local = {user for user, where in accounts if where == "localhost"}
+    assert local == {"root", "mysql", "mariadb.sys", "galera_check"}
+    assert {user: tls for (user, where), tls in accounts.items() if where != "localhost"} == dict.fromkeys(SERVICES, "ANY")
+    plugins = dict(sql("SELECT user, plugin FROM mysql.user WHERE user IN ('root', 'mysql')"))
+    assert plugins["root"] != "mysql_native_password" or sql("SELECT json_search(priv, 'one', 'unix_socket') IS NOT NULL"
+                                                              " FROM mysql.global_priv WHERE user = 'root'") == [("1",)]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_sees_its_own_databases_only(host, settings, name):
+    password = settings["secrets"][f"{name}_database"]
+    shown = host.check_output(LOGIN, password, settings["ansible_host"], name, "SHOW DATABASES").split()
+    assert set(shown) - {"information_schema"} == SERVICES[name]
+
+
+def test_a_wrong_password_is_refused(host, settings):
+    refused = host.run(LOGIN, "wrong", settings["ansible_host"], "keystone", "SELECT 1")
+    assert refused.rc == 1
+    assert "ERROR 1045" in refused.stderr
+
+
+def test_plain_text_is_refused(host, settings):
+    password, address = settings["secrets"]["keystone_database"], settings["ansible_host"]
+    refused = host.run("MYSQL_PWD=%s mariadb -h %s -u keystone --skip-ssl -e 'SELECT 1'", password, address)
+    assert refused.rc == 1
+    assert "insecure transport" in refused.stderr
+
+
+def test_no_password_no_entry(host):
+    for user in ("nobody", "memcache"):
+        assert host.run("runuser -u %s -- mariadb -u root -e 'SELECT 1'", user).rc != 0
+
+
+def test_haproxy_learns_whether_the_node_may_be_used(host, settings):
+    assert host.check_output("curl -sS -o /dev/null -w '%%{http_code}' http://%s:9200/", settings["ansible_host"]) == "200"
+    through = LOGIN.replace("--ssl-verify-server-cert", "")
+    password = settings["secrets"]["glance_database"]
+    assert host.check_output(through, password, settings["site_internal_vip"], "glance", "SELECT @@hostname") == "ctl1"
+
+
+def test_it_survives_a_crash_and_keeps_its_data(host, service, sql, eventually):
+    sql("CREATE TABLE keystone.crash (id INT PRIMARY KEY); INSERT INTO keystone.crash VALUES (42)")
+    before = service("mariadb")["MainPID"]
+    host.check_output("kill -9 %s", before)
+    state = "mariadb -BNe %s"
+    query = "SHOW STATUS LIKE 'wsrep_local_state_comment'"
+    eventually(lambda: service("mariadb")["MainPID"] not in (before, "0") and "Synced" in host.run(state, query).stdout, 30)
+    assert sql("SELECT id FROM keystone.crash") == [("42",)]
+    sql("DROP TABLE keystone.crash")
