@@ -47,8 +47,9 @@ SCHEMAS = (
 """System user and command, in the order in which they need one another."""
 
 Units = dict[str, list[list[str]]]
-"""By node, its units in stages: infrastructure, APIs, hypervisors."""
-OPENSTACK = ("keystone", "glance-", "placement-", "nova-", "neutron-")
+"""By node, its units in stages: each needs those before it to answer."""
+STAGES = ("", "keystone", ("glance-", "placement-", "neutron-"), "nova-", "")
+"""Names of the controllers' units; the first has all that is not OpenStack, the last OpenStack on hypervisors."""
 UNITS = "ls /run/socle/units; systemctl list-units --plain --no-legend 'frr@*.service' | cut -d' ' -f1"
 """What the roles run on a node: the stamps of service_units, and the FRR instances."""
 SYNCED = """\
@@ -67,38 +68,53 @@ def install(site: Site) -> None:
 
 
 def stop(every: list[Node]) -> Units:
-    """Stop what the roles run; what that is."""
+    """Stop what the roles run, the last stage first; what that is."""
 
     def of_node(node: Node) -> list[list[str]]:
-        found = [line.removesuffix(".json") for line in remote(node, UNITS).split()]
-        found = [unit for unit in found if not unit.startswith("systemd-")]
-        openstack = [unit for unit in found if unit.startswith(OPENSTACK)]
-        other = [unit for unit in found if unit not in openstack]
-        remote(node, f"systemctl stop {shlex.join([*openstack, *other])}")
-        return [other, openstack, []] if "control" in node.groups else [other, [], openstack]
+        stages: list[list[str]] = [[] for _ in STAGES]
+        for unit in (line.removesuffix(".json") for line in remote(node, UNITS).split()):
+            if not unit.startswith("systemd-"):
+                stages[_stage(unit, node)].append(unit)
+        remote(node, " && ".join(f"systemctl stop {shlex.join(stage)}" for stage in reversed(stages) if stage))
+        return stages
 
     return dict(zip((node.name for node in every), on_all(every, of_node), strict=True))
+
+
+def _stage(unit: str, node: Node) -> int:
+    """The stage of a unit of a node."""
+    found = next((number for number in (1, 2, 3) if unit.startswith(STAGES[number])), 0)
+    return found if "control" in node.groups or not found else 4
 
 
 def start(every: list[Node], units: Units, vip: str) -> None:
     """(c): start the units of all nodes, a stage after the other, and wait until what a stage has answers."""
     controllers = [node for node in every if "control" in node.groups]
-    for stage in range(3):
+    apis = {service["name"]: (service["port"], service["check_path"]) for service in DEFAULTS["site_api_services"]}
+
+    def url(address: str, name: str) -> tuple[str, str]:
+        return "url", f"https://{address}:{apis[name][0]}{apis[name][1]}"
+
+    ready: list[list[tuple[str, Any]]] = [
+        [("tcp", (node.address, 5671)) for node in controllers] + [("tcp", (vip, 3306))],
+        [url(vip, "keystone")],
+        [url(vip, "placement")],
+        [url(node.address, name) for node in controllers for name in apis],
+        [],
+    ]
+    for stage, answers in enumerate(ready):
         on_all(
             [node for node in every if units[node.name][stage]],
             lambda node, stage=stage: remote(node, f"systemctl start {shlex.join(units[node.name][stage])}"),
         )
         if stage == 0:
             on_all(controllers, lambda node: remote(node, SYNCED))
-            await_all([("tcp", (node.address, 5671)) for node in controllers] + [("tcp", (vip, 3306))])
-        if stage == 1:
-            apis = [(service["port"], service["check_path"]) for service in DEFAULTS["site_api_services"]]
-            await_all([("url", f"https://{node.address}:{port}{path}") for node in controllers for port, path in apis])
+        await_all(answers)
 
 
 def empty(every: list[Node], units: Units) -> None:
     """Stop what uses the databases, and empty them. The accounts keep their rights: these go by name."""
-    users = {name: apis + hypervisors for name, (_infrastructure, apis, hypervisors) in units.items()}
+    users = {name: [unit for stage in stages[1:] for unit in stage] for name, stages in units.items()}
     concerned = [node for node in every if users[node.name]]
     on_all(concerned, lambda node: remote(node, f"systemctl stop {shlex.join(users[node.name])}"))
     names = [database["name"] for database in DEFAULTS["site_databases"]]
