@@ -117,8 +117,8 @@ def empty(every: list[Node], units: Units) -> None:
     users = {name: [unit for stage in stages[1:] for unit in stage] for name, stages in units.items()}
     concerned = [node for node in every if users[node.name]]
     on_all(concerned, lambda node: remote(node, f"systemctl stop {shlex.join(users[node.name])}"))
-    names = [database["name"] for database in DEFAULTS["site_databases"]]
-    emptied = "".join(f"DROP DATABASE {name}; CREATE DATABASE {name} CHARACTER SET utf8mb4;" for name in names)
+    sets = {database["name"]: database.get("charset", "utf8mb4") for database in DEFAULTS["site_databases"]}
+    emptied = "".join(f"DROP DATABASE {name}; CREATE DATABASE {name} CHARACTER SET {sets[name]};" for name in sets)
     remote(first_controller(every), f"mariadb -e {shlex.quote(emptied)}")
 
 
