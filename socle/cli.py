@@ -142,7 +142,8 @@ def _run(options: argparse.Namespace) -> int:
 def _playbook_arguments(options: argparse.Namespace) -> list[str]:
     arguments = []
     if options.limit:
-        arguments += ["--limit", options.limit]
+        # The operator's machine is always in it: there the inventory is validated and the plan is made.
+        arguments += ["--limit", f"{options.limit},localhost"]
     if options.tags:
         arguments += ["--tags", options.tags]
     if options.check:

@@ -83,8 +83,8 @@ chroot "$tree" dpkg-divert --local --quiet --rename --remove /usr/bin/py3compile
 chroot "$tree" systemctl preset-all >/dev/null
 # Some packages' units want the servers they might talk to, which on this image are installed on every node.
 sed -n 's/^Wants=//p' "$tree"/usr/lib/systemd/system/*.service | tr -s ' ' '\\n' | sort -u > "$tree"/run/wanted
-chroot "$tree" systemctl list-unit-files --type=service --state=disabled --plain --no-legend | cut -d' ' -f1 | sort |
-    comm -12 - "$tree"/run/wanted | xargs -r chroot "$tree" systemctl --quiet mask
+chroot "$tree" systemctl list-unit-files --type=service --state=disabled,alias --plain --no-legend | cut -d' ' -f1 |
+    sort | comm -12 - "$tree"/run/wanted | xargs -r chroot "$tree" systemctl --quiet mask
 rm "$tree"/run/wanted
 find "$tree"/etc/rc?.d -type l -delete
 rm -f "$tree"/etc/ssh/ssh_host_*_key "$tree"/etc/ssh/ssh_host_*_key.pub
@@ -97,7 +97,7 @@ find "$tree"/var/log -type f -delete
 """
 
 #: Everything in this file that shapes a tree: part of the digest, so a change of it makes new images.
-RECIPE = (3, HOLD_COMPILATION, PRESET, DPKG_WHILE_BUILDING, DPKG_EXCLUDES, APT_CONFIG, FINISH)
+RECIPE = (4, HOLD_COMPILATION, PRESET, DPKG_WHILE_BUILDING, DPKG_EXCLUDES, APT_CONFIG, FINISH)
 
 
 @dataclass(frozen=True)
