@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+import testinfra
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("ANSIBLE_CONFIG", str(ROOT / "ansible.cfg"))
@@ -36,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
         | {"ansible_ssh_common_args": f"{values['ansible_ssh_common_args']} -o ControlPath={directory.name}/%C"}
         for name, values in hostvars.items()
     }
-    children = {group: {"hosts": dict.fromkeys(names, {})} for group, names in groups.items()}
+    children = {group: {"hosts": {key: {} for key in names}} for group, names in groups.items()}
     file = Path(directory.name) / "hosts.json"
     file.write_text(json.dumps({"all": {"hosts": hosts, "children": children}}))
     config.option.ansible_inventory = str(file)
@@ -91,6 +92,13 @@ def hostvars(pytestconfig: pytest.Config) -> Hostvars:
 def settings(host: Any, hostvars: Hostvars) -> dict[str, Any]:
     """Variables of the host under test."""
     return hostvars[host.backend.host]
+
+
+@pytest.fixture(scope="session")
+def machine(pytestconfig: pytest.Config) -> Callable[[str], Any]:
+    """`machine(name)`: a host of the inventory besides the one under test."""
+    inventory = pytestconfig.option.ansible_inventory
+    return lambda name: testinfra.get_host(f"ansible://{name}?ansible_inventory={inventory}")
 
 
 @pytest.fixture(scope="session")

@@ -57,8 +57,8 @@ def test_users_and_what_they_may(definitions):
 
 
 def test_messages_pass_by_quorum_queues(host, settings):
-    said = host.check_output("python3 -c %s %s nova %s", SPEAK, settings["ansible_host"], settings["secrets"]["rabbitmq_nova"])
-    assert said == "hello"
+    password = settings["secrets"]["rabbitmq_nova"]
+    assert host.check_output("python3 -c %s %s nova %s", SPEAK, settings["ansible_host"], password) == "hello"
     config = host.file("/etc/rabbitmq/rabbitmq.conf").content_string
     assert "default_queue_type = quorum" in config
 

@@ -1,0 +1,87 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""The APIs as a client outside sees them: by the public virtual address, verified with the internal authority."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PORTS = {"identity": 5000, "image": 9292, "placement": 8778, "compute": 8774, "network": 9696}
+
+
+@dataclass
+class Api:
+    """Requests with the administrator's token."""
+
+    address: str
+    password: str
+    trust: ssl.SSLContext
+    token: str = ""
+
+    def ask(self, method: str, service: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, Message]:
+        """Return status, decoded body and headers of one request."""
+        raw = isinstance(body, bytes)
+        data = body if raw or body is None else json.dumps(body).encode()
+        kind = {"Content-Type": "application/octet-stream" if raw else "application/json"}
+        url = f"https://{self.address}:{PORTS[service]}{path}"
+        request = urllib.request.Request(url, data, {**kind, "X-Auth-Token": self.token} | headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60, context=self.trust) as answer:
+                content, status = answer.read(), answer.status
+                found = answer.headers
+        except urllib.error.HTTPError as error:
+            content, status, found = error.read(), error.code, error.headers
+        is_json = "json" in found.get("Content-Type", "")
+        return status, json.loads(content) if is_json and content else content, found
+
+    def get(self, service: str, path: str, **headers: str) -> Any:
+        status, body, _ = self.ask("GET", service, path, **headers)
+        assert status == 200, body
+        return body
+
+    def log_in(self, password: str) -> tuple[int, str]:
+        user = {"name": "admin", "domain": {"id": "default"}, "password": password}
+        scope = {"project": {"name": "admin", "domain": {"id": "default"}}}
+        body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}, "scope": scope}}
+        status, _, headers = self.ask("POST", "identity", "/v3/auth/tokens", body)
+        return status, headers.get("X-Subject-Token", "")
+
+
+@pytest.fixture(scope="session")
+def api(hostvars: dict[str, Any], inventory: Path) -> Api:
+    values = hostvars["ctl1"]
+    trust = ssl.create_default_context(cafile=inventory / "pki" / "ca.pem")
+    client = Api(values["site_public_vip"], values["secrets"]["keystone_admin"], trust)
+    status, client.token = client.log_in(client.password)
+    assert status == 201
+    return client
+
+
+@pytest.fixture(scope="session")
+def vrfs(hostvars: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {vrf["name"]: vrf for tenant in hostvars["ctl1"]["rie_tenants"] for vrf in tenant["vrfs"]}
+
+
+@pytest.fixture(scope="module")
+def guarded(host: Any, service: Any) -> Any:
+    """`guarded(units, file, group)`: the units run and are enabled, and only the service reads its configuration."""
+
+    def check(units: list[str], file: str, group: str) -> None:
+        for unit in units:
+            state = service(unit)
+            assert (unit, state["ActiveState"], state["UnitFileState"]) == (unit, "active", "enabled")
+        config = host.file(file)
+        assert config.group == group
+        assert config.mode == 0o640
+        assert host.run("runuser -u nobody -- cat %s", file).rc != 0
+
+    return check

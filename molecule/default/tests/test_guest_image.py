@@ -1,0 +1,23 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Role guest_image: a kernel and a ramdisk that is what it claims."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+FOLDER = Path("/var/lib/socle/images/guest/current")
+
+
+def test_the_kernel_is_a_kernel():
+    assert (FOLDER / "vmlinuz").read_bytes()[0x202:0x206] == b"HdrS"
+
+
+def test_the_ramdisk_answers_and_is_small():
+    packed = (FOLDER / "initrd").read_bytes()
+    assert len(packed) < 16 << 20
+    unpacked = gzip.decompress(packed) if packed[:2] == b"\x1f\x8b" else packed
+    if unpacked[:6] == b"070701":
+        for name in (b"busybox", b"virtio_net", b"init"):
+            assert name in unpacked

@@ -1,0 +1,95 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Role smoke: `socle verify` proves a good lab, names what is broken, and `socle wire` mends it.
+
+The tests build on one another, in the order of this file.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+# The guests run already, so that nothing needs long: whatever stays silent is broken.
+QUICK = ["-e", "smoke_probe_timeout=15", "-e", "smoke_sessions_timeout=10", "-e", "smoke_probe_tries=1"]
+
+
+@pytest.fixture(scope="module")
+def socle(inventory):
+    def run(*words: str) -> tuple[int, dict]:
+        command = [str(Path(sys.executable).parent / "socle"), *words, "-i", str(inventory), "--json"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+        assert done.stdout, done.stderr[-2000:]
+        return done.returncode, json.loads(done.stdout)
+
+    return run
+
+
+def report(outcome):
+    return json.loads(next(Path(name) for name in outcome["reports"] if name.endswith(".json")).read_text())
+
+
+def changes(outcome):
+    return {host: counts.get("changed", 0) for host, counts in outcome["hosts"].items() if counts.get("changed", 0)}
+
+
+def test_a_check_of_a_deployed_site_changes_nothing(socle):
+    code, outcome = socle("deploy", "--check")
+    assert (code, outcome["failures"]) == (0, [])
+    assert changes(outcome) == {}
+
+
+def test_a_good_site_is_proven(socle, vrfs):
+    code, outcome = socle("verify")
+    seen = report(outcome)
+    assert (code, seen["ok"], seen["violations"]) == (0, True, [])
+    assert seen["measured"]
+    assert seen["counts"]["as_expected"] == seen["counts"]["total"] > 0
+    reached = [probe for probe in seen["probes"] if probe["expect"] == "reach"]
+    assert {(probe["from_vrf"], probe["family"], probe["proto"]) for probe in reached} == {
+        (vrf, family, proto) for vrf in vrfs for family in ("v4", "v6") for proto in ("icmp", "http")
+    }
+    refused = [probe for probe in seen["probes"] if probe["expect"] == "unreachable"]
+    assert any(probe["from_vrf"] != probe["to_vrf"] for probe in refused)
+
+
+def test_broken_wires_are_named(socle, machine):
+    """One tenant without its IPv4 allow-list, the other on a VLAN that is nobody's, by hand, on both gateways."""
+    for gateway in map(machine, ("gw1", "gw2")):
+        gateway.run_expect([0], "vtysh -N interieur -c 'configure terminal' -c 'no ip prefix-list accept-v4'")
+        gateway.run_expect([0], "ovs-vsctl set Port r-finances tag=4001")
+    code, outcome = socle("verify", *QUICK)
+    seen = report(outcome)
+    assert (code, seen["ok"]) == (3, False)
+    named = {entry["id"] for entry in seen["violations"] if entry["kind"] == "reachability"}
+    broken = {(probe["from_vrf"], probe["to_vrf"], probe["family"]) for probe in seen["probes"] if probe["id"] in named}
+    assert broken == {
+        ("interieur", "interieur", "v4"),
+        ("finances", "finances", "v4"),
+        ("finances", "finances", "v6"),
+    }
+    texts = " ".join(entry["text"] for entry in seen["violations"])
+    assert "site-interieur" in texts
+    assert "site-finances" in texts
+    assert {entry["id"].split()[1] for entry in seen["violations"] if entry["kind"] == "session"} == {"finances"}
+
+
+def test_wiring_again_mends_them(socle):
+    code, outcome = socle("wire")
+    assert (code, outcome["failures"]) == (0, [])
+    assert set(changes(outcome)) == {"gw1", "gw2"}
+
+
+def test_then_there_is_nothing_left_to_do(socle):
+    code, outcome = socle("deploy")
+    assert (code, changes(outcome)) == (0, {})
+
+
+def test_and_everybody_is_reached_again(socle):
+    code, outcome = socle("verify", *QUICK)
+    assert (code, report(outcome)["violations"]) == (0, [])
