@@ -35,8 +35,6 @@ def fernet() -> str:
 
 
 FIXED: dict[str, Callable[[], str]] = {
-    "mariadb_root": password,
-    "mariadb_sst": password,
     "mariadb_monitor": password,
     "keystone_database": password,
     **{f"{service}_database": password for service in SERVICES},
@@ -53,7 +51,6 @@ FIXED: dict[str, Callable[[], str]] = {
     "metadata_shared": password,
     "memcache_secret": password,
     "keepalived_vrrp": vrrp,
-    "haproxy_stats": password,
     "pki_ca_passphrase": password,
 }
 
