@@ -13,14 +13,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import report, runs
+from . import report, rie, runs
 from .project import Site, UsageError, find_site
 
 EPILOG = """exit codes:
   0    everything as wanted
   1    a task failed on a host
   2    wrong usage, or input that validation refuses
-  3    socle verify: what is reachable is not what should be
+  3    socle verify, socle rie drift: what is there is not what should be
   4    a node cannot be reached
   130  interrupted
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return options.act(options)
     except UsageError as error:
         print(f"socle: {error}", file=sys.stderr)
-        return runs.USAGE
+        return options.usage
     except KeyboardInterrupt:
         return runs.INTERRUPTED
 
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _subparser(
         argparse.ArgumentParser, prog="socle", description="OpenStack, and its tenants wired into the RIE."
     )
+    parser.set_defaults(usage=runs.USAGE)
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
     lab = _subparser(verbs.add_parser, "lab", help="the cloud on this machine, of systemd-nspawn nodes")
@@ -78,6 +79,20 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--check", action="store_true", help="change nothing: show diffs and restarts")
     _run_verb(verbs, "verify", "verify.yml", "send real packets over every pair of the reachability matrix")
     _run_verb(verbs, "validate", "validate.yml", "check the inventory, without touching a node")
+
+    backbone = _subparser(verbs.add_parser, "rie", help="the tenants' wiring into the RIE: plan, apply, drift")
+    rie_verbs = backbone.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for name, act, text in (
+        ("plan", rie.plan, "show what wiring would change; exit code 0 nothing, 2 changes, 1 it cannot be told"),
+        ("apply", rie.apply, "do what the last plan showed, and refuse when the site has moved since"),
+        ("drift", rie.drift, "print as JSON what is live and not as intended; exit code 0 nothing, 3 something"),
+    ):
+        command = _subparser(rie_verbs.add_parser, name, help=text)
+        _inventory(command)
+        if act is not rie.drift:
+            command.add_argument("--json", action="store_true", help="print JSON, progress on stderr")
+        # Of a plan, 2 says that there are changes.
+        command.set_defaults(act=act, usage=rie.WRONG if act is rie.plan else runs.USAGE)
 
     secrets = _subparser(verbs.add_parser, "secrets", help="the secrets of a site")
     init = _subparser(
@@ -130,7 +145,7 @@ def _run_verb(
 def _run(options: argparse.Namespace) -> int:
     site = find_site(options.inventory, options.default)
     console = Console(stderr=options.json, soft_wrap=True)
-    outcome = runs.run(options.verb, options.playbook, site, _playbook_arguments(options), console)
+    outcome = runs.run(options.verb, options.playbook, site, _playbook_arguments(options, site), console)
     if options.verb == "verify":
         _judge(outcome, site)
     if options.json:
@@ -139,7 +154,7 @@ def _run(options: argparse.Namespace) -> int:
     return outcome.exit_code
 
 
-def _playbook_arguments(options: argparse.Namespace) -> list[str]:
+def _playbook_arguments(options: argparse.Namespace, site: Site) -> list[str]:
     arguments = []
     if options.limit:
         # The operator's machine is always in it: there the inventory is validated and the plan is made.
@@ -148,6 +163,8 @@ def _playbook_arguments(options: argparse.Namespace) -> list[str]:
         arguments += ["--tags", options.tags]
     if options.check:
         arguments += ["--check", "--diff"]
+    if options.verb == "verify":
+        arguments += ["--extra-vars", json.dumps({"smoke_report_directory": str(site.reports)})]
     if options.force:
         arguments += ["--extra-vars", "image_rebuild=true"]
     for variables in options.extra_vars:

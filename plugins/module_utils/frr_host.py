@@ -169,7 +169,7 @@ def _write_files(name: str, files: dict[str, str | None]) -> None:
         if text is None:
             (directory / file).unlink(missing_ok=True)
         else:
-            write(directory / file, text, 0o640, "frr", "frr")
+            write(directory / file, text, 0o640, ("frr", "frr"))
 
 
 def _load(name: str, wanted: str) -> None:

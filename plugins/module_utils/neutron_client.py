@@ -113,6 +113,21 @@ class NeutronClient:
             else:
                 in_parallel(lambda one: self._update(*one, revisions.get(one[0].id)), todo, self._workers)
 
+    def forecast(self, operations: Iterable[Operation]) -> Counter[str]:
+        """The writes that :meth:`apply` would send, by method."""
+        calls: Counter[str] = Counter()
+        for (action, kind), group in groupby(operations, key=lambda entry: (entry.action, entry.kind)):
+            todo = [(entry, entry.attrs) for entry in group]
+            if kind == "gateway" and action == "create":
+                calls["PUT"] += len({attrs["router_id"] for _entry, attrs in todo})
+            elif kind in ("gateway", "interface", "quota", "rbac_policy"):
+                calls["PUT"] += len(todo)
+            elif action == "create":
+                calls["POST"] += sum(1 for _batch in self._batches(kind, todo))
+            else:
+                calls["DELETE" if action == "delete" else "PUT"] += len(todo)
+        return calls
+
     def _batches(
         self, kind: str, todo: list[tuple[Operation, dict[str, Any]]]
     ) -> Iterator[tuple[str, list[dict[str, Any]]]]:

@@ -26,8 +26,11 @@ def read(path: Path) -> str | None:
         return None
 
 
-def write(path: Path, text: str, mode: int = 0o644, user: str = "root", group: str = "root") -> None:
-    """Replace a file in one step; it never exists with another mode or owner. Parents are made (0755)."""
+def write(path: Path, text: str, mode: int = 0o644, owner: tuple[str, str] | None = ("root", "root")) -> None:
+    """Replace a file in one step; it never exists with another mode or owner. Parents are made (0755).
+
+    owner: user and group; None leaves the file to whoever runs this, as on an operator's machine.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -36,7 +39,8 @@ def write(path: Path, text: str, mode: int = 0o644, user: str = "root", group: s
             stream.flush()
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
-        shutil.chown(temporary, user, group)
+        if owner:
+            shutil.chown(temporary, *owner)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

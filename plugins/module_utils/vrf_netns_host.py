@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,16 +17,24 @@ from .node_files import diff_entry, read, unit_states, write, write_if_changed
 
 @dataclass
 class Outcome:
-    """What a run did, or would do. ``actions``: ``{name: created|changed|started|removed}``; ``steps``: readable."""
+    """What a run did, or would do.
+
+    ``actions``: ``{name: created|changed|started|removed}``; ``steps``: readable, by namespace ("" for the node).
+    """
 
     actions: dict[str, str] = field(default_factory=dict)
-    steps: list[str] = field(default_factory=list)
+    steps: dict[str, list[str]] = field(default_factory=dict)
     diff: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def changed(self) -> bool:
         """True if anything was, or would be, done."""
         return bool(self.actions or self.steps or self.diff)
+
+    def tell(self, name: str, steps: Iterable[str]) -> None:
+        """Add steps of a namespace."""
+        if found := list(steps):
+            self.steps.setdefault(name, []).extend(found)
 
 
 def _definition_path(name: str) -> Any:
@@ -89,11 +98,14 @@ def converge(
             outcome.actions[name] = "started"
         if stored_texts[name] != text:
             outcome.diff.append(diff_entry(str(_definition_path(name)), stored_texts[name], text))
-        outcome.steps += [str(step) for step in pending.get(name, [])]
+        outcome.tell(name, map(str, pending.get(name, [])))
     for name in gone:
         outcome.actions[name] = "removed"
         outcome.diff.append(diff_entry(str(_definition_path(name)), netns.dump(known[name]), ""))
-    outcome.steps += ["ovs-vsctl " + " ".join(command) for command in released + port_commands]
+    for command in released + port_commands:
+        port = next((word for word in command if word in ports or word in live_ports), "")
+        owner = (ports.get(port) or live_ports.get(port) or {}).get("owner") or ""
+        outcome.tell(owner, ["ovs-vsctl " + " ".join(command)])
     if check_mode or not outcome.changed:
         return outcome
     _remove(gone)

@@ -90,6 +90,10 @@ api_calls:
   description: Requests by method, and their C(total).
   returned: always
   type: dict
+forecast:
+  description: The writes that RV(operations) take, by method.
+  returned: always
+  type: dict
 routers:
   description: Each VRF's router, and its gateways with the ids of their ports (null before they exist).
   returned: success
@@ -171,13 +175,14 @@ def main() -> None:
     options = module.params
     plan = options["plan"]
     done: list[Operation] = []
-    report: dict = {"operations": [], "orphans": [], "api_calls": {}}
+    report: dict = {"operations": [], "orphans": [], "api_calls": {}, "forecast": {}}
 
     def state(operations: list[Operation], changed: bool = True) -> dict:
         kept = {(entry.action, entry.kind, entry.key): entry for entry in reversed(operations)}  # rounds repeat
         operations = list(reversed(kept.values()))
         report["operations"] = [operation.as_dict() for operation in operations]
         report["api_calls"] = dict(client.api_calls, total=client.api_calls.total())
+        report["forecast"] = dict(client.forecast(operations))
         return report | {"changed": changed and bool(operations), "diff": shown(operations)}
 
     try:

@@ -49,9 +49,8 @@ actions:
   type: dict
   returned: always
 steps:
-  description: The steps, in a readable form.
-  type: list
-  elements: str
+  description: The steps in a readable form, by namespace; those of the node itself have an empty name.
+  type: dict
   returned: always
 """
 

@@ -91,11 +91,12 @@ files:
 import datetime
 import json
 import os
-import tempfile
 import traceback
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ansible_collections.cloudwatt.socle.plugins.module_utils import node_files
 from ansible_collections.cloudwatt.socle.plugins.module_utils import verify_report as engine
 
 try:
@@ -129,16 +130,6 @@ def render(template: str, report: dict) -> str:
         return environment.from_string(handle.read()).render(engine.view(report))
 
 
-def write(path: str, text: str) -> None:
-    """Replace a file in one step, so that a reader never sees half a report."""
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=os.path.dirname(path), prefix=".report-", delete=False
-    ) as handle:
-        handle.write(text)
-    os.chmod(handle.name, 0o644)
-    os.replace(handle.name, path)
-
-
 def main() -> None:
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     if NO_JINJA2:
@@ -154,9 +145,8 @@ def main() -> None:
             "verify.html": render(template, report),
         }
         if not module.check_mode:
-            os.makedirs(dest, exist_ok=True)
             for name, text in contents.items():
-                write(os.path.join(dest, name), text)
+                node_files.write(Path(dest, name), text, owner=None)
                 files.append(os.path.join(dest, name))
     except (OSError, KeyError, TypeError, jinja2.TemplateError) as error:
         module.fail_json(msg=f"report: {type(error).__name__}: {error}", exception=traceback.format_exc())

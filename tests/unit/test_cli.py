@@ -11,6 +11,8 @@ from socle import cli, project, report, runs
 from socle.project import Site, UsageError, find_site
 from socle.runs import Outcome
 
+REPORTS = json.dumps({"smoke_report_directory": str(project.STATE / "reports" / "lab")})
+
 
 @pytest.fixture
 def calls(monkeypatch, tmp_path):
@@ -37,7 +39,7 @@ def calls(monkeypatch, tmp_path):
             ("deploy", "deploy.yml", "lab", ["--limit", "ctl1,localhost", "--tags", "run"]),
         ),
         ("wire -i lab", ("wire", "wire.yml", "lab", [])),
-        ("verify -i lab", ("verify", "verify.yml", "lab", [])),
+        ("verify -i lab", ("verify", "verify.yml", "lab", ["--extra-vars", REPORTS])),
         ("validate -i lab", ("validate", "validate.yml", "lab", [])),
     ],
 )

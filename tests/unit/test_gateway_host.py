@@ -192,7 +192,7 @@ class TestNamespaces:
         outcome = vrf_netns_host.converge("me", [self.definition("a")], check_mode=True)
         assert outcome.changed
         assert outcome.actions == {"a": "created"}
-        assert "ip netns add a" in outcome.steps
+        assert "ip netns add a" in outcome.steps["a"]
         assert (done, netns.stored()) == ([], {})
 
 

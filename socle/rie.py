@@ -1,0 +1,89 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""The verbs of the RIE: see what wiring would change, do exactly that, see what is not as intended."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from . import report, runs
+from .project import Site, UsageError, find_site
+
+NOTHING, WRONG, CHANGES = 0, 1, 2
+STYLES = {"+": "green", "-": "red", "~": "yellow"}
+
+
+def preview_file(site: Site) -> Path:
+    """Where `socle rie plan` leaves what it showed, for `socle rie apply`."""
+    return site.reports / "rie-plan.json"
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Show what wiring would change. 0: nothing; 2: changes; 1: it could not be told."""
+    site = find_site(options.inventory)
+    _code, found = _look(site, "rie-plan", preview_file(site))
+    if found is None:
+        return WRONG
+    if options.json:
+        print(json.dumps(found, indent=1, ensure_ascii=False))
+    else:
+        console = Console(soft_wrap=True)
+        for line in found["lines"]:
+            console.print(Text(line, style=_style(line)))
+        if found["changes"]:
+            print(f"{found['changes']} changes; `socle rie apply -i {site.name}` does these and no other")
+    return CHANGES if found["changes"] else NOTHING
+
+
+def _style(line: str) -> str:
+    sign = line.removeprefix("  cloud").lstrip()[:1]
+    return STYLES.get(sign, "" if line.startswith(" ") else "bold")
+
+
+def drift(options: argparse.Namespace) -> int:
+    """Print what is live and not as intended, as JSON. 0: nothing; 3: something."""
+    site = find_site(options.inventory)
+    code, found = _look(site, "rie-drift", site.reports / "rie-drift.json")
+    if found is None:
+        return code
+    down = [row for row in found["states"] if not row["ok"]]
+    keys = ("site", "made", "changes", "ledger", "site_wide", "tenants", "nodes", "orphans")
+    print(json.dumps({key: found[key] for key in keys} | {"sessions": down}, indent=1, ensure_ascii=False))
+    return runs.MISMATCH if found["changes"] or down else runs.OK
+
+
+def apply(options: argparse.Namespace) -> int:
+    """Do what the last `socle rie plan` showed, unless the site has moved since."""
+    site = find_site(options.inventory)
+    shown = preview_file(site)
+    if not shown.is_file():
+        raise UsageError(f"no plan of {site.name} was shown yet: see one first, by `socle rie plan -i {site.name}`")
+    console = Console(stderr=options.json, soft_wrap=True)
+    outcome = runs.run("rie-apply", "rie_apply.yml", site, _to(shown), console)
+    if outcome.exit_code == runs.OK:
+        shown.unlink()  # it is done: another run needs another look
+    if options.json:
+        print(json.dumps(asdict(outcome), indent=2))
+    report.show(outcome, console)
+    return outcome.exit_code
+
+
+def _look(site: Site, verb: str, file: Path) -> tuple[int, dict[str, Any] | None]:
+    """Run the preview: exit code and document, None when the run failed, which was then told."""
+    console = Console(stderr=True, soft_wrap=True)
+    outcome = runs.run(verb, "rie_plan.yml", site, _to(file), console)
+    if outcome.exit_code != runs.OK:
+        report.show(outcome, console)
+        return outcome.exit_code, None
+    return runs.OK, json.loads(file.read_text(encoding="utf-8"))
+
+
+def _to(file: Path) -> list[str]:
+    return ["--extra-vars", json.dumps({"wiring_preview_file": str(file)})]
