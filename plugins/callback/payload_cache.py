@@ -1,0 +1,74 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: payload_cache
+type: aggregate
+short_description: Keep the payloads of modules from one run to the next
+version_added: 0.1.0
+author: [Cloudwatt, Orange (@cloudwatt)]
+description:
+  - Before Ansible sends a module, it searches the module and all that it imports for further imports, and packs
+    them. It keeps the result for the length of a run only; where few tasks change anything, this is a fifth of it.
+  - This keeps them under C(.ansible/payloads) of the checkout, in a folder named after everything they are made
+    from - the versions of Python and Ansible, the locked collections, and every module and module utility of this
+    one - and points the run's own folder there. A folder that does not fit is never used.
+  - Where that is not possible, the run does without.
+requirements: [Enable it in ansible.cfg with C(callbacks_enabled).]
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from ansible import constants
+from ansible.plugins.callback import CallbackBase
+from ansible.release import __version__
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ("plugins/modules/*.py", "plugins/module_utils/*.py", "requirements-collections.lock")
+KEPT = 3
+
+
+class CallbackModule(CallbackBase):
+    """Acts once, when it is loaded: before the first task."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "cloudwatt.socle.payload_cache"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        super().__init__(*arguments, **options)
+        with contextlib.suppress(OSError):
+            share(ROOT, Path(constants.DEFAULT_LOCAL_TMP))
+
+
+def share(root: Path, temporary: Path) -> None:
+    """Let the run whose folder is `temporary` use the payloads kept in the checkout `root`."""
+    folder = root / ".ansible" / "payloads"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    owner = folder.stat()
+    # They are unpickled: nobody else may have put one there.
+    if owner.st_uid != os.geteuid() or owner.st_mode & 0o022:
+        return
+    kept = folder / key(root)
+    kept.mkdir(mode=0o700, exist_ok=True)
+    os.utime(kept)
+    (temporary / "ansiballz_cache").symlink_to(kept)
+    for old in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def key(root: Path) -> str:
+    """What the payloads are made from, as a short hash."""
+    digest = hashlib.sha256(f"{__version__} {sys.version}".encode())
+    for pattern in SOURCES:
+        for path in sorted(root.glob(pattern)):
+            digest.update(f"\0{path.relative_to(root)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
