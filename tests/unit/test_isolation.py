@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.testing import patch_module_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +28,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils import (
     l3vpn,
     vrf_firewall,
 )
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import Completed
 from ansible_collections.cloudwatt.socle.plugins.module_utils.isolation_prefixes import (
     Prefix,
     Routes,
@@ -558,6 +560,35 @@ def test_ports_of_the_bridge_of_the_vrfs() -> None:
     ])  # fmt: skip
     assert l3vpn_evidence.bridge_ports(text, {"c-v0", "r-v0"}) == {"c-v0": [101], "rie0": [7, 9], "odd": []}
     assert l3vpn_evidence.bridge_ports(text, {"c-none"}) == {}
+
+
+def test_evidence_has_no_secret_and_names_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(argv: list[str], timeout: float) -> Completed:
+        del timeout
+        if argv[0] == "vtysh" and argv[2] == "v1":
+            return Completed(argv, 1, "", "line 3: neighbor 192.0.2.1 password s3cret")
+        texts = CLEAN["gateways"]["gw1"]["vrfs"]
+        if argv[0] == "vtysh":
+            return Completed(argv, 0, live_frr(texts[argv[2]]["frr"]), "")
+        if argv[0] == "ip":
+            return Completed(argv, 0, texts[argv[3].removeprefix("vrf-")]["nft"], "")
+        return Completed(argv, 127, "", "ovs-vsctl: no such program")
+
+    monkeypatch.setattr(l3vpn_evidence, "run", answer)
+    with patch_module_args({"vrfs": PLAN["gateways"]["gw1"]["vrfs"]}), pytest.raises(SystemExit):
+        l3vpn_evidence.main()
+    said = capsys.readouterr().out
+    assert "s3cret" not in said
+    result = json.loads(said)
+    assert [item["where"] for item in result["missing"]] == ["vrf v1 running-config", "ports"]
+    assert "password ********" in result["evidence"]["vrfs"]["v0"]["frr"]
+    seen = copy.deepcopy(CLEAN)
+    seen["gateways"]["gw1"] = result["evidence"]
+    report = proof(PLAN, seen)
+    assert [item["where"] for item in report["not_examined"]] == ["gw1 ports", "gw1 vrf v1 frr.conf"]
+    assert not report["violations"]
 
 
 def test_the_cloud_from_live_lists() -> None:
