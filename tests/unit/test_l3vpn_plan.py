@@ -82,6 +82,7 @@ def test_both_ends_of_each_wire_agree() -> None:
 def test_imported_networks_are_accepted() -> None:
     source = intent(2)
     first_vrf(source)["import_targets"].append("64900:1")
+    first_vrf(source)["exchange"] = ["v1"]
     plan = planned(source).plan
     ours, theirs = plan["gateways"]["gw1"]["vrfs"]
     assert plan["imports"] == {"v0": ["v1"], "v1": []}
@@ -170,12 +171,15 @@ def same_prefix_and_import(source: dict[str, Any]) -> None:
     two["delegated"] = copy.deepcopy(one["delegated"])
     two["networks"] = copy.deepcopy(one["networks"])
     two["import_targets"].append("64900:0")
+    two["exchange"] = ["v0"]
 
 
 def shared_service_sees_twins(source: dict[str, Any]) -> None:
     same_prefix_and_import(source)
     source["rie_tenants"][1]["vrfs"][0]["import_targets"].pop()
+    source["rie_tenants"][1]["vrfs"][0]["exchange"].pop()
     hub = vrf(7)
+    hub["exchange"] = ["v0", "v1"]
     hub["import_targets"] += ["64900:0", "64900:1"]
     source["rie_tenants"].append({"name": "hub", "project": "hub", "vrfs": [hub]})
 
