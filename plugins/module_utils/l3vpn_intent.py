@@ -157,10 +157,11 @@ def json_schema() -> dict[str, Any]:
 
     It has what concerns a key alone; only planning finds what is wrong between keys.
     """
-    return _intent.schema | {
+    return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Wiring of tenants into the RIE",
-        # Variables of the roles, which an inventory may keep in the same file.
+        **_intent.schema,
+        # Variables of the roles, which a site may keep in the same file.
         "patternProperties": {"^rie_(plan|cloud|gateway)_": True},
     }
 

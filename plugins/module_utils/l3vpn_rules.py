@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rules an intent must satisfy beyond its structure: each a generator of violations, none stops another.
 
-Sources: RFC 4364 (VRFs, route targets), 4271 (timers), 6890, 5737, 3849, 9637 (special prefixes), 6996 (private AS numbers).
+Sources: RFC 4364 (VRFs, route targets), 4271 (timers), 6890, 5737, 3849, 9637 (special prefixes), 6996 (private AS
+numbers).
 Everything that compares prefixes sorts them once and sweeps, so cost is O(n log n) in the number of networks.
 """
 
