@@ -249,8 +249,8 @@ def _gateway_vrf(
         "accept": {key: _accepted(vrf, imported, key) for key in FAMILIES},
         # Routes of a VRF imported from this same cloud come back with our own AS in the path.
         "allow_own_as": bool(imported),
-        "communities": list(vrf["communities"]),
-        "large_communities": list(vrf["large_communities"]),
+        "communities": sorted(set(vrf["communities"])),
+        "large_communities": sorted(set(vrf["large_communities"])),
         "bfd": dict(site["bfd"]),
         "timers": _timers(site),
     }

@@ -40,7 +40,7 @@ _count = integer(1, 1000000)
 _mtu = integer(1280, 9216)
 
 
-_pair = numbers(2, 4294967295, "ASN:number")
+_pair = numbers(2, 4294967295, "a route target or distinguisher, ASN:number")
 
 
 def _check_route_target(value: Any, path: str, faults: Faults) -> Any:
@@ -54,7 +54,7 @@ def _check_route_target(value: Any, path: str, faults: Faults) -> Any:
     return BAD if BAD in checked else parsed
 
 
-route_target = Shape(_check_route_target, _pair.schema | {"description": "ASN:number, a route target or distinguisher"})
+route_target = Shape(_check_route_target, _pair.schema)
 
 
 def _accept(family: int) -> Shape:

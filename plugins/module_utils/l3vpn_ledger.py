@@ -61,7 +61,7 @@ def _span(kind: str, value: Any) -> tuple[Any, Any]:
         return (administrator, number), (administrator, number)
     parse = ipaddress.IPv6Network if kind.endswith("v6") else ipaddress.IPv4Network
     try:
-        net = parse(value)
+        net = parse(str(value))
     except ValueError:
         net = None
     if net is None or net.prefixlen != LENGTH[kind] or value != str(net[0] if kind == "router_id" else net):

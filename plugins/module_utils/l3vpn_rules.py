@@ -64,8 +64,11 @@ class Ranges:
 
     def __init__(self, labelled: Iterable[tuple[Prefix, str]]) -> None:
         self._spans: list[tuple[int, int, str]] = []
-        for first, last, label in sorted((*bounds(prefix), label) for prefix, label in labelled):
-            if not self._spans or first > self._spans[-1][1]:  # they nest or are apart
+        # Prefixes nest or are apart; the widest that begins at an address comes first and stands for those inside.
+        for first, last, label in sorted(
+            ((*bounds(prefix), label) for prefix, label in labelled), key=lambda row: (row[0], -row[1], row[2])
+        ):
+            if not self._spans or first > self._spans[-1][1]:
                 self._spans.append((first, last, label))
         self._firsts = [first for first, _last, _label in self._spans]
 
