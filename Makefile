@@ -35,7 +35,7 @@ molecule: setup ## Every molecule scenario, or those named in SCENARIOS="a b"
 bench-deploy: setup ## Measure the floor of a deployment and the deployment itself in one run
 	$(BIN)/python tests/bench/deploy.py
 
-docs: setup ## Write the reference of the roles' variables again
+docs: setup ## Write the reference again: the roles' variables, the schema of the intent
 	$(BIN)/python scripts/docs
 
 lock: setup ## Resolve pyproject.toml again, and the package the collections come from (needs uv)

@@ -21,6 +21,8 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
+from .l3vpn_intent import profile
+
 FAMILIES = ("v4", "v6")
 
 _SYSCTLS = {
@@ -178,9 +180,12 @@ def _router_id(links: list[dict[str, Any]]) -> str:
 
 def _session(
     name: str, family: str, near: str, near_asn: int, far: str, far_asn: int,
-    bgp: dict[str, Any], password: str | None, kind: str,
+    bgp: dict[str, Any], password: str | None, kind: str, role: str = "",
 ) -> list[str]:  # fmt: skip
-    """A BGP session of BIRD. ``kind``: gateway (GTSM, accepts everything), access (PE to site) or site (site to PE)."""
+    """A BGP session of BIRD. ``kind``: gateway (GTSM, accepts everything), access (PE to site) or site (site to PE).
+
+    ``role``: what we are to the neighbor (RFC 9234), or nothing.
+    """
     channel = {"v4": "ipv4", "v6": "ipv6"}[family]
     protocol = f"{name}_{family}".replace("-", "_")
     # A site announces itself and is no transit; an edge passes on what it learned.
@@ -193,6 +198,7 @@ def _session(
         *password_lines,
         "\tbfd yes;",
         *(["\tttl security yes;"] if kind == "gateway" else []),
+        *([f"\tlocal role {role};"] if role else []),
         f"\tkeepalive time {bgp['keepalive']};",
         f"\thold time {bgp['hold']};",
         f"\tconnect retry time {bgp['connect']};",
@@ -209,8 +215,21 @@ def _session(
     ]
 
 
-def _common(router_id: str, bgp: dict[str, Any], export: dict[str, str]) -> list[str]:
-    bfd = bgp["bfd"]
+def _bfd(interface: str, bfd: dict[str, int]) -> list[str]:
+    return [
+        f'\tinterface "{interface}" {{',
+        f"\t\tmin rx interval {bfd['receive_ms']} ms;",
+        f"\t\tmin tx interval {bfd['transmit_ms']} ms;",
+        f"\t\tmultiplier {bfd['multiplier']};",
+        "\t};",
+    ]
+
+
+def _common(
+    router_id: str, bgp: dict[str, Any], export: dict[str, str], towards_gateway: dict[str, Any] | None = None
+) -> list[str]:
+    """What every BIRD here has. ``towards_gateway``: the profile of the link ``gw``, if there is one."""
+    own = towards_gateway and towards_gateway["bfd"] != bgp["bfd"]
     kernel = []
     for family in FAMILIES:
         channel = {"v4": "ipv4", "v6": "ipv6"}[family]
@@ -234,11 +253,8 @@ def _common(router_id: str, bgp: dict[str, Any], export: dict[str, str]) -> list
         "}",
         "",
         "protocol bfd {",
-        '\tinterface "*" {',
-        f"\t\tmin rx interval {bfd['receive_ms']} ms;",
-        f"\t\tmin tx interval {bfd['transmit_ms']} ms;",
-        f"\t\tmultiplier {bfd['multiplier']};",
-        "\t};",
+        *(_bfd("gw", towards_gateway["bfd"]) if own else []),  # the first that matches counts
+        *_bfd("*", bgp["bfd"]),
         "}",
         "",
         *kernel,
@@ -248,10 +264,14 @@ def _common(router_id: str, bgp: dict[str, Any], export: dict[str, str]) -> list
 def _edge_config(edge: _Edge, asn: int, bgp: dict[str, Any], secrets: dict[str, str]) -> str:
     link = edge.link
     password = secrets[link["password_secret"]] if link.get("password_secret") else None
-    lines = _common(_plain(link["peer_v4"]), bgp, dict.fromkeys(FAMILIES, "all"))
+    towards_gateway = profile(bgp, link)
+    role = "provider" if link.get("local_role") else ""
+    lines = _common(_plain(link["peer_v4"]), bgp, dict.fromkeys(FAMILIES, "all"), towards_gateway)
     for family in FAMILIES:
         near, far = link[f"peer_{family}"], link[f"local_{family}"]
-        lines += _session("gateway", family, near, link["asn"], far, asn, bgp, password, "gateway")
+        lines += _session(
+            "gateway", family, near, link["asn"], far, asn, towards_gateway, password, "gateway", role
+        )
     for site, near in edge.sites:
         for family in FAMILIES:
             other = str(ipaddress.ip_interface(near[family]).ip + 1)

@@ -28,6 +28,23 @@ PREFIX_LIMIT_OUT_SLACK = 10
 _WORD = {"v4": "ip", "v6": "ipv6"}
 _FAMILY = {"v4": "ipv4", "v6": "ipv6"}
 _BFD_DEFAULTS = {"transmit": 300, "receive": 300, "multiplier": 3}
+# FRR prints these communities (65535:number, RFC 1997 and later ones) by name.
+_WELL_KNOWN = {
+    0: "graceful-shutdown",
+    1: "accept-own",
+    2: "route-filter-translated-v4",
+    3: "route-filter-v4",
+    4: "route-filter-translated-v6",
+    5: "route-filter-v6",
+    6: "llgr-stale",
+    7: "no-llgr",
+    8: "accept-own-nexthop",
+    666: "blackhole",
+    65281: "no-export",
+    65282: "no-advertise",
+    65283: "local-AS",
+    65284: "no-peer",
+}
 
 
 def _address(cidr: str) -> str:
@@ -118,7 +135,14 @@ def _prefix_lists(vrf: Vrf) -> list[str]:
 
 def _route_maps(vrf: Vrf) -> list[str]:
     lines: list[str] = []
-    communities = " ".join(str(item) for item in vrf.get("communities") or [])
+    settings = [
+        f" set {kind} {' '.join(values)}"
+        for kind, values in (
+            ("community", [_community(*item) for item in _numbers(vrf.get("communities"))]),
+            ("large-community", [":".join(map(str, item)) for item in _numbers(vrf.get("large_communities"))]),
+        )
+        if values
+    ]
     for family in FAMILIES:
         match = _WORD[family]
         lines += [
@@ -133,7 +157,7 @@ def _route_maps(vrf: Vrf) -> list[str]:
             "!",
             f"route-map pe-out-{family} permit 10",
             f" match {match} address prefix-list export-{family}",
-            *([f" set community {communities}"] if communities else []),
+            *settings,
             "exit",
             "!",
         ]
@@ -145,6 +169,16 @@ def _route_maps(vrf: Vrf) -> list[str]:
                 "!",
             ]
     return lines
+
+
+def _numbers(communities: list[str] | None) -> list[tuple[int, ...]]:
+    """Communities as FRR keeps them: sorted by value, each once."""
+    return sorted({tuple(map(int, item.split(":"))) for item in communities or []})
+
+
+def _community(administrator: int, number: int) -> str:
+    name = _WELL_KNOWN.get(number) if administrator == 65535 else None
+    return name or f"{administrator}:{number}"
 
 
 def _neighbors(vrf: Vrf) -> list[dict[str, Any]]:
@@ -162,9 +196,9 @@ def _neighbors(vrf: Vrf) -> list[dict[str, Any]]:
 
 
 def _bgp(vrf: Vrf, password: str | None) -> list[str]:
-    timers = vrf.get("timers") or {}
-    keepalive, hold, connect = (timers.get(key) for key in ("keepalive", "hold", "connect"))
     neighbors = _neighbors(vrf)
+    pe = vrf.get("pe") or {}
+    profiles = _bfd_profiles(vrf)
     lines = [
         f"router bgp {vrf['asn']}",
         f" bgp router-id {vrf['router_id']}",
@@ -176,15 +210,21 @@ def _bgp(vrf: Vrf, password: str | None) -> list[str]:
         lines.append(f"{name} remote-as {item['asn']}")
         lines.append(f"{name} description {item['kind']}")
         # Two lines, as FRR prints them.
-        lines += [f"{name} bfd", f"{name} bfd profile rie"]
-        if item["kind"] == "pe" and password:
-            lines.append(f"{name} password {password}")
-        if keepalive and hold:
-            lines.append(f"{name} timers {keepalive} {hold}")
-        if connect:
-            lines.append(f"{name} timers connect {connect}")
+        lines += [f"{name} bfd", f"{name} bfd profile {item['kind'] if item['kind'] in profiles else 'rie'}"]
+        timers = vrf.get("timers") or {}
+        if item["kind"] == "pe":
+            timers = pe.get("timers") or timers
+            if password:
+                lines.append(f"{name} password {password}")
+            if pe.get("local_role"):
+                # Never strict-mode: a PE that does not know of roles must still get its session (RFC 9234, 4.2).
+                lines.append(f"{name} local-role customer")
+        if timers.get("keepalive") and timers.get("hold"):
+            lines.append(f"{name} timers {timers['keepalive']} {timers['hold']}")
+        if timers.get("connect"):
+            lines.append(f"{name} timers connect {timers['connect']}")
     lines.append(" !")
-    limits = (vrf.get("pe") or {}).get("max_prefixes") or {}
+    limits, limits_out = pe.get("max_prefixes") or {}, pe.get("max_prefixes_out") or {}
     for family in FAMILIES:
         members = [item for item in neighbors if item["family"] == family]
         if not members:
@@ -202,8 +242,8 @@ def _bgp(vrf: Vrf, password: str | None) -> list[str]:
                 if limits.get(family):
                     # force: count what is received, not what the allow-list leaves of it.
                     lines.append(f"{name} maximum-prefix {limits[family]} restart {PREFIX_LIMIT_RESTART} force")
-                exported = len(export_list(vrf, family))
-                lines.append(f"{name} maximum-prefix-out {exported + PREFIX_LIMIT_OUT_SLACK}")
+                limit_out = limits_out.get(family) or len(export_list(vrf, family)) + PREFIX_LIMIT_OUT_SLACK
+                lines.append(f"{name} maximum-prefix-out {limit_out}")
             lines.append(f"{name} route-map {incoming}-{family} in")
             lines.append(f"{name} route-map {outgoing}-{family} out")
         lines.append(" exit-address-family")
@@ -212,8 +252,15 @@ def _bgp(vrf: Vrf, password: str | None) -> list[str]:
     return [*lines, "exit", "!"]
 
 
-def _bfd(vrf: Vrf) -> list[str]:
-    bfd = vrf.get("bfd") or {}
+def _bfd_profiles(vrf: Vrf) -> dict[str, list[str]]:
+    """The settings of each BFD profile: ``rie`` for all sessions, and ``pe`` where the PE's differ."""
+    found = {"rie": _bfd_settings(vrf.get("bfd"))}
+    towards_pe = _bfd_settings((vrf.get("pe") or {}).get("bfd") or vrf.get("bfd"))
+    return found if towards_pe == found["rie"] else {"pe": towards_pe, **found}
+
+
+def _bfd_settings(bfd: dict[str, int] | None) -> list[str]:
+    bfd = bfd or {}
     values = {
         "transmit": bfd.get("transmit_ms") or _BFD_DEFAULTS["transmit"],
         "receive": bfd.get("receive_ms") or _BFD_DEFAULTS["receive"],
@@ -224,8 +271,14 @@ def _bfd(vrf: Vrf) -> list[str]:
         "transmit": "transmit-interval",
         "receive": "receive-interval",
     }
-    own = [f"  {spelt[key]} {values[key]}" for key in spelt if values[key] != _BFD_DEFAULTS[key]]
-    return ["bfd", " profile rie", *own, " exit", " !", "exit", "!"]
+    return [f"  {spelt[key]} {values[key]}" for key in spelt if values[key] != _BFD_DEFAULTS[key]]
+
+
+def _bfd(vrf: Vrf) -> list[str]:
+    lines = ["bfd"]
+    for name, settings in _bfd_profiles(vrf).items():
+        lines += [f" profile {name}", *settings, " exit", " !"]
+    return [*lines, "exit", "!"]
 
 
 def render_daemons(vrf: Vrf) -> str:

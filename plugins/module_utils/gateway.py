@@ -8,11 +8,13 @@ Input is ``plan.gateways.<host>.vrfs`` of ``l3vpn_plan``; an item looks like::
      cloud: {vlan, v4, v6, router_v4, router_v6, mtu},           # v4/v6: this namespace, with length
      rie:   {vlan, v4, v6, mtu},
      peer:  {vlan, v4, v6, neighbor_v4, neighbor_v6, gateway, mtu},
-     pe:    {asn, v4, v6, password_secret, max_prefixes: {v4, v6}},
+     pe:    {asn, v4, v6, password_secret, max_prefixes: {v4, v6}, max_prefixes_out: {v4, v6}, local_role, bfd, timers},
      export: {v4: [cidr], v6: [cidr]}, accept: {v4: [{prefix, le}], v6: [...]},
-     communities: [], bfd: {transmit_ms, receive_ms, multiplier}, timers: {keepalive, hold, connect}}
+     communities: [], large_communities: [],
+     bfd: {transmit_ms, receive_ms, multiplier}, timers: {keepalive, hold, connect}}
 
-A part that a VRF does not have (``peer`` on a site with one gateway, a family) may be absent or null.
+A part that a VRF does not have (``peer`` on a site with one gateway, a family) may be absent or null; ``bfd`` and
+``timers`` of the PE are then those of the VRF.
 """
 
 from __future__ import annotations

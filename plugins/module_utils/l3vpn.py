@@ -10,6 +10,7 @@ tenant, an external VLAN network and a provider-edge link for each of two gatewa
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from . import l3vpn_intent, l3vpn_ledger, l3vpn_rules
@@ -40,6 +41,12 @@ def plan(intent: dict[str, Any], ledger: dict[str, Any], *, site: dict[str, Any]
         return PlanResult({}, ledger, sorted(set(faults)))
 
     rows = l3vpn_intent.vrfs(parsed)
+    pins = {
+        f"{vrf['name']}/{gateway}": (link["rd"], f"{vrf.path}.links.{gateway}.rd")
+        for _tenant, vrf in rows
+        for gateway, link in vrf["links"].items()
+        if "rd" in link
+    }
     uplinks = [f"{vrf['name']}/{gateway}" for _tenant, vrf in rows for gateway in vrf["links"]]
     between = [vrf["name"] for _tenant, vrf in rows]
     try:
@@ -59,19 +66,25 @@ def plan(intent: dict[str, Any], ledger: dict[str, Any], *, site: dict[str, Any]
             gateways={gateway for _tenant, vrf in rows for gateway in vrf["links"]},
             today=site["today"],
             quarantine_days=parsed["rie_quarantine_days"],
-            pinned={
-                f"{vrf['name']}/{gateway}": link["rd"]
-                for _tenant, vrf in rows
-                for gateway, link in vrf["links"].items()
-                if "rd" in link
-            },
+            pinned={owner: rd for owner, (rd, _path) in pins.items()},
         )
     except l3vpn_ledger.Exhausted as error:
         where = f"rie_pools.{error}" if str(error) != "rd" else "rie_asn"
         return PlanResult({}, ledger, [Violation(where, "", "has no value left", "enlarge the pool")])
-    if clashes := l3vpn_ledger.check(following):
+    if clashes := sorted(_held_by_others(pins, following)):
         return PlanResult({}, ledger, clashes)
     return PlanResult(_render(parsed, following), following, [])
+
+
+def _held_by_others(pins: dict[str, tuple[str, str]], ledger: dict[str, Any]) -> Iterator[Violation]:
+    """Route distinguishers given by hand that the ledger has for somebody else; it gives out no other value twice."""
+    holders: dict[str, list[tuple[str, str]]] = {}
+    for value, owner, where in l3vpn_ledger.known(ledger, "rd"):
+        holders.setdefault(value, []).append((owner, where))
+    for owner, (value, path) in pins.items():
+        for holder, where in holders[value]:
+            if holder != owner:
+                yield Violation(path, value, f"is already held by {where}", "choose another, or leave it out")
 
 
 def _render(parsed: Node, ledger: dict[str, Any]) -> dict[str, Any]:
@@ -190,7 +203,7 @@ def _gateway_vrf(
 
     peer_v4, neighbor_v4 = between("v4")
     peer_v6, neighbor_v6 = between("v6")
-    bgp = parsed["rie_bgp"]
+    site, towards_pe = parsed["rie_bgp"], l3vpn_intent.profile(parsed["rie_bgp"], link)
     return {
         "name": name,
         "netns": f"vrf-{name}",
@@ -227,15 +240,24 @@ def _gateway_vrf(
             "v6": str(link["peer_v6"]),
             "password_secret": link["password_secret"],
             "max_prefixes": dict(vrf["max_prefixes"]),
+            "max_prefixes_out": dict(vrf["max_prefixes_out"]),
+            "local_role": link["local_role"],
+            "bfd": dict(towards_pe["bfd"]),
+            "timers": _timers(towards_pe),
         },
         "export": {key: _sorted_nets(net[key] for net in vrf["networks"] if key in net) for key in FAMILIES},
         "accept": {key: _accepted(vrf, imported, key) for key in FAMILIES},
         # Routes of a VRF imported from this same cloud come back with our own AS in the path.
         "allow_own_as": bool(imported),
-        "communities": list(vrf["communities"]),
-        "bfd": dict(bgp["bfd"]),
-        "timers": {key: bgp[key] for key in ("keepalive", "hold", "connect")},
+        "communities": sorted(set(vrf["communities"])),
+        "large_communities": sorted(set(vrf["large_communities"])),
+        "bfd": dict(site["bfd"]),
+        "timers": _timers(site),
     }
+
+
+def _timers(bgp: dict[str, Any]) -> dict[str, int]:
+    return {key: bgp[key] for key in ("keepalive", "hold", "connect")}
 
 
 def _with_length(transit: dict[str, str]) -> str:

@@ -2,15 +2,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """The intent's structure: the ``rie_*`` variables of an inventory, key by key.
 
-What a key means is documented where operators meet it, in ``inventories/lab/group_vars/all/rie.yml``; the
-rules that look across keys are in :mod:`l3vpn_rules`.
+What a key means is documented where operators meet it, in ``inventories/lab/group_vars/all/rie.yml`` and
+``docs/rie.md``; the rules that look across keys are in :mod:`l3vpn_rules`. Sources: RFC 4364 (route targets),
+1997 and 8092 (communities), 9234 (roles), 5880 (BFD).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from .shapes import ADDRESS, BAD, INTERFACE, PREFIX, Faults, Node, array, integer, mapping, record, span, text
+from .shapes import (
+    ADDRESS,
+    BAD,
+    BOOLEAN,
+    INTERFACE,
+    PREFIX,
+    Faults,
+    Node,
+    Shape,
+    array,
+    integer,
+    mapping,
+    numbers,
+    record,
+    span,
+    text,
+)
 
 FAMILIES = {"v4": 4, "v6": 6}
 
@@ -23,9 +40,12 @@ _count = integer(1, 1000000)
 _mtu = integer(1280, 9216)
 
 
-def route_target(value: Any, path: str, faults: Faults) -> Any:
-    """``ASN:number`` as in RFC 4364: 2-byte AS with 32 bits, or 4-byte AS with 16 bits. Returns the text."""
-    parsed = text(r"\d{1,10}:\d{1,10}", "a route target or distinguisher")(value, path, faults)
+_pair = numbers(2, 4294967295, "a route target or distinguisher, ASN:number")
+
+
+def _check_route_target(value: Any, path: str, faults: Faults) -> Any:
+    """As in RFC 4364, 4.2: a 2-byte AS with 32 bits (type 0), or a 4-byte AS with 16 bits (type 2)."""
+    parsed = _pair(value, path, faults)
     if parsed is BAD:
         return BAD
     administrator, number = map(int, parsed.split(":"))
@@ -34,8 +54,28 @@ def route_target(value: Any, path: str, faults: Faults) -> Any:
     return BAD if BAD in checked else parsed
 
 
-def _accept(family: int) -> Any:
+route_target = Shape(_check_route_target, _pair.schema)
+
+
+def _accept(family: int) -> Shape:
     return array(record({"prefix": PREFIX[family]}, {"le": (integer(0, 32 if family == 4 else 128), None)}))
+
+
+_timers = {
+    "keepalive": (integer(1, 65535), 3),
+    "hold": (integer(3, 65535), 9),
+    "connect": (integer(1, 65535), 3),
+}
+_bfd = {
+    "transmit_ms": (integer(10, 60000), 300),
+    "receive_ms": (integer(10, 60000), 300),
+    "multiplier": (integer(2, 255), 3),
+}
+
+
+def _unset(optional: dict[str, tuple[Shape, Any]]) -> dict[str, tuple[Shape, Any]]:
+    """The same keys without their defaults, for what overrides only what it names."""
+    return {key: (shape, None) for key, (shape, _default) in optional.items()}
 
 
 _link = record(
@@ -48,7 +88,12 @@ _link = record(
         "peer_v6": ADDRESS[6],
         "password_secret": text(r"[a-z][a-z0-9_-]{0,60}", "the name of a secret"),
     },
-    {"mtu": (_mtu, None), "rd": (route_target, None)},
+    {
+        "mtu": (_mtu, None),
+        "rd": (route_target, None),
+        "local_role": (BOOLEAN, False),
+        "bgp": (record({}, _unset(_timers) | {"bfd": (record({}, _unset(_bfd)), None)}), None),
+    },
 )
 
 _vrf = record(
@@ -64,7 +109,11 @@ _vrf = record(
     {
         "description": (_words, None),
         "max_prefixes": (record({}, {"v4": (_count, 1000), "v6": (_count, 1000)}), {}),
-        "communities": (array(text(r"\d{1,5}:\d{1,5}", "a community")), []),
+        "max_prefixes_out": (record({}, {"v4": (_count, None), "v6": (_count, None)}), {}),
+        "communities": (array(numbers(2, 65535, "a community")), []),
+        "large_communities": (array(numbers(3, 4294967295, "a large community")), []),
+        "shared": (BOOLEAN, False),
+        "exchange": (array(_vrf_name), []),
         "mtu": (_mtu, None),
     },
 )
@@ -73,17 +122,6 @@ _tenant = record(
     {"name": _name, "project": _name, "vrfs": array(_vrf)},
     {"description": (_words, None), "quotas": (mapping(integer(-1, 1000000)), {})},
 )
-
-_timers = {
-    "keepalive": (integer(1, 65535), 3),
-    "hold": (integer(3, 65535), 9),
-    "connect": (integer(1, 65535), 3),
-}
-_bfd = {
-    "transmit_ms": (integer(10, 60000), 300),
-    "receive_ms": (integer(10, 60000), 300),
-    "multiplier": (integer(2, 255), 3),
-}
 
 _pools = record(
     {
@@ -112,6 +150,26 @@ def parse(intent: Any, faults: Faults) -> Node:
     """Return the intent parsed (addresses as :mod:`ipaddress` objects); what is wrong goes to ``faults``."""
     parsed = _intent(intent, "", faults)
     return Node() if parsed is BAD else parsed
+
+
+def json_schema() -> dict[str, Any]:
+    """The intent's file as a JSON Schema (draft 7): keys, types, ranges and defaults, for editors.
+
+    It has what concerns a key alone; only planning finds what is wrong between keys.
+    """
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Wiring of tenants into the RIE",
+        **_intent.schema,
+        # Variables of the roles, which a site may keep in the same file.
+        "patternProperties": {"^rie_(plan|cloud|gateway)_": True},
+    }
+
+
+def profile(bgp: dict[str, Any], link: dict[str, Any]) -> dict[str, Any]:
+    """The BGP and BFD timers of a link: those of the site (``rie_bgp``), and over them, key by key, the link's own."""
+    own = link.get("bgp", {})
+    return {**bgp, **own, "bfd": {**bgp.get("bfd", {}), **own.get("bfd", {})}}
 
 
 def vrfs(parsed: Node) -> list[tuple[Node, Node]]:

@@ -18,15 +18,17 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import re
 import string
-from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count, pairwise, product
 from typing import Any
 
-from .shapes import Violation
+from .l3vpn_intent import route_target
+from .shapes import BAD, Faults, Violation
 
 KINDS = ("vlan", "transit_v4", "transit_v6", "peer_v4", "peer_v6", "router_id", "rd")
-LENGTH = {"transit_v4": 30, "transit_v6": 64, "peer_v4": 30, "peer_v6": 126}
+LENGTH = {"transit_v4": 30, "transit_v6": 64, "peer_v4": 30, "peer_v6": 126, "router_id": 32}
 
 
 class Exhausted(Exception):
@@ -40,25 +42,35 @@ def candidates(kind: str, pools: dict[str, Any], asn: int) -> Iterator[int | str
     elif kind == "rd":
         yield from (f"{asn}:{number}" for number in range(1, 65536))
     elif kind == "router_id":
-        yield from map(str, pools["router_id"].hosts())
+        yield from map(str, pools[kind].hosts())
     elif pools[kind].prefixlen <= LENGTH[kind]:
         yield from map(str, pools[kind].subnets(new_prefix=LENGTH[kind]))
 
 
 def _span(kind: str, value: Any) -> tuple[Any, Any]:
-    """What a value occupies, comparable within its kind. Raises ValueError when it is malformed."""
+    """What a value occupies, comparable within its kind. Raises ValueError when it is not as we write it."""
     if kind == "vlan":
         if type(value) is not int or not 2 <= value <= 4094:
             raise ValueError("is not a VLAN")
         return value, value
     if kind == "rd":
-        administrator, number = map(int, str(value).split(":"))
+        faults: Faults = []
+        if route_target(value, "", faults) is BAD:
+            raise ValueError("is not a route distinguisher")
+        administrator, number = map(int, value.split(":"))
         return (administrator, number), (administrator, number)
-    net = ipaddress.ip_network(str(value))
-    return int(net.network_address), int(net.broadcast_address)
+    parse = ipaddress.IPv6Network if kind.endswith("v6") else ipaddress.IPv4Network
+    try:
+        net = parse(str(value))
+    except ValueError:
+        net = None
+    if net is None or net.prefixlen != LENGTH[kind] or value != str(net[0] if kind == "router_id" else net):
+        what = "a router id" if kind == "router_id" else f"a /{LENGTH[kind]}"
+        raise ValueError(f"is not {what} in its usual spelling")
+    return int(net[0]), int(net[-1])
 
 
-def _known(ledger: dict[str, Any], kind: str) -> Iterator[tuple[Any, str, str]]:
+def known(ledger: dict[str, Any], kind: str) -> Iterator[tuple[Any, str, str]]:
     """(value, owner, path) of everything the ledger holds of a kind, in quarantine or not."""
     for owner, value in ledger.get("allocations", {}).get(kind, {}).items():
         yield value, owner, f"ledger.allocations.{kind}.{owner}"
@@ -66,27 +78,42 @@ def _known(ledger: dict[str, Any], kind: str) -> Iterator[tuple[Any, str, str]]:
         yield value, entry["owner"], f"ledger.quarantine.{kind}.{value}"
 
 
+def _is_ledger(ledger: Any) -> bool:
+    """Whether the form is that of version 1: mappings where they belong, text where we compare or sort."""
+
+    def maps(value: Any, keys: type | tuple[type, ...], inner: Callable[[Any], bool]) -> bool:
+        return isinstance(value, dict) and all(isinstance(key, keys) and inner(item) for key, item in value.items())
+
+    def is_entry(value: Any) -> bool:
+        if not maps(value, str, lambda item: isinstance(item, str)) or value.keys() != {"owner", "until"}:
+            return False
+        return bool(re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value["until"]))
+
+    return (
+        isinstance(ledger, dict)
+        and ledger.keys() == {"version", "gateways", "allocations", "quarantine"}
+        and ledger["version"] == 1
+        and maps(ledger["gateways"], str, lambda letter: isinstance(letter, str))
+        and maps(ledger["allocations"], str, lambda held: maps(held, str, lambda _value: True))
+        and maps(ledger["quarantine"], str, lambda resting: maps(resting, (str, int), is_entry))
+        and not (ledger["allocations"].keys() | ledger["quarantine"].keys()) - set(KINDS)
+    )
+
+
 def check(ledger: Any) -> list[Violation]:
     """What is wrong with a ledger as read: its form, malformed values, values held twice."""
     remedy = "restore the file from git; never edit it by hand"
     if ledger == {}:
         return []
-    try:
-        if ledger["version"] != 1 or ledger.keys() - {"version", "gateways", "allocations", "quarantine"}:
-            raise ValueError
-        rows = {kind: list(_known(ledger, kind)) for kind in KINDS}
-        letters = list(ledger["gateways"].values())
-        for entries in ledger["quarantine"].values():
-            for entry in entries.values():
-                datetime.date.fromisoformat(entry["until"])
-    except (KeyError, TypeError, AttributeError, ValueError):
+    if not _is_ledger(ledger):
         return [Violation("ledger", "", "is not an allocation ledger of version 1", remedy)]
     faults = []
+    letters = list(ledger["gateways"].values())
     if len(set(letters)) != len(letters):
         faults.append(Violation("ledger.gateways", str(letters), "has a letter twice", remedy))
-    for kind, known in rows.items():
+    for kind in KINDS:
         spans = []
-        for value, _owner, path in known:
+        for value, _owner, path in known(ledger, kind):
             try:
                 spans.append((*_span(kind, value), path, value))
             except ValueError as error:
@@ -101,9 +128,10 @@ def check(ledger: Any) -> list[Violation]:
 def letters(ledger: dict[str, Any], gateways: Iterable[str]) -> dict[str, str]:
     """The suffix of each gateway's objects (``rie-<vrf>-a``): those of the ledger, then the next free."""
     assigned = dict(ledger.get("gateways", {}))
-    free = [letter for letter in string.ascii_lowercase if letter not in assigned.values()]
+    suffixes = ("".join(letters) for length in count(1) for letters in product(string.ascii_lowercase, repeat=length))
+    free = (suffix for suffix in suffixes if suffix not in assigned.values())
     for gateway in sorted(set(gateways) - assigned.keys()):
-        assigned[gateway] = free.pop(0)
+        assigned[gateway] = next(free)
     return dict(sorted(assigned.items()))
 
 
@@ -136,6 +164,9 @@ def allocate(
                 del resting[value]
         for owner in sorted(held.keys() - set(owners)):
             resting[held.pop(owner)] = {"owner": owner, "until": until}
+        for owner, value in fixed.items():
+            if resting.get(value, {}).get("owner") == owner:
+                del resting[value]
         held |= fixed
         used = {*held.values(), *resting}
         fresh = (value for value in candidates(kind, pools, asn) if value not in used)

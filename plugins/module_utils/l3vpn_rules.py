@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rules an intent must satisfy beyond its structure: each a generator of violations, none stops another.
 
-Sources: RFC 4364 (VRFs, route targets), 6890, 5737, 3849, 9637 (special prefixes), 6996 (private AS numbers).
+Sources: RFC 4364 (VRFs, route targets), 4271 (timers), 6890, 5737, 3849, 9637 (special prefixes), 6996 (private AS
+numbers).
 Everything that compares prefixes sorts them once and sweeps, so cost is O(n log n) in the number of networks.
 """
 
@@ -14,8 +15,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .l3vpn_intent import FAMILIES, vrfs
-from .shapes import Node, Violation
+from .l3vpn_intent import FAMILIES, profile, vrfs
+from .shapes import Items, Node, Violation
 
 Prefix = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -47,6 +48,8 @@ DOCUMENTATION = {
     "2001:db8::/32": "documentation (RFC 3849)",
     "3fff::/20": "documentation (RFC 9637)",
 }
+# What can be on no wire at all; the backbone's links and our pools may well be in shared address space.
+UNUSABLE = {prefix: label for prefix, label in SPECIAL.items() if prefix != "100.64.0.0/10"}
 TENANT_LENGTH = {"v4": (20, 28), "v6": (64, 64)}
 PRIVATE_AS = ((64512, 65534), (4200000000, 4294967294))
 
@@ -61,8 +64,11 @@ class Ranges:
 
     def __init__(self, labelled: Iterable[tuple[Prefix, str]]) -> None:
         self._spans: list[tuple[int, int, str]] = []
-        for first, last, label in sorted((*bounds(prefix), label) for prefix, label in labelled):
-            if not self._spans or first > self._spans[-1][1]:  # they nest or are apart
+        # Prefixes nest or are apart; the widest that begins at an address comes first and stands for those inside.
+        for first, last, label in sorted(
+            ((*bounds(prefix), label) for prefix, label in labelled), key=lambda row: (row[0], -row[1], row[2])
+        ):
+            if not self._spans or first > self._spans[-1][1]:
                 self._spans.append((first, last, label))
         self._firsts = [first for first, _last, _label in self._spans]
 
@@ -132,19 +138,33 @@ def as_numbers(parsed: Node) -> Iterator[Violation]:
 
 
 def timers(parsed: Node) -> Iterator[Violation]:
-    """The hold time is at least three keepalives (RFC 4271, 4.4)."""
-    bgp = parsed.get("rie_bgp", {})
-    if "keepalive" in bgp and "hold" in bgp and bgp["hold"] < 3 * bgp["keepalive"]:
-        yield Violation(
-            "rie_bgp.hold",
-            str(bgp["hold"]),
-            "is less than three keepalives",
-            f"use {3 * bgp['keepalive']} or more",
-        )
+    """The hold time is at least three keepalives (RFC 4271, 4.4), also where a link has timers of its own."""
+
+    def coherent(bgp: dict[str, int], path: str, key: str) -> Iterator[Violation]:
+        if "keepalive" in bgp and "hold" in bgp and bgp["hold"] < 3 * bgp["keepalive"]:
+            yield Violation(
+                f"{path}.{key}",
+                str(bgp[key]),
+                f"makes a hold time of {bgp['hold']} s, less than three keepalives of {bgp['keepalive']} s",
+                f"use a hold time of {3 * bgp['keepalive']} or more",
+            )
+
+    site = parsed.get("rie_bgp", {})
+    yield from coherent(site, "rie_bgp", "hold")
+    for _tenant, vrf in vrfs(parsed):
+        for link in vrf.get("links", {}).values():
+            own = link.get("bgp", Node())
+            if changed := [key for key in ("hold", "keepalive") if key in own]:
+                yield from coherent(profile(site, link), own.path, changed[0])
 
 
 def links(parsed: Node, site: dict[str, Any]) -> Iterator[Violation]:
-    """Every VRF has a link on two gateways of the site; VLANs and addresses of links are coherent."""
+    """Every VRF has a link on two gateways of the site; VLANs and addresses of links are coherent and usable."""
+    unusable = _labelled(UNUSABLE)
+    apart = {
+        family: Ranges((pool, f"rie_pools.{name}") for name, pool in _address_pools(parsed) if pool.version == family)
+        for family in FAMILIES.values()
+    }
     gateways = site.get("gateways")
     secrets = site.get("secrets")
     pool = parsed.get("rie_pools", {}).get("vlan")
@@ -192,6 +212,21 @@ def links(parsed: Node, site: dict[str, Any]) -> Iterator[Violation]:
                 if local is None:
                     continue
                 nets[family].append((local.network, f"{path}.local_{key}"))
+                if touched := unusable[family].touched(local.network) or apart[family].touched(local.network):
+                    yield Violation(
+                        f"{path}.local_{key}",
+                        str(local),
+                        f"touches {touched}",
+                        "use the subnet agreed with the operator of the backbone",
+                    )
+                for end, address in (("local", local.ip), ("peer", peer)):
+                    if address is not None and _is_no_host(address, local.network):
+                        yield Violation(
+                            f"{path}.{end}_{key}",
+                            str(address),
+                            f"is no host of {local.network}",
+                            "use neither the first address of the subnet nor, in IPv4, the last",
+                        )
                 if peer is not None and (peer not in local.network or peer == local.ip):
                     yield Violation(
                         f"{path}.peer_{key}",
@@ -202,6 +237,44 @@ def links(parsed: Node, site: dict[str, Any]) -> Iterator[Violation]:
         for family_nets in nets.values():
             for outer, inner in overlapping(family_nets):
                 yield Violation(inner, "", f"overlaps {outer}", "use a subnet of its own on each link")
+
+
+def _is_no_host(address: Any, net: Prefix) -> bool:
+    """Whether an address is the network's or the broadcast one (RFC 1122, 3021), or the routers' anycast (RFC 4291)."""
+    if net.prefixlen >= net.max_prefixlen - 1:
+        return False
+    return address == net[0] or (net.version == 4 and address == net[-1])
+
+
+def _labelled(table: dict[str, str]) -> dict[int, Ranges]:
+    """Ranges of each family from a table of prefixes as text."""
+    rows = [(ipaddress.ip_network(prefix), label) for prefix, label in table.items()]
+    return {family: Ranges(row for row in rows if row[0].version == family) for family in FAMILIES.values()}
+
+
+def _address_pools(parsed: Node) -> Iterator[tuple[str, Prefix]]:
+    """Name and prefix of each pool that is not of numbers."""
+    for name, pool in parsed.get("rie_pools", {}).items():
+        if not isinstance(pool, tuple):
+            yield name, pool
+
+
+def _reserved(site: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """(path, label, prefix or None when it is none) of each network that the caller reserves."""
+    for label, prefixes in site.get("reserved", {}).items():
+        for index, prefix in enumerate(prefixes if isinstance(prefixes, list) else [prefixes]):
+            try:
+                net = ipaddress.ip_network(str(prefix), strict=False)
+            except ValueError:
+                net = None
+            yield f"reserved.{label}[{index}]", f"the site's {label} network", net
+
+
+def surroundings(site: dict[str, Any]) -> Iterator[Violation]:
+    """What the site says of itself can be understood."""
+    for path, _label, net in _reserved(site):
+        if net is None:
+            yield Violation(path, "", "is not a prefix", "write it like 10.99.0.0/24")
 
 
 def _forbidden(parsed: Node, site: dict[str, Any]) -> dict[int, Ranges]:
@@ -216,12 +289,11 @@ def _forbidden(parsed: Node, site: dict[str, Any]) -> dict[int, Ranges]:
         add(prefix, label)
     for prefix, label in {} if site.get("allow_documentation") else DOCUMENTATION.items():
         add(prefix, label)
-    for label, prefixes in site.get("reserved", {}).items():
-        for prefix in [prefixes] if isinstance(prefixes, str) else prefixes:
-            add(prefix, f"the site's {label} network")
-    for name, pool in parsed.get("rie_pools", {}).items():
-        if not isinstance(pool, tuple):
-            add(pool, f"rie_pools.{name}")
+    for _path, label, net in _reserved(site):
+        if net is not None:
+            add(net, label)
+    for name, pool in _address_pools(parsed):
+        add(pool, f"rie_pools.{name}")
     for _tenant, vrf in vrfs(parsed):
         for gateway, link in vrf.get("links", {}).items():
             for key in FAMILIES:
@@ -231,15 +303,16 @@ def _forbidden(parsed: Node, site: dict[str, Any]) -> dict[int, Ranges]:
 
 
 def pools(parsed: Node, site: dict[str, Any]) -> Iterator[Violation]:
-    """Pools are apart from one another and from the site's networks."""
+    """Pools are usable, and apart from one another and from the site's networks."""
     items: dict[int, list[tuple[Prefix, str]]] = {4: [], 6: []}
-    for name, pool in parsed.get("rie_pools", {}).items():
-        if not isinstance(pool, tuple):
-            items[pool.version].append((pool, f"rie_pools.{name}"))
-    for label, prefixes in site.get("reserved", {}).items():
-        for prefix in [prefixes] if isinstance(prefixes, str) else prefixes:
-            net = ipaddress.ip_network(str(prefix), strict=False)
-            items[net.version].append((net, f"the site's {label} network"))
+    unusable = _labelled(UNUSABLE)
+    for name, pool in _address_pools(parsed):
+        items[pool.version].append((pool, f"rie_pools.{name}"))
+        if touched := unusable[pool.version].touched(pool):
+            yield Violation(f"rie_pools.{name}", str(pool), f"touches {touched}", "choose a private range")
+    for _path, label, net in _reserved(site):
+        if net is not None:
+            items[net.version].append((net, label))
     for family in items:
         for outer, inner in overlapping(items[family]):
             pool = inner if inner.startswith("rie_pools") else outer
@@ -257,12 +330,12 @@ def prefixes(parsed: Node, site: dict[str, Any]) -> Iterator[Violation]:
     forbidden = _forbidden(parsed, site)
     for _tenant, vrf in vrfs(parsed):
         for key, family in FAMILIES.items():
-            delegated = vrf.get("delegated", {}).get(key, [])
+            delegated = vrf.get("delegated", {}).get(key, Items())
             allowed = Ranges((net, str(net)) for net in delegated)
-            for index, net in enumerate(delegated):
+            for path, net in delegated.located():
                 if touched := forbidden[family].touched(net):
                     yield Violation(
-                        f"{vrf.path}.delegated.{key}[{index}]",
+                        path,
                         str(net),
                         f"touches {touched}",
                         "delegate a range that is free",
@@ -336,14 +409,70 @@ def accepts(parsed: Node) -> Iterator[Violation]:
                     )
 
 
+def limits(parsed: Node) -> Iterator[Violation]:
+    """A limit of announced prefixes has room for all networks: above it the session withholds some."""
+    for _tenant, vrf in vrfs(parsed):
+        for key, limit in vrf.get("max_prefixes_out", {}).items():
+            announced = len({net[key] for net in vrf.get("networks", []) if key in net})
+            if limit < announced:
+                yield Violation(
+                    f"{vrf.path}.max_prefixes_out.{key}",
+                    str(limit),
+                    f"is less than the {announced} networks announced",
+                    f"use {announced} or more, or leave it out",
+                )
+
+
+def _exporters(parsed: Node) -> dict[str, list[tuple[Node, Node]]]:
+    """For each route target the ``(tenant, vrf)`` that export it."""
+    found: dict[str, list[tuple[Node, Node]]] = defaultdict(list)
+    for tenant, vrf in vrfs(parsed):
+        for target in sorted(set(vrf.get("export_targets", []))):
+            found[target].append((tenant, vrf))
+    return found
+
+
+def exchanges(parsed: Node) -> Iterator[Violation]:
+    """Routes pass from tenant to tenant only where the one shares its VRF, or the other asks for it by name.
+
+    A target that no VRF here exports belongs to somebody in the backbone, and may be imported.
+    """
+    exporters = _exporters(parsed)
+    known = {vrf["name"] for _tenant, vrf in vrfs(parsed)}
+    for tenant, vrf in vrfs(parsed):
+        targets, exchange = vrf.get("import_targets", Items()), vrf.get("exchange", Items())
+        for path, target in targets.located():
+            for owner, other in exporters.get(target, ()):
+                if owner is tenant or other.get("shared") or other["name"] in exchange:
+                    continue
+                yield Violation(
+                    path,
+                    target,
+                    f"is exported by VRF {other['name']} of another tenant, {owner['name']}",
+                    f"add {other['name']} to this VRF's exchange, or set shared: true on {other['name']}",
+                )
+        imported = {other["name"] for target in targets for _owner, other in exporters.get(target, ())}
+        for path, name in exchange.located():
+            if name == vrf["name"]:
+                yield Violation(path, name, "is this VRF itself", "name the VRF of another tenant")
+            elif name not in known:
+                yield Violation(path, name, "is no VRF of this intent", "correct its name, or take it out")
+            elif name not in imported:
+                yield Violation(
+                    path, name, "exports no target that is imported here", "import its target too, or take it out"
+                )
+
+
 def import_graph(parsed: Node) -> dict[str, set[str]]:
     """For each VRF the other VRFs of this intent whose routes it imports, by route target."""
-    exporters: dict[str, set[str]] = defaultdict(set)
-    for _tenant, vrf in vrfs(parsed):
-        for target in vrf.get("export_targets", []):
-            exporters[target].add(vrf["name"])
+    exporters = _exporters(parsed)
     return {
-        vrf["name"]: set().union(*(exporters[t] for t in vrf.get("import_targets", []))) - {vrf["name"]}
+        vrf["name"]: {
+            other["name"]
+            for target in vrf.get("import_targets", [])
+            for _owner, other in exporters.get(target, ())
+            if other["name"] != vrf["name"]
+        }
         for _tenant, vrf in vrfs(parsed)
     }
 
@@ -386,6 +515,7 @@ def check(parsed: Node, site: dict[str, Any]) -> list[Violation]:
     """Every violation of every rule, sorted by path."""
     return sorted(
         {
+            *surroundings(site),
             *names(parsed),
             *as_numbers(parsed),
             *timers(parsed),
@@ -393,6 +523,8 @@ def check(parsed: Node, site: dict[str, Any]) -> list[Violation]:
             *pools(parsed, site),
             *prefixes(parsed, site),
             *accepts(parsed),
+            *limits(parsed),
+            *exchanges(parsed),
             *overlaps(parsed),
             *distinguishers(parsed),
         }

@@ -126,14 +126,19 @@ def main() -> None:
     try:
         before = path.read_text(encoding="utf-8") if path and path.exists() else ""
         ledger = yaml.safe_load(before) or {}
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a date that does not exist
         module.fail_json(msg=f"{path}: cannot be read: {error}", violations=[])
+    today = options["today"] or datetime.datetime.now(datetime.UTC).date().isoformat()
+    try:
+        datetime.date.fromisoformat(today)
+    except ValueError as error:
+        module.fail_json(msg=f"today: {error}", violations=[])
     site = {
         "gateways": options["gateways"],
         "reserved": options["reserved"],
         "secrets": options["secret_names"],
         "allow_documentation": options["allow_documentation"],
-        "today": options["today"] or datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "today": today,
     }
     result = l3vpn.plan(options["intent"], ledger, site=site)
     if result.violations:

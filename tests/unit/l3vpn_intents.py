@@ -70,3 +70,44 @@ def intent(vrfs: int = 2, networks: int = 1, families: str = "46") -> dict[str, 
             for number in range(vrfs)
         ],
     }
+
+
+def full(vrfs: int = 3) -> dict[str, Any]:
+    """A valid intent in which every key is set. Each VRF imports the next, by name, and the last, which is shared."""
+    source = intent(vrfs, networks=2)
+    source |= {
+        "rie_physical_network": "rie",
+        "rie_allocations_file": "allocations.yml",
+        "rie_quarantine_days": 30,
+        "rie_mtu": 1500,
+        "rie_bgp": {
+            "keepalive": 3,
+            "hold": 9,
+            "connect": 3,
+            "bfd": {"transmit_ms": 300, "receive_ms": 300, "multiplier": 3},
+        },
+    }
+    for number, tenant in enumerate(source["rie_tenants"]):
+        tenant |= {"description": "A ministry", "quotas": {"network": 10}}
+        [vrf] = tenant["vrfs"]
+        others = sorted({number + 1, vrfs - 1} - {number, vrfs})
+        vrf["import_targets"] += [f"64900:{other}" for other in others]
+        vrf |= {
+            "description": "Its only VRF",
+            "max_prefixes": {"v4": 100, "v6": 100},
+            "max_prefixes_out": {"v4": 50, "v6": 50},
+            "communities": ["65010:1"],
+            "large_communities": ["65010:1:1"],
+            "shared": number == vrfs - 1,
+            "exchange": [f"v{other}" for other in others] or ["v0"],
+            "mtu": 1500,
+        }
+        if number == vrfs - 1:
+            vrf["import_targets"].append("64900:0")
+        vrf["links"]["gw1"] |= {
+            "mtu": 1500,
+            "rd": f"65010:{60000 + number}",
+            "local_role": True,
+            "bgp": {"keepalive": 10, "hold": 30, "connect": 5, "bfd": dict(source["rie_bgp"]["bfd"])},
+        }
+    return source

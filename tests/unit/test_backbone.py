@@ -68,6 +68,20 @@ def test_sessions() -> None:
     assert "k3y" not in site
 
 
+def test_an_edge_mirrors_what_its_link_has_of_its_own() -> None:
+    own = link(1) | {"local_role": True, "bgp": {"keepalive": 10, "hold": 30, "bfd": {"multiplier": 5}}}
+    vrf = {"name": "finances", "links": {"gw1": own, "gw2": link(2)}}
+    options = {"sites": SITES, "access": ACCESS, "bgp": BGP, "asn": 65010, "secrets": {"bgp_finances": "k3y"}}
+    files = backbone.build([{"vrfs": [vrf]}], UPLINKS, **options)["files"]
+    gateway, *access = files["pe1-finances"].split("protocol bgp ")[1:]
+    assert "hold time 30;" in gateway
+    assert "\tlocal role provider;\n" in gateway
+    bfd = files["pe1-finances"].partition("protocol bfd {\n")[2].partition("\n}\n")[0]
+    assert bfd.index('interface "gw" {') < bfd.index("multiplier 5;") < bfd.index('interface "*" {')
+    assert all("hold time 9;" in session and "role" not in session for session in access if "site_" in session)
+    assert files["pe2-finances"] == build()["files"]["pe2-finances"]
+
+
 def test_site_of_one_family() -> None:
     built = build(sites=[{"name": "paris", "vrf": "finances", "v4": "10.128.2.0/24"}])
     assert "home_v6" not in built["files"]["ce-paris"]

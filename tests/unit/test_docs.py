@@ -15,11 +15,20 @@ from socle.project import ROOT
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def test_the_reference_of_roles_is_current():
+@pytest.fixture(scope="module")
+def program():
     loader = importlib.machinery.SourceFileLoader("docs", str(ROOT / "scripts" / "docs"))
     program = importlib.util.module_from_spec(importlib.util.spec_from_loader("docs", loader))
     loader.exec_module(program)
+    return program
+
+
+def test_the_reference_of_roles_is_current(program):
     assert program.TARGET.read_text() == program.render(ROOT / "roles"), "run `make docs`"
+
+
+def test_the_schema_of_the_intent_is_current(program):
+    assert program.SCHEMA.read_text() == program.render_schema(), "run `make docs`"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -99,6 +99,52 @@ class TestFrr:
         assert "receive-interval 200" in text
         assert not any(line.startswith("transmit-interval") for line in text)
 
+    def test_a_pe_with_bfd_of_its_own_has_its_own_profile(self) -> None:
+        text = frr.render_frr(vrf(pe={**VRF["pe"], "bfd": {"transmit_ms": 1000, "receive_ms": 300, "multiplier": 5}}))
+        for address in (VRF["pe"]["v4"], VRF["pe"]["v6"]):
+            assert f" neighbor {address} bfd\n neighbor {address} bfd profile pe\n" in text
+        for family in ("v4", "v6"):
+            assert f" neighbor {VRF['peer'][f'neighbor_{family}']} bfd profile rie\n" in text
+        assert text.count("bfd profile pe\n") == 2
+        assert " cloud tag 100 bfd profile rie\n" in text
+        assert (
+            "bfd\n profile pe\n  detect-multiplier 5\n  transmit-interval 1000\n exit\n !\n"
+            " profile rie\n  detect-multiplier 4\n  receive-interval 200\n exit\n !\nexit\n"
+        ) in text
+
+    def test_a_pe_that_says_what_all_have_changes_nothing(self) -> None:
+        same = {"bfd": VRF["bfd"], "timers": VRF["timers"], "local_role": False, "max_prefixes_out": {}}
+        assert frr.render_frr(vrf(pe={**VRF["pe"], **same}, large_communities=[])) == frr.render_frr(VRF)
+
+    def test_a_pe_with_timers_of_its_own(self) -> None:
+        text = frr.render_frr(vrf(pe={**VRF["pe"], "timers": {"keepalive": 10, "hold": 30, "connect": 5}}))
+        for address in (VRF["pe"]["v4"], VRF["pe"]["v6"]):
+            assert f" neighbor {address} timers 10 30\n neighbor {address} timers connect 5\n" in text
+        assert text.count("timers 3 9\n") == text.count("timers connect 3\n") == 2
+
+    def test_the_role_of_a_customer_only_where_the_pe_has_roles(self) -> None:
+        text = frr.render_frr(vrf(pe={**VRF["pe"], "local_role": True}), "s3cret")
+        roles = [line for line in lines(text) if "local-role" in line]
+        assert roles == ["neighbor 100.66.1.5 local-role customer", "neighbor fd66:1:2::1 local-role customer"]
+        assert "local-role" not in frr.render_frr(VRF)
+
+    def test_the_limit_of_announcements(self) -> None:
+        text = lines(frr.render_frr(vrf(pe={**VRF["pe"], "max_prefixes_out": {"v4": 7}})))
+        assert "neighbor 100.66.1.5 maximum-prefix-out 7" in text
+        assert "neighbor fd66:1:2::1 maximum-prefix-out 11" in text
+
+    def test_communities_are_spelt_and_sorted_as_frr_prints_them(self) -> None:
+        """FRR 10.3 sorts them by value, drops what is twice, and knows some by name."""
+        given = ["65535:65281", "65010:20", "65535:666", "65010:3", "65010:20", "0:7", "65535:0"]
+        large = ["4294967295:0:1", "65010:10:1", "65010:9:1", "65010:9:1"]
+        text = frr.render_frr(vrf(communities=given, large_communities=large))
+        assert (
+            " match ip address prefix-list export-v4\n"
+            " set community 0:7 65010:3 65010:20 graceful-shutdown blackhole no-export\n"
+            " set large-community 65010:9:1 65010:10:1 4294967295:0:1\nexit\n"
+        ) in text
+        assert text.count(" set large-community ") == 2
+
     def test_one_gateway_or_one_family(self) -> None:
         alone = vrf(peer=None)
         alone["pe"].pop("v6")

@@ -18,10 +18,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import l3vpn
+from ansible_collections.cloudwatt.socle.plugins.module_utils import l3vpn, l3vpn_ledger
 
 sys.path.insert(0, str(Path(__file__).parent))
-from l3vpn_intents import SITE, intent, vrf
+from l3vpn_intents import SITE, full, intent, vrf
 
 LAB = Path(__file__).parents[2] / "inventories" / "lab"
 
@@ -82,6 +82,7 @@ def test_both_ends_of_each_wire_agree() -> None:
 def test_imported_networks_are_accepted() -> None:
     source = intent(2)
     first_vrf(source)["import_targets"].append("64900:1")
+    first_vrf(source)["exchange"] = ["v1"]
     plan = planned(source).plan
     ours, theirs = plan["gateways"]["gw1"]["vrfs"]
     assert plan["imports"] == {"v0": ["v1"], "v1": []}
@@ -101,6 +102,95 @@ def test_order_does_not_matter(count: int, networks: int, rng: random.Random) ->
     one, two = planned(source), planned(shuffled)
     assert one.plan == two.plan
     assert yaml.safe_dump(one.ledger, sort_keys=False) == yaml.safe_dump(two.ledger, sort_keys=False)
+
+
+def reordered(value: Any, rng: random.Random) -> Any:
+    """The same with every list and mapping in another order."""
+    if isinstance(value, dict):
+        return {key: reordered(value[key], rng) for key in rng.sample(list(value), len(value))}
+    if isinstance(value, list):
+        return [reordered(item, rng) for item in rng.sample(value, len(value))]
+    return value
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 6), st.randoms(use_true_random=False))
+def test_no_order_matters_in_an_intent_with_every_key(count: int, rng: random.Random) -> None:
+    source = full(count)
+    source["rie_tenants"][0]["vrfs"][0] |= {
+        "communities": ["65010:30", "65010:4", "65010:30"],
+        "large_communities": ["65010:1:30", "65010:1:4"],
+    }
+    one, two = planned(source), planned(reordered(source, rng))
+    assert (one.plan, one.ledger) == (two.plan, two.ledger)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sets(st.integers(0, 7), min_size=1))
+def test_a_tenant_is_planned_the_same_without_the_others(staying: set[int]) -> None:
+    source = intent(8, 2)
+    before = planned(source)
+    rest = source | {"rie_tenants": [source["rie_tenants"][number] for number in sorted(staying)]}
+    after = planned(rest, before.ledger).plan
+    names = {f"v{number}" for number in staying}
+
+    def of(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [part for part in parts if part["name"] in names]
+
+    assert after["neutron"]["vrfs"] == of(before.plan["neutron"]["vrfs"])
+    for gateway, part in after["gateways"].items():
+        assert part["vrfs"] == of(before.plan["gateways"][gateway]["vrfs"])
+
+
+def test_a_link_overrides_the_profile_key_by_key() -> None:
+    source = full(2)
+    link = first_vrf(source)["links"]["gw1"]
+    link["bgp"] = {"hold": 60, "bfd": {"multiplier": 5}}
+    first_vrf(source)["links"]["gw2"] |= {"bgp": {"connect": 9}}
+    gw1, gw2 = (planned(source).plan["gateways"][gateway]["vrfs"][0] for gateway in ("gw1", "gw2"))
+    assert gw1["pe"]["timers"] == {"keepalive": 3, "hold": 60, "connect": 3}
+    assert gw1["pe"]["bfd"] == {"transmit_ms": 300, "receive_ms": 300, "multiplier": 5}
+    assert gw2["pe"]["timers"] == {"keepalive": 3, "hold": 9, "connect": 9}
+    assert gw2["pe"]["bfd"] == gw1["bfd"] == gw2["bfd"]
+    assert gw1["timers"] == {"keepalive": 3, "hold": 9, "connect": 3}
+    assert (gw1["pe"]["local_role"], gw2["pe"]["local_role"]) == (True, False)
+
+
+def test_what_is_shared_or_exchanged_may_be_imported() -> None:
+    source = intent(3)
+    ours, theirs, hub = (tenant["vrfs"][0] for tenant in source["rie_tenants"])
+    ours["import_targets"] += ["64900:2", "64900:999"]  # nobody here exports the last
+    hub["shared"] = True
+    assert planned(source).plan["imports"] == {"v0": ["v2"], "v1": [], "v2": []}
+    ours["import_targets"].append("64900:1")
+    [fault] = l3vpn.plan(source, {}, site=SITE).violations
+    assert fault.path == "rie_tenants[0].vrfs[0].import_targets[3]"
+    assert "exchange" in fault.remedy
+    assert "shared: true" in fault.remedy
+    ours["exchange"] = ["v1"]
+    assert planned(source).plan["imports"]["v0"] == ["v1", "v2"]
+    # A VRF of the same tenant needs neither.
+    del ours["exchange"]
+    source["rie_tenants"][0]["vrfs"].append(theirs)
+    del source["rie_tenants"][1]
+    assert planned(source).plan["imports"]["v0"] == ["v1", "v2"]
+
+
+def test_a_distinguisher_by_hand_comes_and_goes() -> None:
+    source = intent(2)
+    ledger = planned(source).ledger
+    gone = planned(source | {"rie_tenants": source["rie_tenants"][1:]}, ledger).ledger
+    first_vrf(source)["links"]["gw1"]["rd"] = ledger["allocations"]["rd"]["v0/gw1"]  # its own, out of quarantine
+    back = planned(source, gone).ledger
+    assert back["allocations"]["rd"] == ledger["allocations"]["rd"]
+    assert_no_collision(back)
+
+
+def test_more_gateways_than_letters() -> None:
+    names = [f"gw{number:02}" for number in range(30)]
+    suffixes = list(l3vpn_ledger.letters({}, names).values())
+    assert suffixes[:2] + suffixes[25:28] == ["a", "b", "z", "aa", "ab"]
+    assert len(set(suffixes)) == 30
 
 
 @settings(max_examples=40, deadline=None)
@@ -170,12 +260,15 @@ def same_prefix_and_import(source: dict[str, Any]) -> None:
     two["delegated"] = copy.deepcopy(one["delegated"])
     two["networks"] = copy.deepcopy(one["networks"])
     two["import_targets"].append("64900:0")
+    two["exchange"] = ["v0"]
 
 
 def shared_service_sees_twins(source: dict[str, Any]) -> None:
     same_prefix_and_import(source)
     source["rie_tenants"][1]["vrfs"][0]["import_targets"].pop()
+    source["rie_tenants"][1]["vrfs"][0]["exchange"].pop()
     hub = vrf(7)
+    hub["exchange"] = ["v0", "v1"]
     hub["import_targets"] += ["64900:0", "64900:1"]
     source["rie_tenants"].append({"name": "hub", "project": "hub", "vrfs": [hub]})
 
