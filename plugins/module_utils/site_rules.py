@@ -179,21 +179,21 @@ def secret_names(context: Context) -> Iterator[Violation]:
 def mirror(context: Context) -> Iterator[Violation]:
     """The package mirror answers for the suite that the nodes install."""
     written, default = (
-        context.inventory.find("packages_mirror"),
-        context.roles.defaults.get("packages_mirror"),
+        context.inventory.find("base_mirror"),
+        context.roles.defaults.get("base_mirror"),
     )
     url = str(written[1] if written else default[2] if default else "")
     suite = (
-        context.inventory.value("packages_suite") or context.roles.defaults.get("packages_suite", ("",))[-1]
+        context.inventory.value("base_suite") or context.roles.defaults.get("base_suite", ("",))[-1]
     )
     if not re.match(r"https?://", url) or "{{" in f"{url}{suite}":
         return
     if why := context.fetch(f"{url.rstrip('/')}/dists/{suite}/InRelease"):
         reason, remedy = f"does not answer: {why}", "set it to a mirror that can be reached from here"
         if written:
-            yield written[0].violation(("packages_mirror",), url, reason, remedy)
+            yield written[0].violation(("base_mirror",), url, reason, remedy)
         else:
-            yield Violation(*default[:2], "packages_mirror", url, reason, remedy)
+            yield Violation(*default[:2], "base_mirror", url, reason, remedy)
 
 
 def intent(context: Context) -> Iterator[Violation]:

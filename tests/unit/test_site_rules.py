@@ -198,15 +198,15 @@ def test_a_mirror_that_does_not_answer(site, monkeypatch):
 def test_the_mirror_is_asked_for_its_suite(site, monkeypatch, root):
     asked = []
     monkeypatch.setattr(site_validate, "fetch", lambda url: asked.append(url) or "timed out")
-    site.add(SITE, "packages_mirror: http://mirror.example/debian/\n")
-    assert any("packages_mirror: does not answer: timed out" in line for line in site.check())
+    site.add(SITE, "base_mirror: http://mirror.example/debian/\n")
+    assert any("base_mirror: does not answer: timed out" in line for line in site.check())
     assert asked == ["http://mirror.example/debian/dists/trixie/InRelease"]
 
 
 def test_the_default_mirror_is_asked_too(site, monkeypatch):
     monkeypatch.setattr(site_validate, "fetch", lambda url: "timed out")
     [found] = site_validate.violations(site.folder, site.folder / ".vault-password")
-    assert (found["file"], found["path"]) == ("roles/packages/defaults/main.yml", "packages_mirror")
+    assert (found["file"], found["path"]) == ("roles/base/defaults/main.yml", "base_mirror")
 
 
 def test_rules_say_what_they_are_for():

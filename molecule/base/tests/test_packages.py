@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role packages: signed sources only, the node's packages, nothing half installed."""
+"""Role base, packages: signed sources only, the node's packages, nothing half installed."""
 
 from __future__ import annotations
 
