@@ -205,7 +205,8 @@ def _session(
         "\tconnect delay time 1;",
         "\terror wait time 1, 5;",
         f"\t{channel} {{",
-        "\t\timport all;",
+        # What its sender is about to withdraw is the last choice (RFC 8326).
+        "\t\timport filter { if (65535, 0) ~ bgp_community then bgp_local_pref = 0; accept; };",
         "\t\timport limit 1000 action block;",
         f"\t\texport {export};",
         "\t\tnext hop self;",

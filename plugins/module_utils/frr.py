@@ -80,20 +80,27 @@ def export_list(vrf: Vrf, family: str) -> list[str]:
     return _sorted((vrf.get("export") or {}).get(family) or [])
 
 
-def render_frr(vrf: Vrf, password: str | None = None, hostname: str = "") -> str:
-    """The ``frr.conf`` of a VRF. ``password``: TCP MD5 key of the sessions to the PE, or None."""
+def render_frr(vrf: Vrf, password: str | None = None, hostname: str = "", drained: bool = False) -> str:
+    """The ``frr.conf`` of a VRF.
+
+    password: TCP MD5 key of the sessions to the PE, or None. drained: no traffic shall come here, while what is still
+    under way is delivered: BGP asks for other paths (RFC 8326), and BFD tells OpenStack's routers to use the other
+    gateway. FRR keeps the static routes of a session that it shut down itself.
+    """
     lines = [
         HEADER.format(name=vrf["name"]),
         "frr version 10.3",
         "frr defaults traditional",
         f"hostname {hostname}" if hostname else "!",
-        "log syslog informational",
+        # Nothing is debugged but what _refusals asks for.
+        "log syslog debugging",
         "!",
+        *_refusals(vrf),
         *_prefix_lists(vrf),
         *_route_maps(vrf),
         *_statics(vrf),
-        *_bgp(vrf, password),
-        *_bfd(vrf),
+        *_bgp(vrf, password, drained),
+        *_bfd(vrf, drained),
         "end",
     ]
     return "\n".join(lines) + "\n"
@@ -107,7 +114,7 @@ def _statics(vrf: Vrf) -> list[str]:
         if cloud.get(f"router_{family}"):
             for prefix in export_list(vrf, family):
                 router = _address(cloud[f"router_{family}"])
-                lines.append(f"{word} route {prefix} {router} cloud tag {TAG_EXPORT} bfd profile rie")
+                lines.append(f"{word} route {prefix} {router} cloud tag {TAG_EXPORT} bfd profile cloud")
         if peer.get(f"neighbor_{family}"):
             for prefix, _le in accept_list(vrf, family):
                 neighbor = _address(peer[f"neighbor_{family}"])
@@ -130,6 +137,20 @@ def _prefix_lists(vrf: Vrf) -> list[str]:
             lines.append(f"{word} prefix-list accept-{family} seq {5 * (index + 1)} permit {prefix}{bound}")
         if not accept:
             lines.append(f"{word} prefix-list accept-{family} seq 5 deny any")
+        for index, (prefix, le) in enumerate(accept):
+            bound = f" le {le}" if le else ""
+            lines.append(f"{word} prefix-list refused-{family} seq {5 * (index + 1)} deny {prefix}{bound}")
+        lines.append(f"{word} prefix-list refused-{family} seq {5 * (len(accept) + 1)} permit any")
+    return [*lines, "!"]
+
+
+def _refusals(vrf: Vrf) -> list[str]:
+    """A line in the log for every route of the PE that the allow-list refuses, and for no other."""
+    lines = [
+        f"debug bgp updates in {item['address']} prefix-list refused-{item['family']}"
+        for item in _neighbors(vrf)
+        if item["kind"] == "pe"
+    ]
     return [*lines, "!"]
 
 
@@ -195,7 +216,7 @@ def _neighbors(vrf: Vrf) -> list[dict[str, Any]]:
     return found
 
 
-def _bgp(vrf: Vrf, password: str | None) -> list[str]:
+def _bgp(vrf: Vrf, password: str | None, drained: bool) -> list[str]:
     neighbors = _neighbors(vrf)
     pe = vrf.get("pe") or {}
     profiles = _bfd_profiles(vrf)
@@ -203,6 +224,7 @@ def _bgp(vrf: Vrf, password: str | None) -> list[str]:
         f"router bgp {vrf['asn']}",
         f" bgp router-id {vrf['router_id']}",
         " no bgp default ipv4-unicast",
+        *([" bgp graceful-shutdown"] if drained else []),
         " bgp reject-as-sets",
     ]
     for item in neighbors:
@@ -253,8 +275,8 @@ def _bgp(vrf: Vrf, password: str | None) -> list[str]:
 
 
 def _bfd_profiles(vrf: Vrf) -> dict[str, list[str]]:
-    """The settings of each BFD profile: ``rie`` for all sessions, and ``pe`` where the PE's differ."""
-    found = {"rie": _bfd_settings(vrf.get("bfd"))}
+    """The settings of each BFD profile: ``cloud`` of static routes, ``rie`` of BGP, ``pe`` where the PE's differ."""
+    found = {"cloud": _bfd_settings(vrf.get("bfd")), "rie": _bfd_settings(vrf.get("bfd"))}
     towards_pe = _bfd_settings((vrf.get("pe") or {}).get("bfd") or vrf.get("bfd"))
     return found if towards_pe == found["rie"] else {"pe": towards_pe, **found}
 
@@ -274,10 +296,11 @@ def _bfd_settings(bfd: dict[str, int] | None) -> list[str]:
     return [f"  {spelt[key]} {values[key]}" for key in spelt if values[key] != _BFD_DEFAULTS[key]]
 
 
-def _bfd(vrf: Vrf) -> list[str]:
+def _bfd(vrf: Vrf, drained: bool) -> list[str]:
     lines = ["bfd"]
     for name, settings in _bfd_profiles(vrf).items():
-        lines += [f" profile {name}", *settings, " exit", " !"]
+        closed = ["  shutdown"] if drained and name == "cloud" else []
+        lines += [f" profile {name}", *settings, *closed, " exit", " !"]
     return [*lines, "exit", "!"]
 
 

@@ -28,12 +28,14 @@ from typing import Any
 
 from . import frr
 from .netns import CommandError, run
-from .node_files import diff_entry, in_parallel, read, unit_states, write
+from .node_files import diff_entry, in_parallel, read, unit_states, write, write_if_changed
 
 ETC = Path("/etc/frr")
 RUN = Path("/run/frr")
 STAMPS = Path("/run/socle/frr")
 UNITS = Path("/etc/systemd/system")
+DRAINED = Path("/etc/socle/rie/drained")
+MARK = "An operator has drained this gateway; `socle rie undrain` ends that.\n"
 RELOAD = "/usr/lib/frr/frr-reload.py"
 START_TIMEOUT = 30.0
 
@@ -71,6 +73,12 @@ class Outcome:
     diff: list[dict[str, Any]] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     deltas: dict[str, str] = field(default_factory=dict)
+    drained: bool = False
+
+
+def is_drained() -> bool:
+    """Whether an operator has taken the traffic off this node."""
+    return DRAINED.exists()
 
 
 def _hash(text: str) -> str:
@@ -113,7 +121,9 @@ def _check_syntax(instance: Instance, path: Path) -> str:
     return ""
 
 
-def _observe(vrfs: list[dict[str, Any]], passwords: dict[str, str], hostname: str) -> list[Instance]:
+def _observe(
+    vrfs: list[dict[str, Any]], passwords: dict[str, str], hostname: str, drained: bool
+) -> list[Instance]:
     states = unit_states(unit_name(vrf["name"]) for vrf in vrfs)
     active = [vrf["name"] for vrf in vrfs if states[unit_name(vrf["name"])]["active"]]
     running = dict(zip(active, in_parallel(running_config, active), strict=True))
@@ -121,7 +131,7 @@ def _observe(vrfs: list[dict[str, Any]], passwords: dict[str, str], hostname: st
     for vrf in vrfs:
         name = vrf["name"]
         files = {
-            "frr.conf": frr.render_frr(vrf, passwords.get(name), hostname),
+            "frr.conf": frr.render_frr(vrf, passwords.get(name), hostname, drained),
             "daemons": frr.render_daemons(vrf),
             "vtysh.conf": frr.VTYSH,
         }
@@ -255,13 +265,20 @@ def converge(
     passwords: dict[str, str],
     hostname: str = "",
     prune: bool = True,
+    drain: bool | None = None,
     check_mode: bool = False,
 ) -> Outcome:
-    """Bring all instances of the node to the plan; ``failed`` of the outcome names those that could not be."""
-    outcome = Outcome()
+    """Bring all instances of the node to the plan; ``failed`` of the outcome names those that could not be.
+
+    drain: whether the node shall carry no traffic; None leaves that as an operator last decided.
+    """
+    outcome = Outcome(drained=is_drained() if drain is None else drain)
+    if outcome.drained != is_drained():
+        before, after = ("", MARK) if outcome.drained else (MARK, "")
+        outcome.diff.append(diff_entry(str(DRAINED), before, after))
     drop_ins = {drop_in_path(vrf["name"]): frr.render_drop_in(vrf) for vrf in vrfs}
     drop_ins = {path: text for path, text in drop_ins.items() if read(path) != text}
-    instances = _observe(vrfs, passwords, hostname)
+    instances = _observe(vrfs, passwords, hostname, outcome.drained)
     with tempfile.TemporaryDirectory(prefix="socle-frr-") as directory:
         in_parallel(lambda item: _decide(item, Path(directory)), instances)
     outcome.failed = {item.name: item.error for item in instances if item.error}
@@ -284,6 +301,10 @@ def converge(
         outcome.diff.append(diff_entry(str(path), read(path), text))
     if outcome.failed or check_mode:
         return outcome
+    if outcome.drained:
+        write_if_changed(DRAINED, MARK)
+    else:
+        DRAINED.unlink(missing_ok=True)
     for path, text in drop_ins.items():
         write(path, text)
     if drop_ins:

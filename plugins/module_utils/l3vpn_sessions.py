@@ -81,5 +81,7 @@ def _bfd(peer: Mapping[str, Any] | None) -> dict[str, Any]:
     if peer is None:
         return {"state": "absent", "ok": False, "detail": "FRR knows no such peer"}
     state = peer.get("status", "unknown")
+    if state == "shutdown":  # FRR's own doing, which only a drained gateway's configuration asks for
+        return {"state": state, "ok": True, "detail": "the gateway is drained"}
     why = peer.get("diagnostic") or ""
     return {"state": state, "ok": state == "up", "detail": "" if state == "up" or why == "ok" else why}

@@ -33,6 +33,12 @@ options:
     description: Host name that FRR reports.
     type: str
     required: true
+  drain:
+    description:
+      - Whether this gateway shall carry no traffic. BGP then asks for other paths (RFC 8326) and OpenStack's routers
+        turn to the other gateway, while what is still under way is delivered.
+      - Kept on the node until it is changed; by default it stays as it is.
+    type: bool
   prune:
     description: Remove instances made by this module that are not in O(vrfs).
     type: bool
@@ -51,6 +57,10 @@ RETURN = r"""
 actions:
   description: What was done, by VRF (created, reloaded, restarted, started, enabled, removed); empty if nothing.
   type: dict
+  returned: always
+drained:
+  description: Whether the gateway is drained, or in check mode would be.
+  type: bool
   returned: always
 deltas:
   description: For reloaded instances, the configuration lines that FRR deletes and adds.
@@ -71,13 +81,19 @@ def main() -> None:
             "passwords": {"type": "dict", "default": {}, "no_log": True},
             "hostname": {"type": "str", "required": True},
             "prune": {"type": "bool", "default": True},
+            "drain": {"type": "bool"},
         },
         supports_check_mode=True,
     )
     options = module.params
     try:
         outcome = frr_host.converge(
-            options["vrfs"], options["passwords"], options["hostname"], options["prune"], module.check_mode
+            options["vrfs"],
+            options["passwords"],
+            options["hostname"],
+            options["prune"],
+            options["drain"],
+            module.check_mode,
         )
     except (netns.CommandError, OSError) as error:
         module.fail_json(msg=str(error))
@@ -85,6 +101,7 @@ def main() -> None:
         "changed": bool(outcome.actions or outcome.diff),
         "actions": outcome.actions,
         "deltas": outcome.deltas,
+        "drained": outcome.drained,
         "diff": outcome.diff,
     }
     if outcome.failed:

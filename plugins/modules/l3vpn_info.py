@@ -39,6 +39,10 @@ sessions:
   returned: always
   type: list
   elements: dict
+drained:
+  description: Whether an operator has taken the traffic off this gateway.
+  returned: always
+  type: bool
 """
 
 import json
@@ -49,6 +53,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils.common import run
+from ansible_collections.cloudwatt.socle.plugins.module_utils.frr_host import is_drained
 from ansible_collections.cloudwatt.socle.plugins.module_utils.l3vpn_sessions import judge
 
 ARGUMENTS = {
@@ -82,7 +87,7 @@ def main() -> None:
             if all(session["ok"] for session in sessions) or time.monotonic() >= deadline:
                 break
             time.sleep(1)
-    module.exit_json(changed=False, sessions=sessions)
+    module.exit_json(changed=False, sessions=sessions, drained=is_drained())
 
 
 if __name__ == "__main__":

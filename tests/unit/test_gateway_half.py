@@ -89,7 +89,7 @@ class TestFrr:
 
     def test_statics_toward_the_router_are_watched_and_tagged_floating_ones_are_not_redistributed(self) -> None:
         text = frr.render_frr(VRF)
-        assert "ip route 10.20.0.0/24 100.64.0.2 cloud tag 100 bfd profile rie\n" in text
+        assert "ip route 10.20.0.0/24 100.64.0.2 cloud tag 100 bfd profile cloud\n" in text
         assert "ip route 10.128.2.0/24 100.65.0.2 peer tag 250 250\n" in text
         assert "route-map static-v4 permit 10\n match ip address prefix-list export-v4\n match tag 100\n" in text
 
@@ -106,7 +106,7 @@ class TestFrr:
         for family in ("v4", "v6"):
             assert f" neighbor {VRF['peer'][f'neighbor_{family}']} bfd profile rie\n" in text
         assert text.count("bfd profile pe\n") == 2
-        assert " cloud tag 100 bfd profile rie\n" in text
+        assert " cloud tag 100 bfd profile cloud\n" in text
         assert (
             "bfd\n profile pe\n  detect-multiplier 5\n  transmit-interval 1000\n exit\n !\n"
             " profile rie\n  detect-multiplier 4\n  receive-interval 200\n exit\n !\nexit\n"

@@ -91,7 +91,9 @@ def shared(count: int = 3, networks: int = 2, imports: Any = ()) -> Data:
     """An intent in which VRF a imports VRF b for each ``(a, b)``."""
     source = intent(count, networks)
     for one, other in imports:
-        source["rie_tenants"][one]["vrfs"][0]["import_targets"].append(f"64900:{other}")
+        vrf = source["rie_tenants"][one]["vrfs"][0]
+        vrf["import_targets"].append(f"64900:{other}")
+        vrf.setdefault("exchange", []).append(f"v{other}")
     return source
 
 
@@ -172,7 +174,7 @@ def edit(part: str, *pairs_of_texts: str) -> Callable[[Data], None]:
 
 def FRR(*lines: str) -> Callable[[Data], None]:
     """Add lines ahead of all others."""
-    return edit("frr", "log syslog informational\n", "log syslog informational\n" + "\n".join(lines) + "\n")
+    return edit("frr", "log syslog debugging\n", "log syslog informational\n" + "\n".join(lines) + "\n")
 
 
 def bgp(*lines: str) -> Callable[[Data], None]:
@@ -234,8 +236,8 @@ LEAKS: dict[str, tuple[Callable[[Data], None], str, set[Any]]] = {
     "ge opens a list": (FRR("ip prefix-list export-v4 seq 1 permit 10.20.0.0/16 ge 28"), "announce", ANYBODY),
     "anything announced": (FRR("ip prefix-list export-v4 seq 1 permit any"), "announce", ANYBODY),
     "a list without entries": (
-        edit("frr", "prefix-list accept-v4\n", "prefix-list void\n", "log syslog informational\n",
-             "log syslog informational\nip prefix-list void description permits all\n"), "accept", ANYBODY),
+        edit("frr", "prefix-list accept-v4\n", "prefix-list void\n", "log syslog debugging\n",
+             "log syslog debugging\nip prefix-list void description permits all\n"), "accept", ANYBODY),
     "default originated": (af(f"neighbor {PE} default-originate"), "announce", STRANGER),
     "default accepted": (FRR("ip prefix-list accept-v4 seq 1 permit 0.0.0.0/0"), "accept", STRANGER),
     "another's network accepted": (FRR(f"ip prefix-list accept-v4 seq 1 permit {THEIRS4}"), "accept", IN),
