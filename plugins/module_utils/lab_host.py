@@ -278,9 +278,18 @@ def make_cgroups(lab: str, machine: str) -> list[str]:
     """Make a machine's groups, return the files a process writes its PID to."""
     files = []
     for group in own_cgroups(lab, machine):
-        group.mkdir(parents=True, exist_ok=True)
+        _make_group(group)
         files.append(str(group / "cgroup.procs"))
     return files
+
+
+def _make_group(group: Path) -> None:
+    """Make a group and its parents. Another machine that is cleared at the same time may take an empty parent away."""
+    for _attempt in range(50):
+        with contextlib.suppress(FileNotFoundError):
+            group.mkdir(parents=True, exist_ok=True)
+            return
+    raise LabHostError(f"{group}: its parent vanishes again and again")
 
 
 def remove_cgroups(lab: str, machine: str | None = None) -> list[str]:
