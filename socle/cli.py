@@ -94,6 +94,16 @@ def _parser() -> argparse.ArgumentParser:
         # Of a plan, 2 says that there are changes.
         command.set_defaults(act=act, usage=rie.WRONG if act is rie.plan else runs.USAGE)
 
+    for name, state, text in (
+        ("drain", True, "take the traffic off a gateway before work on it; it stays so until undrain"),
+        ("undrain", False, "let a drained gateway carry traffic again"),
+    ):
+        command = _subparser(rie_verbs.add_parser, name, help=text)
+        command.add_argument("gateway", metavar="GATEWAY", help="a host of the inventory's group gateway")
+        _inventory(command)
+        command.add_argument("--json", action="store_true", help="print the outcome as JSON, progress on stderr")
+        command.set_defaults(act=rie.drain, verb=f"rie-{name}", drain=state)
+
     secrets = _subparser(verbs.add_parser, "secrets", help="the secrets of a site")
     init = _subparser(
         secrets.add_subparsers(title="verbs", metavar="VERB", required=True).add_parser,

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The verbs of the RIE: see what wiring would change, do exactly that, see what is not as intended."""
+"""The verbs of the RIE: see what wiring would change, do exactly that, see what is not as intended, drain."""
 
 from __future__ import annotations
 
@@ -69,6 +69,18 @@ def apply(options: argparse.Namespace) -> int:
     outcome = runs.run("rie-apply", "rie_apply.yml", site, _to(shown), console)
     if outcome.exit_code == runs.OK:
         shown.unlink()  # it is done: another run needs another look
+    if options.json:
+        print(json.dumps(asdict(outcome), indent=2))
+    report.show(outcome, console)
+    return outcome.exit_code
+
+
+def drain(options: argparse.Namespace) -> int:
+    """Take the traffic off a gateway, or let it carry traffic again."""
+    console = Console(stderr=options.json, soft_wrap=True)
+    variables = {"rie_gateway_name": options.gateway, "rie_gateway_drain": options.drain}
+    arguments = ["--extra-vars", json.dumps(variables)]
+    outcome = runs.run(options.verb, "rie_drain.yml", find_site(options.inventory), arguments, console)
     if options.json:
         print(json.dumps(asdict(outcome), indent=2))
     report.show(outcome, console)

@@ -109,8 +109,28 @@ class TestFrr:
         assert " cloud tag 100 bfd profile cloud\n" in text
         assert (
             "bfd\n profile pe\n  detect-multiplier 5\n  transmit-interval 1000\n exit\n !\n"
+            " profile cloud\n  detect-multiplier 4\n  receive-interval 200\n exit\n !\n"
             " profile rie\n  detect-multiplier 4\n  receive-interval 200\n exit\n !\nexit\n"
         ) in text
+
+    def test_a_drained_gateway_asks_both_sides_for_another_way_and_keeps_its_own(self) -> None:
+        text, usual = frr.render_frr(VRF, drained=True), frr.render_frr(VRF)
+        more = [line for line in text.splitlines() if line not in usual.splitlines()]
+        assert more == [" bgp graceful-shutdown", "  shutdown"]
+        assert " profile cloud\n  detect-multiplier 4\n  receive-interval 200\n  shutdown\n exit\n" in text
+        assert "graceful-shutdown" not in usual and "shutdown\n" not in usual
+
+    def test_what_the_allow_list_refuses_is_logged_and_nothing_else(self) -> None:
+        text = frr.render_frr(VRF)
+        accepted = [line.split(" permit ")[1] for line in lines(text) if "prefix-list accept-v4 " in line]
+        logged = [line for line in lines(text) if "prefix-list refused-v4 seq" in line]
+        assert [line.split(" deny ")[1] for line in logged[:-1]] == accepted != []
+        assert logged[-1].endswith(" permit any")
+        debugs = [line for line in lines(text) if line.startswith("debug ")]
+        pe = VRF["pe"]
+        assert debugs == [
+            f"debug bgp updates in {pe[family]} prefix-list refused-{family}" for family in ("v4", "v6")
+        ]
 
     def test_a_pe_that_says_what_all_have_changes_nothing(self) -> None:
         same = {"bfd": VRF["bfd"], "timers": VRF["timers"], "local_role": False, "max_prefixes_out": {}}

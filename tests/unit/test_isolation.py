@@ -174,7 +174,7 @@ def edit(part: str, *pairs_of_texts: str) -> Callable[[Data], None]:
 
 def FRR(*lines: str) -> Callable[[Data], None]:
     """Add lines ahead of all others."""
-    return edit("frr", "log syslog debugging\n", "log syslog informational\n" + "\n".join(lines) + "\n")
+    return edit("frr", "log syslog debugging\n", "log syslog debugging\n" + "\n".join(lines) + "\n")
 
 
 def bgp(*lines: str) -> Callable[[Data], None]:
