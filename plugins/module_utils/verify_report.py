@@ -33,6 +33,7 @@ def assemble(
     sessions: Sequence[Mapping[str, Any]],
     matrix: Mapping[str, Any] | None,
     errors: Sequence[str] = (),
+    isolation: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The report as it is written to ``verify.json``.
 
@@ -40,8 +41,9 @@ def assemble(
     :param sessions: ``{gateway, vrf, what, neighbor, state, ok, detail}``.
     :param matrix: the judgement of :mod:`reachability`, None when there is no host to probe from.
     :param errors: what kept the guests from being there.
+    :param isolation: the report of :mod:`isolation`, None when nothing was proven.
     :return: ``{ok, site, generated, notes, violations, counts, measured, api, sessions, probes, unproven,
-        sites, guests, plan}``; ``violations`` are ``{id, kind, text}`` of every part, packets first.
+        sites, guests, plan, isolation}``; ``violations`` are ``{id, kind, text}`` of every part, packets first.
     """
     violations: list[dict[str, Any]] = [{"kind": "guest", "id": "guests", "text": text} for text in errors]
     violations += [
@@ -75,6 +77,10 @@ def assemble(
         for entry in api
         if not entry["ok"]
     ]
+    if isolation is None:
+        notes.append("The configurations of the gateways were not examined.")
+    else:
+        violations += [{"kind": "isolation", **found} for found in _leaks(isolation)]
     empty = {"total": 0, "as_expected": 0, "violations": 0, "unproven": 0}
     return {
         "ok": not violations,
@@ -91,7 +97,27 @@ def assemble(
         "sites": [dict(entry) for entry in sites],
         "guests": [dict(guest) for guest in guests],
         "plan": dict(plan),
+        "isolation": dict(isolation) if isolation else None,
     }
+
+
+def _leaks(isolation: Mapping[str, Any]) -> list[dict[str, str]]:
+    """``{id, text}`` of what the proof of isolation found, and of what it could not look at."""
+    found = []
+    for leak in isolation["violations"]:
+        pair = f"{leak['from_vrf'] or 'anything'} to {leak['to_vrf']}"
+        what = f" ({leak['prefix']})" if leak["prefix"] else ""
+        text = f"isolation: {pair}{what} by {' > '.join(leak['path'])}; {leak['where']}: {leak['reason']}"
+        found.append({"id": f"{pair} {leak['kind']}", "text": text})
+    found += [
+        {"id": row["where"], "text": f"isolation: {row['where']} was not examined: {row['why']}"}
+        for row in isolation["not_examined"]
+    ]
+    found += [
+        {"id": row["id"], "text": f"isolation: {row['text']}"}
+        for row in (isolation["probes"] or {}).get("disagreements", [])
+    ]
+    return found
 
 
 def summary(report: Mapping[str, Any]) -> str:
@@ -106,6 +132,9 @@ def summary(report: Mapping[str, Any]) -> str:
         for key, name in (("sessions", "sessions up"), ("api", "API checks good"))
         if report[key]
     ]
+    if report["isolation"]:
+        facts = sum(report["isolation"]["facts"].values())
+        parts.append(f"isolation {'proven' if report['isolation']['ok'] else 'NOT proven'} on {facts} facts")
     text = ", ".join(parts) or "nothing was checked"
     if report["violations"]:
         text += f"; {len(report['violations'])} violations"

@@ -51,6 +51,9 @@ options:
     type: list
     elements: str
     default: []
+  isolation:
+    description: RV(cloudwatt.socle.isolation_report#module:report).
+    type: dict
   matrix:
     description: RV(cloudwatt.socle.reachability#module:matrix). Without it there was no host to probe from.
     type: dict
@@ -118,6 +121,7 @@ ARGUMENTS = {
     "sessions": DICTS,
     "errors": {"type": "list", "elements": "str", "default": []},
     "matrix": {"type": "dict"},
+    "isolation": {"type": "dict"},
 }
 
 

@@ -115,6 +115,10 @@ def scene(vrfs: tuple[str, ...] = ("interieur", "finances")) -> dict[str, Any]:
         "api": api,
         "sessions": sessions,
         "matrix": reachability.judge(probes, results),
+        "isolation": {
+            "ok": True, "digest": "0" * 64, "facts": {"prefixes": 30, "neighbours": 12},
+            "violations": [], "not_examined": [], "probes": {"disagreements": []},
+        },
         "_results": results,
         "_probes": probes,
     }
@@ -142,7 +146,9 @@ def test_all_well() -> None:
     verdict = report(scene())
     assert verdict["ok"]
     assert verdict["violations"] == verdict["notes"] == []
-    assert engine.summary(verdict) == "36 of 36 probes as expected, 8 of 8 sessions up, 2 of 2 API checks good."
+    assert engine.summary(verdict) == (
+        "36 of 36 probes as expected, 8 of 8 sessions up, 2 of 2 API checks good, isolation proven on 42 facts."
+    )
     json.dumps(verdict)
 
 
@@ -159,6 +165,30 @@ def test_every_part_can_fail_the_verdict() -> None:
     made = scene()
     made["api"][1] |= {"ok": False, "detail": "down"}
     assert [entry["text"] for entry in report(made)["violations"]] == ["nova-compute on cmp1: down"]
+
+
+def test_the_proof_of_isolation_is_part_of_the_verdict() -> None:
+    made = scene()
+    assert "isolation proven on 42 facts" in engine.summary(report(made))
+    assert "30 prefixes" in page(made)
+    leak = {
+        "kind": "accept", "from_vrf": "finances", "to_vrf": "interieur", "prefix": "10.20.1.0/24",
+        "path": ["network web", "VRF interieur on gw1"], "where": "gw1 frr.conf: ip prefix-list", "more": 0,
+        "reason": "lets it in", "remedy": "wire again",
+    }
+    made["isolation"] |= {"ok": False, "violations": [leak]}
+    [found] = report(made)["violations"]
+    assert found["kind"] == "isolation"
+    assert "finances to interieur (10.20.1.0/24) by network web > VRF interieur on gw1" in found["text"]
+    assert "NOT proven" in engine.summary(report(made))
+    assert "network web &gt; VRF interieur on gw1" in page(made)
+    unseen = [{"where": "gw2 vrf finances", "why": "no answer"}]
+    made["isolation"] |= {"violations": [], "not_examined": unseen}
+    assert [entry["text"] for entry in report(made)["violations"]] == [
+        "isolation: gw2 vrf finances was not examined: no answer"
+    ]
+    del made["isolation"]
+    assert any("not examined" in note for note in report(made)["notes"])
 
 
 def test_without_a_probe_host_the_report_says_so() -> None:
