@@ -20,7 +20,7 @@ EPILOG = """exit codes:
   0    everything as wanted
   1    a task failed on a host
   2    wrong usage, or input that validation refuses
-  3    socle verify, socle rie drift: what is there is not what should be
+  3    socle verify, socle rie drift or show: what is there is not what should be
   4    a node cannot be reached
   130  interrupted
 
@@ -94,6 +94,11 @@ def _parser() -> argparse.ArgumentParser:
         # Of a plan, 2 says that there are changes.
         command.set_defaults(act=act, usage=rie.WRONG if act is rie.plan else runs.USAGE)
 
+    command = _subparser(rie_verbs.add_parser, "show", help="show a tenant's networks, wires, sessions and routes")
+    command.add_argument("tenant", metavar="TENANT", help="its name in rie_tenants")
+    _inventory(command)
+    command.add_argument("--json", action="store_true", help="print JSON, progress on stderr")
+    command.set_defaults(act=rie.show)
     for name, state, text in (
         ("drain", True, "take the traffic off a gateway before work on it; it stays so until undrain"),
         ("undrain", False, "let a drained gateway carry traffic again"),

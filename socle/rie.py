@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The verbs of the RIE: see what wiring would change, do exactly that, see what is not as intended, drain."""
+"""The verbs of the RIE: see what wiring would change, do exactly that, see what is there, drain."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from . import report, runs
@@ -85,6 +87,58 @@ def drain(options: argparse.Namespace) -> int:
         print(json.dumps(asdict(outcome), indent=2))
     report.show(outcome, console)
     return outcome.exit_code
+
+
+def show(options: argparse.Namespace) -> int:
+    """Show what a tenant has: networks, wires, sessions, routes."""
+    site = find_site(options.inventory)
+    file = site.reports / "rie-show.json"
+    variables = {"rie_gateway_tenant": options.tenant, "rie_gateway_show_file": str(file)}
+    console = Console(stderr=True, soft_wrap=True)
+    outcome = runs.run("rie-show", "rie_show.yml", site, ["--extra-vars", json.dumps(variables)], console)
+    if outcome.exit_code != runs.OK:
+        report.show(outcome, console)
+        return outcome.exit_code
+    found = json.loads(file.read_text(encoding="utf-8"))
+    if options.json:
+        print(json.dumps(found, indent=1, ensure_ascii=False))
+    else:
+        for table in tables(found):
+            Console().print(table)
+    return runs.OK if all(row["ok"] for row in found["sessions"]) else runs.MISMATCH
+
+
+def tables(found: dict[str, Any]) -> list[Table]:
+    """What `socle rie show` prints, from its JSON: networks, wires, sessions, routes."""
+    rows: dict[str, list[list[Any]]] = {"Networks": [], "Wires": [], "Sessions": [], "Routes": []}
+    heads = {
+        "Networks": ("VRF", "network", "IPv4", "IPv6"),
+        "Wires": ("gateway", "VRF", "RD", "VLAN of the PE", "of the cloud", "of the other gateway", "PE"),
+        "Sessions": ("", "gateway", "VRF", "session", "neighbour", "state", ""),
+        "Routes": ("gateway", "VRF", "PE", "accepted", "refused", "announced"),
+    }
+    for vrf in found["cloud"]:
+        for net in vrf["networks"]:
+            cidrs = [net.get(family, {}).get("cidr", "") for family in ("v4", "v6")]
+            rows["Networks"].append([vrf["name"], net["name"], *cidrs])
+    for gateway, vrfs in found["gateways"].items():
+        for vrf in vrfs:
+            vlans = [vrf[link]["vlan"] for link in ("rie", "cloud", "peer")]
+            rows["Wires"].append([gateway, vrf["name"], vrf["rd"], *vlans, f"AS {vrf['pe']['asn']} {vrf['pe']['v4']}"])
+    for row in found["sessions"]:
+        mark = "[green]up[/]" if row["ok"] else "[red]DOWN[/]"
+        facts = [row[key] for key in ("gateway", "vrf", "what", "neighbor", "state", "detail")]
+        rows["Sessions"].append([mark, *facts])
+    for row in found["routes"]:
+        lists = [" ".join(row[key]) for key in ("accepted", "refused", "announced")]
+        rows["Routes"].append([row["gateway"], row["vrf"], row["neighbor"], *lists])
+    made = []
+    for title, head in heads.items():
+        table = Table(*head, title=title, title_justify="left", box=SIMPLE_HEAD)
+        for row in rows[title]:
+            table.add_row(*map(str, row))
+        made.append(table)
+    return made
 
 
 def _look(site: Site, verb: str, file: Path) -> tuple[int, dict[str, Any] | None]:

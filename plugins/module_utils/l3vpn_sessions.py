@@ -9,6 +9,7 @@ must also announce every exported prefix and accept some.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,6 +56,13 @@ def judge(
             entries.append(entry)
         entries.append({**common, "what": f"BFD {name}", **_bfd(watched.get(neighbor))})
     return entries
+
+
+def prefixes(answer: Mapping[str, Any] | None) -> list[str]:
+    """The prefixes in FRR's answer about a neighbour's routes: it calls the table differently from one to the next."""
+    tables = ("receivedRoutes", "routes", "advertisedRoutes")
+    table = next((answer[name] for name in tables if answer.get(name)), {}) if answer else {}
+    return sorted(table, key=lambda prefix: (ipaddress.ip_network(prefix).version, ipaddress.ip_network(prefix)))
 
 
 def _bgp(peer: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -23,6 +23,10 @@ options:
     elements: dict
     required: true
   timeout: {description: Seconds until every session must be up., type: int, default: 30}
+  routes:
+    description: Also read the routes of every session with a provider edge.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -36,6 +40,12 @@ EXAMPLES = r"""
 RETURN = r"""
 sessions:
   description: Each session with C(gateway), C(vrf), C(what), C(neighbor), C(state), C(ok), C(detail).
+  returned: always
+  type: list
+  elements: dict
+routes:
+  description: With O(routes), by session C(gateway), C(vrf), C(neighbor), C(family), and the prefixes C(accepted),
+    C(refused) and C(announced).
   returned: always
   type: list
   elements: dict
@@ -54,12 +64,13 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils.common import run
 from ansible_collections.cloudwatt.socle.plugins.module_utils.frr_host import is_drained
-from ansible_collections.cloudwatt.socle.plugins.module_utils.l3vpn_sessions import judge
+from ansible_collections.cloudwatt.socle.plugins.module_utils.l3vpn_sessions import expected, judge, prefixes
 
 ARGUMENTS = {
     "gateway": {"type": "str", "required": True},
     "vrfs": {"type": "list", "elements": "dict", "required": True},
     "timeout": {"type": "int", "default": 30},
+    "routes": {"type": "bool", "default": False},
 }
 
 
@@ -77,17 +88,46 @@ def look(gateway: str, vrf: dict) -> list[dict]:
     return judge(gateway, vrf, ask(name, "show bgp summary json"), ask(name, "show bfd peers json"))
 
 
+def routes(gateway: str, vrf: dict) -> list[dict]:
+    """What each session with a provider edge brings, what of it is refused, and what is announced there."""
+    found = []
+    for session in expected(vrf):
+        if session["kind"] != "PE":
+            continue
+        family = {"v4": "ipv4", "v6": "ipv6"}[session["family"]]
+        show = f"show bgp {family} unicast neighbors {session['neighbor']}"
+        received, accepted, announced = (
+            prefixes(ask(vrf["name"], f"{show} {what} json"))
+            for what in ("received-routes", "routes", "advertised-routes")
+        )
+        found.append(
+            {
+                "gateway": gateway,
+                "vrf": vrf["name"],
+                "neighbor": session["neighbor"],
+                "family": session["family"],
+                "accepted": accepted,
+                "refused": [prefix for prefix in received if prefix not in accepted],
+                "announced": announced,
+            }
+        )
+    return found
+
+
 def main() -> None:
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    gateway, vrfs = module.params["gateway"], module.params["vrfs"]
     deadline = time.monotonic() + module.params["timeout"]
     with ThreadPoolExecutor(max_workers=8) as pool:
         while True:
-            found = pool.map(lambda vrf: look(module.params["gateway"], vrf), module.params["vrfs"])
+            found = pool.map(lambda vrf: look(gateway, vrf), vrfs)
             sessions = [session for sessions in found for session in sessions]
             if all(session["ok"] for session in sessions) or time.monotonic() >= deadline:
                 break
             time.sleep(1)
-    module.exit_json(changed=False, sessions=sessions, drained=is_drained())
+        known = pool.map(lambda vrf: routes(gateway, vrf), vrfs if module.params["routes"] else [])
+        known = [entry for entries in known for entry in entries]
+    module.exit_json(changed=False, sessions=sessions, routes=known, drained=is_drained())
 
 
 if __name__ == "__main__":

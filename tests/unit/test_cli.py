@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 
@@ -116,6 +117,68 @@ def test_violations_are_shown_with_place_and_remedy():
         report.lines(Outcome("validate", "lab", runs.USAGE, 1.0, "/runs/1", violations=[violation]))
     )
     assert "a.yml:3  x.y = 7\n    is odd\n    -> make it even\n" in text
+
+
+@pytest.fixture
+def preview(monkeypatch, tmp_path):
+    """Runs that leave a preview with so many changes, or fail; `calls` are the playbooks."""
+    monkeypatch.setattr(project.Site, "reports", property(lambda self: tmp_path))
+    state = {"changes": 0, "states": [], "code": runs.OK, "calls": []}
+
+    def fake(verb, playbook, site, arguments, console):
+        state["calls"].append(playbook)
+        variables = json.loads(arguments[-1])
+        if state["code"] == runs.OK and playbook == "rie_plan.yml":
+            keys = ("site", "made", "ledger", "site_wide", "tenants", "nodes", "orphans")
+            found = dict.fromkeys(keys, []) | {"lines": ["VRF a of b", "  cloud  + network x"]}
+            found |= {key: state[key] for key in ("changes", "states")}
+            Path(variables["wiring_preview_file"]).write_text(json.dumps(found))
+        return Outcome(verb, site.name, state["code"], 1.0, str(tmp_path))
+
+    monkeypatch.setattr(runs, "run", fake)
+    return state
+
+
+@pytest.mark.parametrize(("changes", "code"), [(0, 0), (3, 2)])
+def test_a_plan_tells_changes_by_its_exit_code(preview, capsys, changes, code):
+    preview["changes"] = changes
+    assert cli.main("rie plan -i lab".split()) == code
+    assert "+ network x" in capsys.readouterr().out
+    assert cli.main("rie plan -i lab --json".split()) == code
+    assert json.loads(capsys.readouterr().out)["changes"] == changes
+
+
+def test_a_plan_that_cannot_be_made_is_never_taken_for_changes(preview):
+    for preview["code"] in (runs.FAILED, runs.USAGE, runs.UNREACHABLE):
+        assert cli.main("rie plan -i lab".split()) == 1
+    assert cli.main("rie plan -i nowhere".split()) == 1
+    assert cli.main("rie drift -i lab".split()) == runs.UNREACHABLE
+
+
+def test_only_a_plan_that_was_shown_is_applied_and_only_once(preview, capsys):
+    assert cli.main("rie apply -i lab".split()) == runs.USAGE
+    assert "socle rie plan -i lab" in capsys.readouterr().err
+    cli.main("rie plan -i lab".split())
+    cli.main("rie drift -i lab".split())
+    assert cli.main("rie apply -i lab".split()) == runs.OK
+    assert preview["calls"] == ["rie_plan.yml", "rie_plan.yml", "rie_apply.yml"]
+    assert cli.main("rie apply -i lab".split()) == runs.USAGE
+
+
+@pytest.mark.parametrize(("changes", "up", "code"), [(0, True, 0), (1, True, 3), (0, False, 3)])
+def test_drift_is_what_differs_and_what_is_down(preview, capsys, changes, up, code):
+    preview |= {"changes": changes, "states": [{"what": "BGP PE v4", "ok": up}]}
+    assert cli.main("rie drift -i lab".split()) == code
+    found = json.loads(capsys.readouterr().out)
+    assert (found["changes"], len(found["sessions"])) == (changes, int(not up))
+
+
+@pytest.mark.parametrize(("verb", "drain"), [("drain", True), ("undrain", False)])
+def test_a_gateway_is_drained_by_its_name(calls, verb, drain):
+    assert cli.main(["rie", verb, "gw1", "-i", "lab"]) == runs.OK
+    [(name, playbook, site, arguments)] = calls
+    assert (name, playbook, site) == (f"rie-{verb}", "rie_drain.yml", "lab")
+    assert json.loads(arguments[-1]) == {"rie_gateway_name": "gw1", "rie_gateway_drain": drain}
 
 
 def test_usage_errors_exit_2():
