@@ -130,7 +130,7 @@ def preview(monkeypatch, tmp_path):
         variables = json.loads(arguments[-1])
         if state["code"] == runs.OK and playbook == "rie_plan.yml":
             keys = ("site", "made", "ledger", "site_wide", "tenants", "nodes", "orphans")
-            found = dict.fromkeys(keys, []) | {"lines": ["VRF a of b", "  cloud  + network x"]}
+                found = {key: [] for key in keys} | {"lines": ["VRF a of b", "  cloud  + network x"]}
             found |= {key: state[key] for key in ("changes", "states")}
             Path(variables["wiring_preview_file"]).write_text(json.dumps(found))
         return Outcome(verb, site.name, state["code"], 1.0, str(tmp_path))
@@ -142,33 +142,33 @@ def preview(monkeypatch, tmp_path):
 @pytest.mark.parametrize(("changes", "code"), [(0, 0), (3, 2)])
 def test_a_plan_tells_changes_by_its_exit_code(preview, capsys, changes, code):
     preview["changes"] = changes
-    assert cli.main("rie plan -i lab".split()) == code
+    assert cli.main(["rie", "plan", "-i", "lab"]) == code
     assert "+ network x" in capsys.readouterr().out
-    assert cli.main("rie plan -i lab --json".split()) == code
+    assert cli.main(["rie", "plan", "-i", "lab", "--json"]) == code
     assert json.loads(capsys.readouterr().out)["changes"] == changes
 
 
 def test_a_plan_that_cannot_be_made_is_never_taken_for_changes(preview):
     for preview["code"] in (runs.FAILED, runs.USAGE, runs.UNREACHABLE):
-        assert cli.main("rie plan -i lab".split()) == 1
-    assert cli.main("rie plan -i nowhere".split()) == 1
-    assert cli.main("rie drift -i lab".split()) == runs.UNREACHABLE
+        assert cli.main(["rie", "plan", "-i", "lab"]) == 1
+    assert cli.main(["rie", "plan", "-i", "nowhere"]) == 1
+    assert cli.main(["rie", "drift", "-i", "lab"]) == runs.UNREACHABLE
 
 
 def test_only_a_plan_that_was_shown_is_applied_and_only_once(preview, capsys):
-    assert cli.main("rie apply -i lab".split()) == runs.USAGE
+    assert cli.main(["rie", "apply", "-i", "lab"]) == runs.USAGE
     assert "socle rie plan -i lab" in capsys.readouterr().err
-    cli.main("rie plan -i lab".split())
-    cli.main("rie drift -i lab".split())
-    assert cli.main("rie apply -i lab".split()) == runs.OK
+    cli.main(["rie", "plan", "-i", "lab"])
+    cli.main(["rie", "drift", "-i", "lab"])
+    assert cli.main(["rie", "apply", "-i", "lab"]) == runs.OK
     assert preview["calls"] == ["rie_plan.yml", "rie_plan.yml", "rie_apply.yml"]
-    assert cli.main("rie apply -i lab".split()) == runs.USAGE
+    assert cli.main(["rie", "apply", "-i", "lab"]) == runs.USAGE
 
 
 @pytest.mark.parametrize(("changes", "up", "code"), [(0, True, 0), (1, True, 3), (0, False, 3)])
 def test_drift_is_what_differs_and_what_is_down(preview, capsys, changes, up, code):
     preview |= {"changes": changes, "states": [{"what": "BGP PE v4", "ok": up}]}
-    assert cli.main("rie drift -i lab".split()) == code
+    assert cli.main(["rie", "drift", "-i", "lab"]) == code
     found = json.loads(capsys.readouterr().out)
     assert (found["changes"], len(found["sessions"])) == (changes, int(not up))
 
