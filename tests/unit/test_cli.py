@@ -130,7 +130,7 @@ def preview(monkeypatch, tmp_path):
         variables = json.loads(arguments[-1])
         if state["code"] == runs.OK and playbook == "rie_plan.yml":
             keys = ("site", "made", "ledger", "site_wide", "tenants", "nodes", "orphans")
-                found = {key: [] for key in keys} | {"lines": ["VRF a of b", "  cloud  + network x"]}
+            found = {key: [] for key in keys} | {"lines": ["VRF a of b", "  cloud  + network x"]}
             found |= {key: state[key] for key in ("changes", "states")}
             Path(variables["wiring_preview_file"]).write_text(json.dumps(found))
         return Outcome(verb, site.name, state["code"], 1.0, str(tmp_path))
