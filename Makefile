@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab lab-down test lint unit molecule bench-deploy fault-kill docs clean lock
+.PHONY: help setup lab lab-down test lint unit molecule bench-deploy bench-failover fault-kill docs clean lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ molecule: setup ## Every molecule scenario, or those named in SCENARIOS="a b"
 
 bench-deploy: setup ## Measure the floor of a deployment and the deployment itself in one run
 	$(BIN)/python tests/bench/deploy.py
+
+bench-failover: setup ## Break parts of the wiring of the deployed lab, and measure what tenants lose
+	$(BIN)/python tests/bench/failover.py
 
 fault-kill: setup ## Kill a deployment of the lab at a dozen moments, then let it finish
 	$(BIN)/python tests/faults/kill_deploy.py

@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Measure what tenants lose when a part of the wiring dies, and when a gateway is drained, on a deployed lab.
+
+Every ministry's site sends pings from several of its addresses, so that the flows hash to both gateways, to the smoke
+guest of its own VRF, over IPv4 and IPv6; and to those of the other VRFs, which must never answer. Meanwhile something
+is broken, and mended again. A flow's outage is the time between two answers, less the interval. The guests are those
+that `socle verify` made; run it first. Every fault is undone, whatever happens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / ".ansible" / "collections"), str(ROOT)]
+
+from socle.lab import nodes
+from socle.project import Site, find_site
+
+SOCLE = str(ROOT / ".venv" / "bin" / "socle")
+INTERVAL = 0.05
+SOURCES = 4
+OUTAGE = 1.0
+"""Seconds of the longest outage that a fault may cost."""
+
+PROBE = """
+import json, re, subprocess, sys
+wanted = json.loads(sys.stdin.readline())
+flows = []
+for flow in wanted["flows"]:
+    argv = ["ip", "netns", "exec", flow["netns"], "ping", "-n", "-i", str(wanted["interval"]), "-W", "1",
+            "-w", str(wanted["seconds"]), "-I", flow["source"], flow["target"]]
+    flows.append((flow, subprocess.Popen(argv, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)))
+print("started", flush=True)
+for flow, process in flows:
+    seen = sorted({int(number) for number in re.findall(r"icmp_seq=(\\d+) ttl", process.communicate()[0])})
+    sent = int(wanted["seconds"] / wanted["interval"])
+    edges = [0, *seen, max(sent - int(1.5 / wanted["interval"]), seen[-1] if seen else 0)]
+    gap = max(late - early for early, late in zip(edges, edges[1:])) - 1
+    flow |= {"answers": len(seen), "lost": (seen[-1] - len(seen)) if seen else sent,
+             "outage": round(max(gap, 0) * wanted["interval"], 2)}
+print(json.dumps([flow for flow, _process in flows]))
+"""
+
+
+class Lab:
+    """The nodes of the site, and the flows between its ministries' sites and guests."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.ssh = {node.name: node.ssh for node in nodes(site)}
+        report = json.loads((site.reports / "verify.json").read_text(encoding="utf-8"))
+        self.backbone = next(node.name for node in nodes(site) if "backbone" in node.groups)
+        self.flows: list[dict[str, Any]] = []
+        for own in report["sites"]:
+            for guest in report["guests"]:
+                for family in ("v4", "v6"):
+                    # Of overlapping addresses nobody can tell who answers.
+                    if guest["vrf"] != own["vrf"] and family == "v4":
+                        continue
+                    for source in self._sources(own, family):
+                        self.flows.append(
+                            {"netns": own["netns"], "source": source, "target": guest[family], "family": family,
+                             "own": guest["vrf"] == own["vrf"]}
+                        )  # fmt: skip
+
+    def _sources(self, own: dict[str, Any], family: str) -> list[str]:
+        """Addresses of a site besides its first; its whole prefix is announced."""
+        base, separator = own[family], "." if family == "v4" else ":"
+        stem, _separator, _last = base.rpartition(separator)
+        found = [f"{stem}{separator}{number}" for number in range(101, 101 + SOURCES)]
+        length = 32 if family == "v4" else 128
+        for address in found:
+            self.run(self.backbone, f"ip -n {own['netns']} address replace {address}/{length} dev lo")
+        return found
+
+    def run(self, node: str, command: str) -> str:
+        done = subprocess.run([*self.ssh[node], command], text=True, capture_output=True)
+        if done.returncode:
+            raise RuntimeError(f"{node}: {command}: {done.stderr.strip()}")
+        return done.stdout
+
+    def watch(self, seconds: float, act: Callable[[], None]) -> list[dict[str, Any]]:
+        """Send every flow for so long, act three seconds into it, and return what each has seen."""
+        process = subprocess.Popen(
+            [*self.ssh[self.backbone], f"python3 -c {_quoted(PROBE)}"], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdin and process.stdout
+        wanted = {"flows": self.flows, "interval": INTERVAL, "seconds": seconds}
+        process.stdin.write(json.dumps(wanted) + "\n")
+        process.stdin.flush()
+        if process.stdout.readline().strip() != "started":
+            raise RuntimeError("the probes did not start")
+        time.sleep(3)
+        act()
+        return json.loads(process.communicate()[0])
+
+    def settle(self) -> None:
+        """Wait until every session is up again, as the product itself tells."""
+        for _attempt in range(12):
+            done = subprocess.run([SOCLE, "rie", "drift", "-i", str(self.site.path)], text=True, capture_output=True)
+            if done.returncode == 0:
+                return
+            time.sleep(5)
+        raise RuntimeError(f"the site does not settle: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def edge(lab: Lab, state: str) -> Callable[[], None]:
+    """Take all links of the first provider edge away, or give them back: its BIRD lives on, and reaches nobody."""
+    script = (
+        "for space in $(ip netns list | cut -d' ' -f1 | grep ^pe1-); do for link in $(ip -n $space -o link | "
+        f"cut -d: -f2 | cut -d@ -f1 | grep -v lo); do ip -n $space link set $link {state}; done; done"
+    )
+    return lambda: lab.run(lab.backbone, script) and None
+
+
+def gateway(lab: Lab, state: str) -> Callable[[], None]:
+    """Let gw1 fall silent on all sides at once, as a machine that lost its power, or come back."""
+    daemons = "ovs-vswitchd|ovn-controller|bfdd|bgpd|zebra|staticd|watchfrr"
+    links = "; ".join(f"ip link set {name} {state}" for name in ("tun0", "rie0", "peer0"))
+    return lambda: lab.run("gw1", f"pkill -{'STOP' if state == 'down' else 'CONT'} '{daemons}'; {links}") and None
+
+
+def socle(lab: Lab, *words: str) -> Callable[[], None]:
+    def act() -> None:
+        done = subprocess.run([SOCLE, *words, "-i", str(lab.site.path)], text=True, capture_output=True)
+        if done.returncode:
+            raise RuntimeError(f"socle {' '.join(words)}: {done.stdout[-2000:]}")
+
+    return act
+
+
+def faults(lab: Lab) -> dict[str, tuple[Callable[[], None], Callable[[], None], float, bool]]:
+    """Name -> how to break it, how to mend it, for how many seconds to watch, whether anything may be lost."""
+    link = "ip link set {} {}"
+    return {
+        "uplink of gw1": (lambda: lab.run("gw1", link.format("rie0", "down")) and None,
+                          lambda: lab.run("gw1", link.format("rie0", "up")) and None, 12, True),
+        "cloud side of gw1": (lambda: lab.run("gw1", link.format("tun0", "down")) and None,
+                              lambda: lab.run("gw1", link.format("tun0", "up")) and None, 12, True),
+        "gateway gw1": (gateway(lab, "down"), gateway(lab, "up"), 12, True),
+        "provider edge pe1": (edge(lab, "down"), edge(lab, "up"), 12, True),
+        "drain gw1": (socle(lab, "rie", "drain", "gw1"), lambda: None, 45, False),
+        "undrain gw1": (socle(lab, "rie", "undrain", "gw1"), lambda: None, 45, False),
+    }  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("-i", "--inventory", default="lab")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("only", nargs="*", help="parts of the names of the faults to try (default: all)")
+    options = parser.parse_args()
+    os.chdir(ROOT)
+    lab = Lab(find_site(options.inventory))
+    lab.settle()
+    results = []
+    for name, (break_it, mend, seconds, may_lose) in faults(lab).items():
+        if options.only and not any(word in name for word in options.only):
+            continue
+        print(f"{time.strftime('%H:%M:%S')} {name}", file=sys.stderr, flush=True)
+        try:
+            flows = lab.watch(seconds, break_it)
+        finally:
+            mend()
+        own = [flow for flow in flows if flow["own"]]
+        result = {
+            "fault": name,
+            "flows": len(own),
+            "touched": sum(flow["lost"] > 0 for flow in own),
+            "lost": sum(flow["lost"] for flow in own),
+            "across": sum(flow["answers"] for flow in flows if not flow["own"]),
+        }
+        for family in ("v4", "v6"):
+            result[f"outage_{family}"] = max(flow["outage"] for flow in own if flow["family"] == family)
+        worst = max(result["outage_v4"], result["outage_v6"])
+        result["met"] = not result["across"] and (worst <= OUTAGE if may_lose else not result["lost"])
+        results.append(result)
+        if "drain" not in name:
+            lab.settle()
+    print(json.dumps(results, indent=1) if options.json else table(results))
+    return 0 if all(result["met"] for result in results) else 1
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    rows = [("fault", "flows", "touched", "lost", "outage v4", "v6", "across tenants", "")]
+    rows += [
+        (row["fault"], *(str(row[key]) for key in ("flows", "touched", "lost")), f"{row['outage_v4']:.2f} s",
+         f"{row['outage_v6']:.2f} s", str(row["across"]), "met" if row["met"] else "MISSED")
+        for row in results
+    ]  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
