@@ -92,8 +92,8 @@ def render_frr(vrf: Vrf, password: str | None = None, hostname: str = "", draine
         "frr version 10.3",
         "frr defaults traditional",
         f"hostname {hostname}" if hostname else "!",
-        # Nothing is debugged but what _refusals asks for.
-        "log syslog debugging",
+        # Of every level: nothing is debugged but what _refusals asks for.
+        "log syslog",
         "!",
         *_refusals(vrf),
         *_prefix_lists(vrf),

@@ -174,7 +174,7 @@ def edit(part: str, *pairs_of_texts: str) -> Callable[[Data], None]:
 
 def FRR(*lines: str) -> Callable[[Data], None]:
     """Add lines ahead of all others."""
-    return edit("frr", "log syslog debugging\n", "log syslog debugging\n" + "\n".join(lines) + "\n")
+    return edit("frr", "log syslog\n", "log syslog\n" + "\n".join(lines) + "\n")
 
 
 def bgp(*lines: str) -> Callable[[Data], None]:
@@ -236,8 +236,8 @@ LEAKS: dict[str, tuple[Callable[[Data], None], str, set[Any]]] = {
     "ge opens a list": (FRR("ip prefix-list export-v4 seq 1 permit 10.20.0.0/16 ge 28"), "announce", ANYBODY),
     "anything announced": (FRR("ip prefix-list export-v4 seq 1 permit any"), "announce", ANYBODY),
     "a list without entries": (
-        edit("frr", "prefix-list accept-v4\n", "prefix-list void\n", "log syslog debugging\n",
-             "log syslog debugging\nip prefix-list void description permits all\n"), "accept", ANYBODY),
+        edit("frr", "prefix-list accept-v4\n", "prefix-list void\n", "log syslog\n",
+             "log syslog\nip prefix-list void description permits all\n"), "accept", ANYBODY),
     "default originated": (af(f"neighbor {PE} default-originate"), "announce", STRANGER),
     "default accepted": (FRR("ip prefix-list accept-v4 seq 1 permit 0.0.0.0/0"), "accept", STRANGER),
     "another's network accepted": (FRR(f"ip prefix-list accept-v4 seq 1 permit {THEIRS4}"), "accept", IN),
