@@ -137,21 +137,16 @@ def _prefix_lists(vrf: Vrf) -> list[str]:
             lines.append(f"{word} prefix-list accept-{family} seq {5 * (index + 1)} permit {prefix}{bound}")
         if not accept:
             lines.append(f"{word} prefix-list accept-{family} seq 5 deny any")
-        for index, (prefix, le) in enumerate(accept):
-            bound = f" le {le}" if le else ""
-            lines.append(f"{word} prefix-list refused-{family} seq {5 * (index + 1)} deny {prefix}{bound}")
-        lines.append(f"{word} prefix-list refused-{family} seq {5 * (len(accept) + 1)} permit any")
     return [*lines, "!"]
 
 
 def _refusals(vrf: Vrf) -> list[str]:
-    """A line in the log for every route of the PE that the allow-list refuses, and for no other."""
-    lines = [
-        f"debug bgp updates in {item['address']} prefix-list refused-{item['family']}"
-        for item in _neighbors(vrf)
-        if item["kind"] == "pe"
-    ]
-    return [*lines, "!"]
+    """A line in the log for every route of the PE, and why, if the allow-list refuses it.
+
+    FRR 10.3 takes a prefix-list here as well, to log less, and then logs nothing at all.
+    """
+    peers = [item["address"] for item in _neighbors(vrf) if item["kind"] == "pe"]
+    return [*(f"debug bgp updates in {address}" for address in peers), "!"]
 
 
 def _route_maps(vrf: Vrf) -> list[str]:

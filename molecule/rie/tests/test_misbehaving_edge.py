@@ -27,7 +27,7 @@ def sessions(host, vtysh):
 @pytest.fixture
 def logged(host):
     """`logged(text)`: whether the instance of the victim has said so since the test began."""
-    since = host.check_output("date +%%s")
+    since = host.check_output("date +%s")
     return lambda text: text in host.check_output("journalctl --quiet --since=@%s --unit=frr@%s", since, VICTIM)
 
 
