@@ -256,8 +256,11 @@ def _bgp(vrf: Vrf, password: str | None, drained: bool) -> list[str]:
             lines.append(f"{name} soft-reconfiguration inbound")
             incoming, outgoing = ("pe-in", "pe-out") if item["kind"] == "pe" else ("peer", "peer")
             if item["kind"] == "pe":
+                # Besides the route-map, which says the same: of what is refused, maximum-prefix counts only this.
+                lines.append(f"{name} prefix-list accept-{family} in")
                 if limits.get(family):
-                    # force: count what is received, not what the allow-list leaves of it.
+                    # force: count what is received, not what the allow-list leaves of it. FRR looks at the count
+                    # when it accepts a route.
                     lines.append(f"{name} maximum-prefix {limits[family]} restart {PREFIX_LIMIT_RESTART} force")
                 limit_out = limits_out.get(family) or len(export_list(vrf, family)) + PREFIX_LIMIT_OUT_SLACK
                 lines.append(f"{name} maximum-prefix-out {limit_out}")
