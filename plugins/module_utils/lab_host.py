@@ -286,7 +286,8 @@ def make_cgroups(lab: str, machine: str) -> list[str]:
 def _make_group(group: Path) -> None:
     """Make a group and its parents. Another machine that is cleared at the same time may take an empty parent away."""
     for _attempt in range(50):
-        with contextlib.suppress(FileNotFoundError):
+        # FileExistsError: it was there, and was gone when Python looked at what it is.
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
             group.mkdir(parents=True, exist_ok=True)
             return
     raise LabHostError(f"{group}: its parent vanishes again and again")
