@@ -12,7 +12,7 @@ import ipaddress
 import re
 from typing import Any
 
-from .gateway import FAMILIES, Vrf
+from .gateway import FAMILIES, TRANSITS, Vrf
 
 HEADER = "! Written by cloudwatt.socle for VRF {name}: changes made here are lost."
 
@@ -108,13 +108,14 @@ def render_frr(vrf: Vrf, password: str | None = None, hostname: str = "", draine
 
 def _statics(vrf: Vrf) -> list[str]:
     lines: list[str] = []
-    cloud, peer = vrf.get("cloud") or {}, vrf.get("peer") or {}
+    peer = vrf.get("peer") or {}
     for family in FAMILIES:
         word = _WORD[family]
-        if cloud.get(f"router_{family}"):
-            for prefix in export_list(vrf, family):
-                router = _address(cloud[f"router_{family}"])
-                lines.append(f"{word} route {prefix} {router} cloud tag {TAG_EXPORT} bfd profile cloud")
+        for link in TRANSITS:
+            if router := (vrf.get(link) or {}).get(f"router_{family}"):
+                for prefix in export_list(vrf, family):
+                    tail = f"{link} tag {TAG_EXPORT} bfd profile cloud"
+                    lines.append(f"{word} route {prefix} {_address(router)} {tail}")
         if peer.get(f"neighbor_{family}"):
             for prefix, _le in accept_list(vrf, family):
                 neighbor = _address(peer[f"neighbor_{family}"])
@@ -334,6 +335,8 @@ def render_drop_in(vrf: Vrf) -> str:
 [Unit]
 Requires=socle-netns@{vrf["netns"]}.service
 After=socle-netns@{vrf["netns"]}.service
+# At boot, ovn-controller claims the routers' ports as soon as it runs: by then their next hop has to answer.
+Before=ovn-controller.service
 OnFailure=
 
 [Service]

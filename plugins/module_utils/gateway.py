@@ -5,7 +5,8 @@
 Input is ``plan.gateways.<host>.vrfs`` of ``l3vpn_plan``; an item looks like::
 
     {name, netns, tenant, rd, asn, router_id,
-     cloud: {vlan, v4, v6, router_v4, router_v6, mtu},           # v4/v6: this namespace, with length
+     cloud: {vlan, v4, v6, router_v4, router_v6, mtu, mac},      # v4/v6: this namespace, with length
+     standby: {as cloud, gateway},                               # the transit of the other gateway
      rie:   {vlan, v4, v6, mtu},
      peer:  {vlan, v4, v6, neighbor_v4, neighbor_v6, gateway, mtu},
      pe:    {asn, v4, v6, password_secret, max_prefixes: {v4, v6}, max_prefixes_out: {v4, v6}, local_role, bfd, timers},
@@ -23,7 +24,9 @@ from typing import Any
 
 Vrf = dict[str, Any]
 
-ROLES = ("cloud", "rie", "peer")
+ROLES = ("cloud", "standby", "rie", "peer")
+TRANSITS = ("cloud", "standby")
+"""Links to the tenant's router: over this gateway's transit, and over the other's for as long as that one is lost."""
 FAMILIES = ("v4", "v6")
 
 # rp_filter is off because nftables does loose uRPF (a strict one breaks the path through the other gateway).
@@ -64,7 +67,7 @@ SYSCTLS = {
 
 
 def links(vrf: Vrf) -> list[str]:
-    """The links a VRF has, in the order cloud, rie, peer."""
+    """The links a VRF has, in the order cloud, standby, rie, peer."""
     return [role for role in ROLES if vrf.get(role)]
 
 
@@ -74,7 +77,7 @@ def families(vrf: Vrf, role: str) -> list[str]:
 
 
 def definition(vrf: Vrf, bridge: str, tx_offload: bool = True) -> dict[str, Any]:
-    """The namespace of a VRF, as ``netns.py`` understands it. Host ends are called c-, r-, p-<vrf>."""
+    """The namespace of a VRF, as ``netns.py`` understands it. Host ends are called c-, s-, r-, p-<vrf>."""
     return {
         "name": vrf["netns"],
         "owner": "vrf_netns",
@@ -86,6 +89,7 @@ def definition(vrf: Vrf, bridge: str, tx_offload: bool = True) -> dict[str, Any]
                 "bridge": bridge,
                 "tag": vrf[role]["vlan"],
                 "mtu": vrf[role].get("mtu") or 1500,
+                **({"mac": vrf[role]["mac"]} if vrf[role].get("mac") else {}),
                 "addresses": [vrf[role][family] for family in families(vrf, role)],
                 "tx_offload": tx_offload,
             }

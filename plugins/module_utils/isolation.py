@@ -161,11 +161,10 @@ class _Proof:
         if not cloud or not cloud.get("routers"):
             self.site.miss("cloud", "no routers listed")
             return
-        places = {
-            external["physical_network"]: external["gateway"]
-            for vrf in self.site.plan["neutron"]["vrfs"]
-            for external in vrf["externals"]
-        }
+        # A port of a router is on its own gateway, and on another when that one is lost: packets may pass on either.
+        vrfs = self.site.plan["neutron"]["vrfs"]
+        known = {external["physical_network"] for vrf in vrfs for external in vrf["externals"]}
+        gateways = sorted(self.site.plan["gateways"])
         listed: Counter[tuple[str, str]] = Counter()
         for router in sorted(cloud["routers"], key=lambda item: (item["name"], item.get("id") or "")):
             self.site.facts["routers"] += 1
@@ -181,12 +180,12 @@ class _Proof:
                 self.site.graph.join(node, there, f"router {router['name']}: network {net['name']}")
             for external in router.get("externals") or ():
                 where = f"router {router['name']}: network {external['name']}"
-                gateway = places.get(external["physical_network"])
-                if gateway is None:
+                if external["physical_network"] not in known:
                     there = self.site.graph.own(("network", "", external["name"]), None)
                     self.site.graph.join(node, there, where)
                 else:
-                    yield node, gateway, [external["vlan"]], where
+                    for gateway in gateways:
+                        yield node, gateway, [external["vlan"]], where
         for vrf in self.site.plan["neutron"]["vrfs"]:
             for key in ("networks", "externals"):
                 if (count := listed[vrf["name"], key]) < len(vrf[key]):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from . import isolation_frr, isolation_nft
-from .isolation_graph import ROLES, Fault, Node, Site, hop, link_addresses
+from .isolation_graph import ROLES, TRANSITS, Fault, Node, Site, hop, link_addresses
 from .isolation_prefixes import BITS, Prefix, Routes, Span, common, everything, merged, minus, outside, parse, prefixes
 
 _NOWHERE = ("Null0", "blackhole", "reject")
@@ -252,13 +252,13 @@ class Filtering:
     ) -> None:
         source, destination = self._bound(family, accepted.src), self._bound(family, accepted.dst)
         asked = [(iif, "source", source, accepted.src, 0), (oif, "destination", destination, accepted.dst, 1)]
-        if "cloud" not in (iif, oif):
+        if not {iif, oif} & set(TRANSITS):
             # Through the VRF and not into its cloud: one end is the VRF's.
             if source or destination:
                 return
-            asked = [("cloud", "source or destination", False, accepted.src or accepted.dst, 0)]
+            asked = [(TRANSITS[0], "source or destination", False, accepted.src or accepted.dst, 0)]
         for link, what, good, bounds, side in asked:
-            if link != "cloud":
+            if link not in TRANSITS:
                 continue
             if good and not accepted.guards[side]:
                 key = family, what, "guard"

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from .isolation_prefixes import BITS, Holding, Holdings, Prefix, parse
 
-ROLES = {"c": "cloud", "r": "rie", "p": "peer"}
+ROLES = {"c": "cloud", "s": "standby", "r": "rie", "p": "peer"}
+TRANSITS = ("cloud", "standby")
 OUTSIDE_TEXT = "anything outside the VRFs of the plan"
 FACTS = (
     "gateways",
@@ -163,7 +164,8 @@ class Site:
 
 def link_addresses(vrf: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """``(role, address, what it is)`` of every address on the links of a VRF of ``plan.gateways``."""
-    for role, keys in (("cloud", ("", "router_")), ("rie", ("",)), ("peer", ("", "neighbor_")), ("pe", ("",))):
+    transits = [(role, ("", "router_")) for role in TRANSITS]
+    for role, keys in (*transits, ("rie", ("",)), ("peer", ("", "neighbor_")), ("pe", ("",))):
         for key in keys:
             for family in BITS:
                 address = (vrf.get(role) or {}).get(key + family)

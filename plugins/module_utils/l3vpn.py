@@ -9,6 +9,7 @@ tenant, an external VLAN network and a provider-edge link for each of two gatewa
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -100,10 +101,10 @@ def _render(parsed: Node, ledger: dict[str, Any]) -> dict[str, Any]:
         uplinks = {gateway: _uplink(vrf, gateway, ledger) for gateway in sorted(vrf["links"])}
         neutron.append(_neutron_vrf(tenant, vrf, uplinks, parsed["rie_physical_network"], mtu))
         imported = [by_name[name] for name in sorted(graph[vrf["name"]])]
-        for gateway, uplink in uplinks.items():
+        for gateway in uplinks:
             other = next(name for name in uplinks if name != gateway)
             gateways[gateway]["vrfs"].append(
-                _gateway_vrf(parsed, tenant, vrf, gateway, other, uplink, ledger, imported, mtu)
+                _gateway_vrf(parsed, tenant, vrf, gateway, other, uplinks, ledger, imported, mtu)
             )
     projects = {tenant["project"]: tenant for tenant in parsed["rie_tenants"] if "project" in tenant}
     return {
@@ -186,7 +187,7 @@ def _gateway_vrf(
     vrf: Node,
     gateway: str,
     other: str,
-    uplink: dict[str, Any],
+    uplinks: dict[str, dict[str, Any]],
     ledger: dict[str, Any],
     imported: list[Node],
     mtu: int,
@@ -213,12 +214,9 @@ def _gateway_vrf(
         "export_targets": sorted(vrf["export_targets"]),
         "asn": parsed["rie_asn"],
         "router_id": held["router_id"][f"{name}/{gateway}"],
-        "cloud": {
-            "vlan": uplink["vlan"],
-            "mtu": mtu,
-            **{key: _with_length(uplink[key]) for key in FAMILIES},
-            **{f"router_{key}": uplink[key]["router_ip"] for key in FAMILIES},
-        },
+        "cloud": _transit(name, gateway, uplinks[gateway], mtu),
+        # The other gateway's transit: OVN brings that port of the router here when the other gateway is lost.
+        "standby": {**_transit(name, other, uplinks[other], mtu), "gateway": other},
         "rie": {
             "vlan": link["vlan"],
             "v4": str(link["local_v4"]),
@@ -258,6 +256,22 @@ def _gateway_vrf(
 
 def _timers(bgp: dict[str, Any]) -> dict[str, int]:
     return {key: bgp[key] for key in ("keepalive", "hold", "connect")}
+
+
+def _transit(vrf: str, gateway: str, uplink: dict[str, Any], mtu: int) -> dict[str, Any]:
+    """A link to the router over the transit of ``gateway``: the same on each gateway, its hardware address included,
+
+    so that the router finds its next hop again, whichever gateway its port has moved to.
+    """
+    digest = hashlib.sha256(f"{vrf}/{gateway}".encode()).digest()
+    return {
+        "vlan": uplink["vlan"],
+        "mtu": mtu,
+        # Locally administered; unique is enough within a VLAN, which has two addresses.
+        "mac": ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5])),
+        **{key: _with_length(uplink[key]) for key in FAMILIES},
+        **{f"router_{key}": uplink[key]["router_ip"] for key in FAMILIES},
+    }
 
 
 def _with_length(transit: dict[str, str]) -> str:

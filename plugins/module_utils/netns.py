@@ -171,6 +171,8 @@ def _plan_link(scope: str, link: dict[str, Any], live: dict[str, Any] | None, ho
         steps.append(Step(scope, "offload", name))
     if host and link.get("tx_offload") is False and created:
         steps.append(Step("", "offload", host))
+    if "mac" in link and live.get("mac") != link["mac"]:
+        steps.append(Step(scope, "ip", f"link set {name} address {link['mac']}"))
     if "mtu" in link and live["mtu"] != link["mtu"]:
         steps.append(Step(scope, "ip", f"link set {name} mtu {link['mtu']}"))
         if host:
@@ -337,6 +339,7 @@ def _links(text: str) -> dict[str, dict[str, Any]]:
         links[item["ifname"]] = {
             "kind": item.get("linkinfo", {}).get("info_kind", ""),
             "mtu": item["mtu"],
+            "mac": item.get("address"),
             "up": "UP" in item["flags"],
             "addresses": [
                 f"{address['local']}/{address['prefixlen']}"
@@ -348,7 +351,7 @@ def _links(text: str) -> dict[str, dict[str, Any]]:
 
 
 def observe_namespace(definition: dict[str, Any]) -> dict[str, Any] | None:
-    """``{"links": {name: {kind, mtu, up, addresses, tx_offload}}, "sysctls": {key: value}}``; None: no such thing."""
+    """``{"links": {name: {kind, mtu, mac, up, addresses, tx_offload}}, "sysctls": {key: value}}``; None: not there."""
     name = definition["name"]
     if not (RUN_NETNS / name).exists():
         return None

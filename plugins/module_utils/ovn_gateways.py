@@ -2,16 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Neutron leaves open in OVN about routers' gateways: timers of their BFD, and where they run. Pure.
 
+Each gateway port of a router belongs on the gateway node of its own transit, and on the other one for as long as that
+node, or every tunnel to it, is lost. The BFD session of a route cannot do this: it runs on the lost node itself, and
+OVN keeps the last state that it reported (ovn-org/ovn issue 320): the flows hashed to it would be gone for good.
+
 Rows come from ``ovn-nbctl --format=json list TABLE``: headings and data, sets as ``["set", [...]]``.
 """
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from typing import Any, NamedTuple
 
 TIMERS = ("min_tx", "min_rx", "detect_mult")
+TUNNEL = {"min_tx": "bfd-min-tx", "min_rx": "bfd-min-rx", "detect_mult": "bfd-mult"}
+"""Options of NB_Global for the BFD of the tunnels between chassis, by the timer they hold."""
+FIRST, SECOND = 2, 1
+"""Priorities of a port's own gateway and of the one that stands by."""
 
 
 class Timer(NamedTuple):
@@ -23,12 +30,14 @@ class Timer(NamedTuple):
 
 
 def rows(text: str) -> list[dict[str, Any]]:
-    """The rows of one table as mappings; an empty set is None, a set of one is its value."""
+    """The rows of one table as mappings; an empty set is None, a set of one its value, a map a dict."""
 
     def value(cell: Any) -> Any:
         if isinstance(cell, list) and cell and cell[0] == "set":
             items = [value(item) for item in cell[1]]
             return None if not items else items[0] if len(items) == 1 else items
+        if isinstance(cell, list) and cell and cell[0] == "map":
+            return dict(cell[1])
         return cell[1] if isinstance(cell, list) and cell and cell[0] == "uuid" else cell
 
     table = json.loads(text)
@@ -54,23 +63,67 @@ def commands(found: list[Timer], wanted: dict[str, int]) -> list[str]:
     return words
 
 
-def misplaced(routers: list[dict[str, Any]], gateway_chassis: list[dict[str, Any]], hosts: dict[str, str]) -> list[str]:
-    """Why the gateways are not where they belong: each on the chassis of its own gateway node, no other.
+class Place(NamedTuple):
+    """A Gateway_Chassis row that is missing (``uuid`` empty), or has another priority than the wanted one."""
 
-    routers: as l3vpn_neutron returns them. gateway_chassis: rows of that table. hosts: host name by chassis.
+    uuid: str
+    port: str
+    chassis: str
+    before: int | None
+    priority: int
+
+
+def places(
+    routers: list[dict[str, Any]], gateway_chassis: list[dict[str, Any]], chassis: dict[str, str]
+) -> tuple[list[Place], list[str]]:
+    """What to change so that each gateway port is on its own gateway first; and what stands against it.
+
+    routers: as l3vpn_neutron returns them. gateway_chassis: rows of that table. chassis: its name by host name.
     """
-    scheduled: dict[str, list[str]] = defaultdict(list)
+    have: dict[tuple[str, str], dict[str, Any]] = {}
     for row in gateway_chassis:
         port = row["name"].removeprefix("lrp-").removesuffix(f"_{row['chassis_name']}")
-        scheduled[port].append(hosts.get(row["chassis_name"], row["chassis_name"]))
-    faults = []
+        have[port, row["chassis_name"]] = row
+    wanted: list[Place] = []
+    faults: list[str] = []
     for router in routers:
         for gateway in router["gateways"]:
-            where = sorted(scheduled[gateway["port_id"]]) if gateway["port_id"] else [gateway["gateway"]]
-            if [host.partition(".")[0] for host in where] != [gateway["gateway"]]:
+            if not (port := gateway["port_id"]):
+                continue
+            allowed: set[str] = set()
+            for host in sorted(each["gateway"] for each in router["gateways"]):
+                if (name := chassis.get(host)) is None:
+                    faults.append(f"VRF {router['vrf']}: gateway {host} is no chassis of OVN; does ovn-controller run?")
+                    continue
+                allowed.add(name)
+                row = have.get((port, name))
+                priority = FIRST if host == gateway["gateway"] else SECOND
+                if row is None or row["priority"] != priority:
+                    wanted.append(Place(row["_uuid"] if row else "", port, name, row and row["priority"], priority))
+            for _port, other in sorted(key for key in have if key[0] == port and key[1] not in allowed):
                 faults.append(
-                    f"VRF {router['vrf']}: the gateway port for {gateway['gateway']} is scheduled on "
-                    f"{', '.join(where) or 'no chassis'}; only that node may have the bridge mapping of its "
-                    "physical network, and enable-chassis-as-gw"
+                    f"VRF {router['vrf']}: the gateway port for {gateway['gateway']} is scheduled on {other} too, "
+                    "which is no gateway of the VRF; it must not have the bridge mapping of the physical network"
                 )
-    return faults
+    return wanted, sorted(set(faults))
+
+
+def place_commands(found: list[Place]) -> list[str]:
+    """Arguments of one ``ovn-nbctl`` transaction that puts the ports where they belong."""
+    words: list[str] = []
+    for index, place in enumerate(found):
+        if place.uuid:
+            words += ["--", "set", "Gateway_Chassis", place.uuid, f"priority={place.priority}"]
+            continue
+        # As Neutron names them, so that it finds them again.
+        row = [f"name=lrp-{place.port}_{place.chassis}", f"chassis_name={place.chassis}", f"priority={place.priority}"]
+        words += ["--", f"--id=@place{index}", "create", "Gateway_Chassis", *row]
+        words += ["--", "add", "Logical_Router_Port", f"lrp-{place.port}", "gateway_chassis", f"@place{index}"]
+    return words
+
+
+def tunnel_commands(options: dict[str, str], wanted: dict[str, int]) -> list[str]:
+    """Arguments that give the tunnels' BFD its timers; none if NB_Global's ``options`` have them."""
+    pairs = {TUNNEL[name]: str(wanted[name]) for name in TIMERS}
+    words = [f"options:{key}={value}" for key, value in pairs.items() if options.get(key) != value]
+    return ["--", "set", "NB_Global", ".", *words] if words else []

@@ -21,7 +21,7 @@ from __future__ import annotations
 import ipaddress
 
 from .frr import export_list
-from .gateway import FAMILIES, Vrf
+from .gateway import FAMILIES, TRANSITS, Vrf
 
 TABLE = "rie"
 DROPS = ("spoofed", "urpf", "gtsm", "stray", "unexpected")
@@ -88,9 +88,10 @@ def _prerouting(vrf: Vrf) -> list[str]:
 def _neighbors(vrf: Vrf, family: str) -> list[tuple[str, str, bool, str]]:
     """``(link, address, speaks BGP, BFD ports)``: iBGP counts as multihop for BFD (RFC 5883)."""
     found = []
-    cloud, pe, peer = (vrf.get(key) or {} for key in ("cloud", "pe", "peer"))
-    if cloud.get(f"router_{family}"):
-        found.append(("cloud", _address(cloud[f"router_{family}"]), False, "3784"))
+    pe, peer = (vrf.get(key) or {} for key in ("pe", "peer"))
+    for link in TRANSITS:
+        if router := (vrf.get(link) or {}).get(f"router_{family}"):
+            found.append((link, _address(router), False, "3784"))
     if pe.get(family):
         found.append(("rie", _address(pe[family]), True, "3784"))
     if peer.get(f"neighbor_{family}"):
@@ -129,20 +130,27 @@ def _input(vrf: Vrf) -> list[str]:
     ]
 
 
+def _any(names: list[str]) -> str:
+    quoted = [f'"{name}"' for name in names]
+    return quoted[0] if len(quoted) == 1 else f"{{ {', '.join(quoted)} }}"
+
+
 def _forward(vrf: Vrf) -> list[str]:
     rules = []
+    transits = [link for link in TRANSITS if vrf.get(link)]
+    cloud, into_rie = _any(transits), _any([*transits, "peer"])
     for family in FAMILIES:
         protocol = _PROTOCOL[family]
         rules += [
-            f'iifname "cloud" {protocol} saddr != @export_{family} jump drop_spoofed',
-            f'oifname "cloud" {protocol} daddr != @export_{family} jump drop_stray',
+            f"iifname {cloud} {protocol} saddr != @export_{family} jump drop_spoofed",
+            f"oifname {cloud} {protocol} daddr != @export_{family} jump drop_stray",
         ]
     for family in FAMILIES:
         protocol = _PROTOCOL[family]
         rules += [
-            f'iifname {{ "cloud", "peer" }} oifname "rie" {protocol} saddr @export_{family} accept',
-            f'iifname "cloud" oifname "peer" {protocol} saddr @export_{family} accept',
-            f'iifname {{ "rie", "peer" }} oifname "cloud" {protocol} daddr @export_{family} accept',
+            f'iifname {into_rie} oifname "rie" {protocol} saddr @export_{family} accept',
+            f'iifname {cloud} oifname "peer" {protocol} saddr @export_{family} accept',
+            f'iifname {{ "rie", "peer" }} oifname {cloud} {protocol} daddr @export_{family} accept',
             f'iifname "rie" oifname "peer" {protocol} daddr @export_{family} accept',
         ]
     return [*rules, "jump drop_stray"]

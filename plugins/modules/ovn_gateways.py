@@ -12,8 +12,10 @@ author: [Cloudwatt, Orange (@cloudwatt)]
 description:
   - Neutron makes a BFD session for each default route and leaves its timers at OVN's default of one second.
     This sets them, in one transaction, on the sessions of the given routers only.
-  - Then checks that every gateway port is scheduled on the chassis of its own gateway node and on no other,
-    so that no node's loss takes both ways out.
+  - Gives every gateway port the chassis of its own gateway node first, and the other gateway of the VRF second; and
+    the tunnels between chassis BFD timers of their own. So OVN moves the ports of a lost gateway to the other one,
+    and back, while ports of one router are on one node only for as long as the other is lost.
+  - Refuses a port that is scheduled on anything else than the gateways of its VRF.
   - Runs on a node with OVN's databases; a member of the cluster that does not lead passes the write on.
 attributes:
   check_mode: {support: full}
@@ -27,6 +29,13 @@ options:
   transmit_ms: {description: Wanted interval between control packets sent., type: int, default: 300}
   receive_ms: {description: Shortest interval accepted., type: int, default: 300}
   multiplier: {description: Packets lost before the session is down., type: int, default: 3}
+  tunnels:
+    description: The same three for the tunnels between chassis.
+    type: dict
+    suboptions:
+      transmit_ms: {description: Wanted interval between control packets sent., type: int, default: 200}
+      receive_ms: {description: Shortest interval accepted., type: int, default: 200}
+      multiplier: {description: Packets lost before the session is down., type: int, default: 3}
   nb: {description: The northbound database., type: str, default: 'unix:/run/ovn/ovnnb_db.sock'}
   sb: {description: The southbound database., type: str, default: 'unix:/run/ovn/ovnsb_db.sock'}
   timeout: {description: Seconds to wait for sessions and placement to appear., type: int, default: 30}
@@ -44,6 +53,11 @@ sessions:
   returned: success
   type: list
   elements: dict
+places:
+  description: Gateway ports that got another chassis, or another priority on it.
+  returned: success
+  type: list
+  elements: dict
 """
 
 import time
@@ -53,11 +67,19 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cloudwatt.socle.plugins.module_utils import ovn_gateways as engine
 from ansible_collections.cloudwatt.socle.plugins.module_utils.common import diff_entry, lines, run
 
+
+def timers(milliseconds: int) -> dict:
+    return {
+        "transmit_ms": {"type": "int", "default": milliseconds},
+        "receive_ms": {"type": "int", "default": milliseconds},
+        "multiplier": {"type": "int", "default": 3},
+    }
+
+
 ARGUMENTS = {
     "routers": {"type": "list", "elements": "dict", "required": True},
-    "transmit_ms": {"type": "int", "default": 300},
-    "receive_ms": {"type": "int", "default": 300},
-    "multiplier": {"type": "int", "default": 3},
+    **timers(300),
+    "tunnels": {"type": "dict", "apply_defaults": True, "options": timers(200)},
     "nb": {"type": "str", "default": "unix:/run/ovn/ovnnb_db.sock"},
     "sb": {"type": "str", "default": "unix:/run/ovn/ovnsb_db.sock"},
     "timeout": {"type": "int", "default": 30},
@@ -75,44 +97,62 @@ def ctl(program: str, database: str, *words: str) -> str:
     return done.stdout
 
 
-def main() -> None:
-    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
-    options = module.params
-    wanted = {
+def wanted_timers(options: dict) -> dict[str, int]:
+    return {
         "min_tx": options["transmit_ms"],
         "min_rx": options["receive_ms"],
         "detect_mult": options["multiplier"],
     }
-    ports = {gateway["port_id"] for router in options["routers"] for gateway in router["gateways"]} - {None}
+
+
+def main() -> None:
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    options = module.params
+    routers, wanted = options["routers"], wanted_timers(options)
+    ports = {gateway["port_id"] for router in routers for gateway in router["gateways"]} - {None}
     deadline = time.monotonic() + options["timeout"]
+    tables = ("BFD", "Gateway_Chassis", "NB_Global")
     try:
         while True:
-            text = ctl("ovn-nbctl", options["nb"], "list", "BFD", "--", "list", "Gateway_Chassis")
-            bfd, gateway_chassis = map(engine.rows, text.splitlines())
-            chassis = engine.rows(ctl("ovn-sbctl", options["sb"], "list", "Chassis"))
-            hosts = {row["name"]: row["hostname"] for row in chassis}
+            text = ctl("ovn-nbctl", options["nb"], *[word for name in tables for word in ("--", "list", name)][1:])
+            bfd, gateway_chassis, settings = map(engine.rows, text.splitlines())
+            chassis = {
+                row["hostname"].partition(".")[0]: row["name"]
+                for row in engine.rows(ctl("ovn-sbctl", options["sb"], "list", "Chassis"))
+            }
             waiting = ports - {row["logical_port"].removeprefix("lrp-") for row in bfd}
-            faults = [f"no BFD session for gateway port {port}" for port in sorted(waiting)]
-            faults += engine.misplaced(options["routers"], gateway_chassis, hosts)
+            places, faults = engine.places(routers, gateway_chassis, chassis)
+            faults += [f"no BFD session for gateway port {port}" for port in sorted(waiting)]
             if not faults or module.check_mode or time.monotonic() > deadline:
                 break
             time.sleep(1)
-        found = engine.timers(bfd, ports, wanted)
-        if found and not module.check_mode:
-            ctl("ovn-nbctl", options["nb"], *engine.commands(found, wanted)[1:])
+        sessions = engine.timers(bfd, ports, wanted)
+        tunnels = engine.tunnel_commands(settings[0]["options"], wanted_timers(options["tunnels"])) if ports else []
+        commands = [*engine.commands(sessions, wanted), *engine.place_commands(places), *tunnels]
+        if commands and not faults and not module.check_mode:
+            ctl("ovn-nbctl", options["nb"], *commands[1:])
     except (OvnError, ValueError) as error:
         if module.check_mode and not ports:  # nothing is there yet, not even OVN
-            module.exit_json(changed=False, sessions=[])
+            module.exit_json(changed=False, sessions=[], places=[])
         module.fail_json(msg=str(error))
     if faults:
         module.fail_json(msg="\n".join(faults))
     module.exit_json(
-        changed=bool(found),
-        sessions=[{"port_id": timer.port, "before": timer.before, "after": wanted} for timer in found],
+        changed=bool(commands),
+        sessions=[{"port_id": timer.port, "before": timer.before, "after": wanted} for timer in sessions],
+        places=[place._asdict() for place in places],
         diff=[
-            diff_entry(f"BFD {timer.port}", lines(f"{k}: {v}" for k, v in timer.before.items()),
-                       lines(f"{k}: {v}" for k, v in wanted.items()))
-            for timer in found
+            *(
+                diff_entry(f"BFD {timer.port}", lines(f"{k}: {v}" for k, v in timer.before.items()),
+                           lines(f"{k}: {v}" for k, v in wanted.items()))
+                for timer in sessions
+            ),
+            *(
+                diff_entry(f"chassis of {place.port}", lines([f"{place.chassis}: {place.before}"]),
+                           lines([f"{place.chassis}: {place.priority}"]))
+                for place in places
+            ),
+            *([diff_entry("BFD of tunnels", "", lines(tunnels[3:]))] if tunnels else []),
         ],
     )  # fmt: skip
 

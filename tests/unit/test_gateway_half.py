@@ -247,6 +247,32 @@ class TestRuleset:
         assert done.returncode == 0, done.stderr
 
 
+class TestStandby:
+    """The transit of the other gateway, for as long as that one is lost."""
+
+    BOTH = vrf(standby={
+        "vlan": 102, "mtu": 1500, "mac": "02:00:00:00:00:01", "gateway": "gw2", "v4": "100.64.0.5/30",
+        "v6": "fd64:0:1:1::1/64", "router_v4": "100.64.0.6", "router_v6": "fd64:0:1:1::2",
+    })  # fmt: skip
+
+    def test_routes_go_over_both_transits(self) -> None:
+        text = frr.render_frr(self.BOTH)
+        for link, router in (("cloud", "100.64.0.2"), ("standby", "100.64.0.6")):
+            assert f"ip route 10.20.0.0/24 {router} {link} tag 100 bfd profile cloud\n" in text
+
+    def test_it_is_filtered_as_the_other(self) -> None:
+        text = vrf_firewall.render_ruleset(self.BOTH)
+        assert 'iifname { "cloud", "standby" } ip saddr != @export_v4 jump drop_spoofed' in text
+        assert 'oifname { "cloud", "standby" } ip6 daddr != @export_v6 jump drop_stray' in text
+        assert 'iifname "standby" ip saddr 100.64.0.6 udp dport 3784 ip ttl 255 accept' in text
+        assert 'iifname { "cloud", "standby", "peer" } oifname "rie" ip saddr @export_v4 accept' in text
+
+    def test_it_has_the_hardware_address_of_its_twin(self) -> None:
+        link = gateway.definition(self.BOTH, "br-rie")["links"][1]
+        assert (link["name"], link["host"], link["tag"]) == ("standby", "s-finances", 102)
+        assert link["mac"] == "02:00:00:00:00:01"
+
+
 class TestNamespaces:
     def test_definition(self) -> None:
         found = gateway.definition(VRF, "br-rie", tx_offload=False)

@@ -213,8 +213,8 @@ def vlan(vrf: int, link: str, on: str = "gw1") -> int:
 
 PE, PEER = PLAN["gateways"]["gw1"]["vrfs"][0]["pe"]["v4"], PLAN["gateways"]["gw1"]["vrfs"][0]["peer"]["neighbor_v4"]
 PE1 = PLAN["gateways"]["gw1"]["vrfs"][1]["pe"]["v4"]
-SPOOF = '\t\tiifname "cloud" ip saddr != @export_v4 jump drop_spoofed\n'
-TO_RIE = 'iifname { "cloud", "peer" } oifname "rie" ip saddr @export_v4 accept'
+SPOOF = '\t\tiifname { "cloud", "standby" } ip saddr != @export_v4 jump drop_spoofed\n'
+TO_RIE = 'iifname { "cloud", "standby", "peer" } oifname "rie" ip saddr @export_v4 accept'
 BOTH = {("v0", "v1"), ("v1", "v0")}
 IN = {("v1", "v0")}
 ANYBODY = {("v1", "v0"), ("v2", "v0")}
@@ -223,6 +223,7 @@ LEAKS: dict[str, tuple[Callable[[Data], None], str, set[Any]]] = {
     "two VRFs in a VLAN": (port("c-v0", vlan(1, "cloud")), "vlan", BOTH),
     "a port on another's uplink": (port("r-v0", vlan(1, "rie")), "vlan", BOTH),
     "a port with every VLAN": (port("p-v0"), "vlan", BOTH | {("v0", "v2"), ("v2", "v0")}),
+    "a standby link in the VLAN of another": (port("s-v0", vlan(1, "standby")), "vlan", BOTH),
     "a port with one VLAN more": (port("c-v0", vlan(0, "cloud"), vlan(1, "peer")), "vlan", BOTH),
     "a port with another VLAN": (port("r-v0", 4000), "vlan", STRANGER),
     "another's network announced": (FRR(f"ip prefix-list export-v4 seq 90 permit {THEIRS4}"), "announce", IN),
@@ -289,6 +290,9 @@ LEAKS: dict[str, tuple[Callable[[Data], None], str, set[Any]]] = {
     "a range in the set": (edit("nft", "elements = { 10.20.0.0/28", "elements = { 10.20.0.0-10.20.16.9"),
                            "spoofing", IN),
     "no rule against spoofing": (edit("nft", SPOOF, ""), "spoofing", STRANGER),
+    "sources of the standby link not bound": (
+        edit("nft", SPOOF, SPOOF.replace('{ "cloud", "standby" }', '"cloud"')), "spoofing", STRANGER,
+    ),
     "sources not bound": (edit("nft", SPOOF, "", TO_RIE, 'iifname "cloud" oifname "rie" accept'), "spoofing", ANYBODY),
     "a rule ahead of all": (edit("nft", SPOOF, "\t\tct state established accept\n" + SPOOF), "spoofing", ANYBODY),
     "a bypass by return": (

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -242,11 +241,51 @@ def test_bfd_timers_of_our_gateways_only() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("chassis", "fault"),
-    [(["gw1", "gw2"], False), (["gw1", "gw1"], True), (["gw2", "gw1"], True), (["gw1"], True)],
-)
-def test_gateways_belong_on_their_own_nodes(chassis: list[str], fault: bool) -> None:
-    routers = [{"vrf": "v0", "gateways": [{"gateway": "gw1", "port_id": "p1"}, {"gateway": "gw2", "port_id": "p2"}]}]
-    rows = [{"name": f"lrp-p{n}_{name}", "chassis_name": name} for n, name in enumerate(chassis, 1)]
-    assert bool(ovn_gateways.misplaced(routers, rows, {"gw1": "gw1.lab", "gw2": "gw2.lab"})) is fault
+ROUTERS = [{"vrf": "v0", "gateways": [{"gateway": "gw1", "port_id": "p1"}, {"gateway": "gw2", "port_id": "p2"}]}]
+CHASSIS = {"gw1": "c1", "gw2": "c2"}
+PLACED = {("p1", "c1"): 2, ("p1", "c2"): 1, ("p2", "c1"): 1, ("p2", "c2"): 2}
+
+
+def chassis_rows(places: dict[tuple[str, str], int]) -> list[dict[str, Any]]:
+    return [
+        {"_uuid": f"{port}{chassis}", "name": f"lrp-{port}_{chassis}", "chassis_name": chassis, "priority": priority}
+        for (port, chassis), priority in places.items()
+    ]
+
+
+def test_ports_on_their_own_gateways_need_nothing() -> None:
+    assert ovn_gateways.places(ROUTERS, chassis_rows(PLACED), CHASSIS) == ([], [])
+
+
+@given(st.dictionaries(st.sampled_from(sorted(PLACED)), st.integers(0, 5)))
+def test_ports_get_to_their_own_gateways_from_anywhere(places: dict[tuple[str, str], int]) -> None:
+    found, faults = ovn_gateways.places(ROUTERS, chassis_rows(places), CHASSIS)
+    assert not faults
+    assert {**places, **{(place.port, place.chassis): place.priority for place in found}} == PLACED
+    assert {place.port + place.chassis for place in found if place.uuid} == {
+        place.uuid for place in found if (place.port, place.chassis) in places
+    }
+
+
+def test_a_missing_row_is_made_as_neutron_names_it() -> None:
+    found, _ = ovn_gateways.places(ROUTERS, chassis_rows({**PLACED, ("p1", "c1"): 1} | {}), CHASSIS)
+    assert ovn_gateways.place_commands(found) == ["--", "set", "Gateway_Chassis", "p1c1", "priority=2"]
+    rows = [row for row in chassis_rows(PLACED) if row["_uuid"] != "p1c2"]
+    assert ovn_gateways.place_commands(ovn_gateways.places(ROUTERS, rows, CHASSIS)[0]) == [
+        "--", "--id=@place0", "create", "Gateway_Chassis", "name=lrp-p1_c2", "chassis_name=c2", "priority=1",
+        "--", "add", "Logical_Router_Port", "lrp-p1", "gateway_chassis", "@place0",
+    ]  # fmt: skip
+
+
+def test_a_stranger_and_a_missing_chassis_are_named() -> None:
+    _, faults = ovn_gateways.places(ROUTERS, chassis_rows({**PLACED, ("p1", "c9"): 3}), CHASSIS)
+    assert faults == [faults[0]] and "gw1 is scheduled on c9" in faults[0]
+    _, faults = ovn_gateways.places(ROUTERS, [], {"gw1": "c1"})
+    assert faults == ["VRF v0: gateway gw2 is no chassis of OVN: does its ovn-controller run?"]
+
+
+def test_tunnels_get_timers_once() -> None:
+    wanted = ["--", "set", "NB_Global", ".", "options:bfd-min-tx=300", "options:bfd-min-rx=300", "options:bfd-mult=3"]
+    assert ovn_gateways.tunnel_commands({}, TIMERS) == wanted
+    settled = {"bfd-min-tx": "300", "bfd-min-rx": "300", "bfd-mult": "3", "mac_prefix": "x"}
+    assert ovn_gateways.tunnel_commands(settled, TIMERS) == []

@@ -74,6 +74,8 @@ def test_both_ends_of_each_wire_agree() -> None:
             assert wired["cloud"]["v4"].split("/")[0] == external["v4"]["gateway_ip"]
             assert wired["cloud"]["router_v6"] == external["v6"]["router_ip"]
             other = next(w for w in plan["gateways"][wired["peer"]["gateway"]]["vrfs"] if w["name"] == wired["name"])
+            assert {**other["cloud"], "gateway": wired["peer"]["gateway"]} == wired["standby"]
+            assert wired["cloud"]["mac"] != wired["standby"]["mac"]
             assert other["peer"]["vlan"] == wired["peer"]["vlan"]
             assert other["peer"]["neighbor_v4"] == wired["peer"]["v4"].split("/")[0]
             assert wired["peer"]["neighbor_v6"] == other["peer"]["v6"].split("/")[0]

@@ -20,7 +20,7 @@ DEFINITION: dict[str, Any] = {
     "links": [
         {
             "name": "cloud", "mtu": 1500, "addresses": ["192.0.2.1/30", "2001:DB8::1/64"], "tx_offload": False,
-            "host": "c-a", "bridge": "br-rie", "tag": 101,
+            "mac": "02:00:5e:00:00:01", "host": "c-a", "bridge": "br-rie", "tag": 101,
         },
         {"name": "ce", "mtu": 1500, "addresses": ["192.0.2.5/31"], "far": {"netns": "ce-a", "name": "pe1"}},
         {"name": "lo", "addresses": ["198.51.100.1/32"]},
@@ -38,7 +38,7 @@ def live() -> dict[str, Any]:
                 "addresses": ["127.0.0.1/8", "198.51.100.1/32", "::1/128"],
             },
             "cloud": {
-                "kind": "veth", "mtu": 1500, "up": True, "tx_offload": False,
+                "kind": "veth", "mtu": 1500, "up": True, "tx_offload": False, "mac": "02:00:5e:00:00:01",
                 "addresses": ["192.0.2.1/30", "2001:db8::1/64"],
             },
             "ce": {"kind": "veth", "mtu": 1500, "up": True, "addresses": ["192.0.2.5/31"]},
@@ -61,6 +61,7 @@ class TestPlanNamespace:
         assert steps[0] == "ip netns add vrf-a"
         assert steps.index("[vrf-a] nft /etc/rules.nft") < steps.index("[vrf-a] ip link set cloud up")
         assert "ip link add c-a mtu 1500 type veth peer name cloud mtu 1500 netns vrf-a" in steps
+        assert "[vrf-a] ip link set cloud address 02:00:5e:00:00:01" in steps
         assert "[vrf-a] ip link add ce mtu 1500 type veth peer name pe1 mtu 1500 netns ce-a" in steps
         assert "[vrf-a] ip addr add 2001:db8::1/64 dev cloud nodad" in steps
         assert "[vrf-a] offload cloud" in steps and "offload c-a" in steps
@@ -80,6 +81,8 @@ class TestPlanNamespace:
         [
             (lambda seen: seen["links"]["cloud"].update(mtu=1400),
              ["[vrf-a] ip link set cloud mtu 1500", "ip link set c-a mtu 1500"]),
+            (lambda seen: seen["links"]["cloud"].update(mac="02:00:5e:00:00:02"),
+             ["[vrf-a] ip link set cloud address 02:00:5e:00:00:01"]),
             (lambda seen: seen["links"]["cloud"].update(tx_offload=True), ["[vrf-a] offload cloud"]),
             (lambda seen: seen["links"]["cloud"].update(up=False), ["[vrf-a] ip link set cloud up"]),
             (lambda seen: seen["sysctls"].update({"net.ipv4.ip_forward": "0"}),

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
 
@@ -22,17 +23,39 @@ def test_no_router_translates_addresses(host, routers, vrfs):
     assert host.check_output("ovn-nbctl list NAT") == ""
 
 
+def on_gateways(host):
+    """How many gateway ports of routers are on each chassis."""
+    chassis = "ovn-sbctl --format=json --columns=_uuid,name list Chassis"
+    names = {uuid[1]: name for uuid, name in json.loads(host.check_output(chassis))["data"]}
+    ports = "ovn-sbctl --format=json --columns=chassis find Port_Binding type=chassisredirect"
+    return Counter(names.get(uuid[1]) for (uuid,) in json.loads(host.check_output(ports))["data"])
+
+
 def test_every_router_has_a_gateway_on_each_gateway_node(host, routers, eventually):
     for router in routers.values():
         assert len(router["external_gateways"]) == 2
         assert router["external_gateway_info"]["enable_snat"] is False
+    eventually(lambda: on_gateways(host) == {"gw1": len(routers), "gw2": len(routers)})
 
-    def spread():
-        ask = "ovn-sbctl --format=json --columns=logical_port,chassis find Port_Binding type=chassisredirect"
-        rows = json.loads(host.check_output(ask))["data"]
-        return rows if len(rows) == 2 * len(routers) and len({str(chassis) for _, chassis in rows}) == 2 else None
 
-    eventually(spread)
+def test_a_lost_gateway_hands_its_ports_over_and_gets_them_back(host, routers, eventually, machine):
+    settled = {"gw1": len(routers), "gw2": len(routers)}
+    eventually(lambda: on_gateways(host) == settled)
+    try:
+        machine("gw1").check_output("ip link set tun0 down")
+        eventually(lambda: on_gateways(host) == {"gw2": 2 * len(routers)}, 30)
+        peers_of_all = "for vrf in $(cd /etc/frr && ls -d */); do vtysh -N ${vrf%/} -c 'show bfd peers json'"
+        ask = peers_of_all + " | tr -d '\\n'; echo; done"
+
+        def answered():
+            peers = [peer for line in machine("gw2").check_output(ask).splitlines() for peer in json.loads(line)]
+            up = [peer for peer in peers if peer.get("interface") == "standby" and peer["status"] == "up"]
+            return len(up) == 2 * len(routers)
+
+        eventually(answered, 30)
+    finally:
+        machine("gw1").check_output("ip link set tun0 up")
+    eventually(lambda: on_gateways(host) == settled, 60)
 
 
 def test_bfd_towards_the_gateways_is_quick_and_up(host, vrfs, eventually):

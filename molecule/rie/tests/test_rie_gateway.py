@@ -148,7 +148,7 @@ def test_each_vrf_is_a_world_of_its_own(host, service):
     assert len({*nets.values(), host.check_output("readlink /proc/1/ns/net")}) == 3
     links = {name: json.loads(host.check_output("ip -n vrf-%s -j link", name)) for name in NAMES}
     for name in NAMES:
-        assert {link["ifname"] for link in links[name]} == {"lo", "cloud", "rie", "peer"}
+        assert {link["ifname"] for link in links[name]} == {"lo", "cloud", "standby", "rie", "peer"}
         assert service(f"frr@{name}")["ActiveState"] == "active"
     assert service("frr")["ActiveState"] == "inactive"
 
