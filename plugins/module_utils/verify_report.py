@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from .l3vpn_sessions import text as session_text
+
 FAMILIES = ("v4", "v6")
 PROTOCOLS = ("icmp", "http")
 #: VRF colours that the template defines; further VRFs start over.
@@ -66,8 +68,7 @@ def assemble(
         {
             "kind": "session",
             "id": f"{entry['gateway']} {entry['vrf']} {entry['what']}",
-            "text": f"{entry['gateway']} {entry['vrf']}: {entry['what']} {entry['neighbor']} "
-            f"is {entry['state']}" + (f" ({entry['detail']})" if entry.get("detail") else ""),
+            "text": session_text(entry),
         }
         for entry in sessions
         if not entry["ok"]
