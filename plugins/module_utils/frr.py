@@ -29,8 +29,8 @@ FLOATING_DISTANCE = 250
 # preference 0, and the floating static is for neither being there) until OVN knows that its session is down.
 #
 # Undraining has two steps, for the way back does take something away. A BFD session that is no longer shut down is
-# down at first, and staticd withdraws its route for the second or so until it is up. Meanwhile the way into the cloud is
-# by the other gateway, and whatever came in before bgpd and zebra agreed on that is lost. So BFD is first ("rie"):
+# down at first, and staticd withdraws its route for the second or so until it is up. Meanwhile the way into the cloud
+# is by the other gateway, and what came in before bgpd and zebra agreed on that is lost. So BFD is first ("rie"):
 #   RIE -> cloud  graceful shutdown keeps the PE and the sites on the other gateway, so that nothing comes in;
 #   cloud -> RIE  OVN takes us back as soon as its session is up; what it sends goes on over `peer`.
 # Once the sessions are up the static routes are back, and graceful shutdown may go ("none"): the PE finds a gateway

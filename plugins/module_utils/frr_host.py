@@ -270,9 +270,9 @@ def converge(
 ) -> Outcome:
     """Bring all instances of the node to the plan; ``failed`` of the outcome names those that could not be.
 
-    drain: from where the node shall get no traffic, one of frr.DRAINS; None leaves that as an operator last decided. The
-    node is drained until it is "none": what goes wrong between "rie" and that leaves it so, for another try. "rie" is
-    a way back, so it leaves a node that is not drained as it is.
+    drain: from where the node shall get no traffic, one of frr.DRAINS; None leaves that as an operator last decided.
+    The node is drained until it is "none": what goes wrong between "rie" and that leaves it so, for another try. "rie"
+    is a way back, so it leaves a node that is not drained as it is.
     """
     if drain is None or (drain == "rie" and not is_drained()):
         drain = "all" if is_drained() else "none"

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sessions that a gateway's VRFs should have, compared with what FRR says of them. Pure, no I/O.
 
-An entry is ``{gateway, vrf, what, neighbor, state, ok, detail, seconds, accepted, announced}``: ``what`` is ``BGP PE v4``,
-``BGP peer v6``, ``BFD router v4`` and so on, ``state`` FRR's word for it or ``absent``. ``seconds`` is how long it has
-been so, ``accepted`` and ``announced`` are numbers of prefixes; None where FRR does not tell. A BGP session with a
-provider edge must also announce every exported prefix and accept some.
+An entry is ``{gateway, vrf, what, neighbor, state, ok, detail, seconds, accepted, announced}``: ``what`` is
+``BGP PE v4``, ``BGP peer v6``, ``BFD router v4`` and so on, ``state`` FRR's word for it or ``absent``. ``seconds`` is
+how long it has been so, ``accepted`` and ``announced`` are numbers of prefixes; None where FRR does not tell. A BGP
+session with a provider edge must also announce every exported prefix and accept some.
 """
 
 from __future__ import annotations

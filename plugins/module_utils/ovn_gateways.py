@@ -54,19 +54,27 @@ def commands(found: list[Timer], wanted: dict[str, int]) -> list[str]:
     return words
 
 
-def misplaced(routers: list[dict[str, Any]], gateway_chassis: list[dict[str, Any]], hosts: dict[str, str]) -> list[str]:
-    """Why the gateways are not where they belong: each on the chassis of its own gateway node, no other.
+def placed(gateway_chassis: list[dict[str, Any]], hosts: dict[str, str]) -> dict[str, list[str]]:
+    """Host names of the chassis that each gateway port (Neutron's port id) is scheduled on.
 
-    routers: as l3vpn_neutron returns them. gateway_chassis: rows of that table. hosts: host name by chassis.
+    gateway_chassis: rows of that table. hosts: host name by chassis.
     """
     scheduled: dict[str, list[str]] = defaultdict(list)
     for row in gateway_chassis:
         port = row["name"].removeprefix("lrp-").removesuffix(f"_{row['chassis_name']}")
         scheduled[port].append(hosts.get(row["chassis_name"], row["chassis_name"]))
+    return {port: sorted(names) for port, names in scheduled.items()}
+
+
+def misplaced(routers: list[dict[str, Any]], placed: dict[str, list[str]]) -> list[str]:
+    """Why the gateways are not where they belong: each on the chassis of its own gateway node, no other.
+
+    routers: as l3vpn_neutron returns them. placed: see :func:`placed`.
+    """
     faults = []
     for router in routers:
         for gateway in router["gateways"]:
-            where = sorted(scheduled[gateway["port_id"]]) if gateway["port_id"] else [gateway["gateway"]]
+            where = placed.get(gateway["port_id"], []) if gateway["port_id"] else [gateway["gateway"]]
             if [host.partition(".")[0] for host in where] != [gateway["gateway"]]:
                 faults.append(
                     f"VRF {router['vrf']}: the gateway port for {gateway['gateway']} is scheduled on "

@@ -39,8 +39,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 sessions:
-  description: Each session with C(gateway), C(vrf), C(what), C(neighbor), C(state), C(ok), C(detail), the C(seconds) it has
-    been so, and the numbers of prefixes C(accepted) and C(announced), null where FRR does not tell.
+  description: Each session with C(gateway), C(vrf), C(what), C(neighbor), C(state), C(ok), C(detail), the C(seconds) it
+    has been so, and the numbers of prefixes C(accepted) and C(announced), null where FRR does not tell.
   returned: always
   type: list
   elements: dict

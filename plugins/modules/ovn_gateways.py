@@ -44,6 +44,10 @@ sessions:
   returned: success
   type: list
   elements: dict
+placed:
+  description: Host names of the chassis that each gateway port is scheduled on, by the port's id.
+  returned: when OVN answers
+  type: dict
 """
 
 import time
@@ -93,7 +97,8 @@ def main() -> None:
             hosts = {row["name"]: row["hostname"] for row in chassis}
             waiting = ports - {row["logical_port"].removeprefix("lrp-") for row in bfd}
             faults = [f"no BFD session for gateway port {port}" for port in sorted(waiting)]
-            faults += engine.misplaced(options["routers"], gateway_chassis, hosts)
+            placed = engine.placed(gateway_chassis, hosts)
+            faults += engine.misplaced(options["routers"], placed)
             if not faults or module.check_mode or time.monotonic() > deadline:
                 break
             time.sleep(1)
@@ -102,12 +107,13 @@ def main() -> None:
             ctl("ovn-nbctl", options["nb"], *engine.commands(found, wanted)[1:])
     except (OvnError, ValueError) as error:
         if module.check_mode and not ports:  # nothing is there yet, not even OVN
-            module.exit_json(changed=False, sessions=[])
+            module.exit_json(changed=False, sessions=[], placed={})
         module.fail_json(msg=str(error))
     if faults:
-        module.fail_json(msg="\n".join(faults))
+        module.fail_json(msg="\n".join(faults), placed=placed)
     module.exit_json(
         changed=bool(found),
+        placed=placed,
         sessions=[{"port_id": timer.port, "before": timer.before, "after": wanted} for timer in found],
         diff=[
             diff_entry(f"BFD {timer.port}", lines(f"{k}: {v}" for k, v in timer.before.items()),

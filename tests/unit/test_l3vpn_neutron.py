@@ -249,4 +249,5 @@ def test_bfd_timers_of_our_gateways_only() -> None:
 def test_gateways_belong_on_their_own_nodes(chassis: list[str], fault: bool) -> None:
     routers = [{"vrf": "v0", "gateways": [{"gateway": "gw1", "port_id": "p1"}, {"gateway": "gw2", "port_id": "p2"}]}]
     rows = [{"name": f"lrp-p{n}_{name}", "chassis_name": name} for n, name in enumerate(chassis, 1)]
-    assert bool(ovn_gateways.misplaced(routers, rows, {"gw1": "gw1.lab", "gw2": "gw2.lab"})) is fault
+    placed = ovn_gateways.placed(rows, {"gw1": "gw1.lab", "gw2": "gw2.lab"})
+    assert bool(ovn_gateways.misplaced(routers, placed)) is fault
