@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from . import verify_report
@@ -327,8 +328,8 @@ def _cell(one: str, other: str, pair: Mapping[str, Any] | None) -> dict[str, Any
     pair = pair or {"allowed": "both" if one == other else "no", "agree": 0, "wrong": 0, "unproven": 0, "leaks": 0}
     what = "own" if one == other else {"both": "reach", "one way": "hears", "no": "apart"}[pair["allowed"]]
     words = {"own": "within the VRF", "reach": "may reach", "hears": "route, no way back", "apart": "apart"}[what]
-    seen = [f"{pair[key]} {word}" for key, word in
-            (("agree", "as expected"), ("wrong", "NOT as expected"), ("unproven", "unproven")) if pair[key]]  # fmt: skip
+    tellings = {"agree": "as expected", "wrong": "NOT as expected", "unproven": "unproven"}
+    seen = [f"{pair[key]} {telling}" for key, telling in tellings.items() if pair[key]]
     return {
         "what": what,
         "symbol": {"own": "·", "reach": "⇄", "hears": "→", "apart": "∅"}[what],
@@ -439,7 +440,7 @@ def overview(document: Mapping[str, Any]) -> dict[str, Any]:
         mark, symbol = ("unknown", "?") if not gateway["answers"] else ("up", "✓") if well else ("down", "✗")
         sheet["dots"].append({"x": 516, "y": y, "state": mark, "symbol": symbol, "title": ": ".join([name, *told])})
         heights.append(y)
-    for upper, lower in zip(heights, heights[1:], strict=False):
+    for upper, lower in pairwise(heights):
         path = f"M566 {upper + 20:g} C536 {upper + 40:g} 536 {lower - 40:g} 566 {lower - 20:g}"
         sheet["lines"].append({"path": path, "style": "peer", "colour": None})
     return sheet
