@@ -99,6 +99,11 @@ def _parser() -> argparse.ArgumentParser:
     _inventory(command)
     command.add_argument("--json", action="store_true", help="print JSON, progress on stderr")
     command.set_defaults(act=rie.show)
+    command = _subparser(rie_verbs.add_parser, "report", help="write a page that shows the wiring as it is")
+    _inventory(command)
+    command.add_argument("-o", "--output", metavar="FILE", help="the page (default: among the site's reports)")
+    command.add_argument("--json", action="store_true", help="print JSON as well, progress on stderr")
+    command.set_defaults(act=rie.describe, usage=rie.WRONG)
     for name, state, text in (
         ("drain", True, "take the traffic off a gateway before work on it; it stays so until undrain"),
         ("undrain", False, "let a drained gateway carry traffic again"),

@@ -108,6 +108,32 @@ def show(options: argparse.Namespace) -> int:
     return runs.OK if all(row["ok"] for row in found["sessions"]) else runs.MISMATCH
 
 
+def describe(options: argparse.Namespace) -> int:
+    """Write the page about the wiring. 0: it is written, whatever it says; 1: it is not."""
+    site = find_site(options.inventory)
+    page = Path(options.output).absolute() if options.output else site.reports / "rie-report.html"
+    data = site.reports / "rie-report.json"
+    variables = {"wiring_report_file": str(page), "wiring_report_data_file": str(data)}
+    variables["wiring_report_verified"] = str(site.reports)
+    console = Console(stderr=True, soft_wrap=True)
+    before = _age(page)
+    outcome = runs.run("rie-report", "rie_report.yml", site, ["--extra-vars", json.dumps(variables)], console)
+    if _age(page) == before:
+        report.show(outcome, console)
+        return outcome.exit_code if outcome.exit_code == runs.INTERRUPTED else WRONG
+    found = json.loads(data.read_text(encoding="utf-8"))
+    if options.json:
+        print(json.dumps(found, indent=1, ensure_ascii=False))
+    else:
+        print("\n".join([found["summary"], *found["notes"], f"report: {page}"]))
+    return runs.OK
+
+
+def _age(file: Path) -> int:
+    """When a file was last written, 0 when there is none."""
+    return file.stat().st_mtime_ns if file.is_file() else 0
+
+
 def tables(found: dict[str, Any]) -> list[Table]:
     """What `socle rie show` prints, from its JSON: networks, wires, sessions, routes."""
     rows: dict[str, list[list[Any]]] = {"Networks": [], "Wires": [], "Sessions": [], "Routes": []}

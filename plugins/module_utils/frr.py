@@ -20,6 +20,23 @@ HEADER = "! Written by cloudwatt.socle for VRF {name}: changes made here are los
 TAG_EXPORT = 100
 TAG_FLOATING = 250
 FLOATING_DISTANCE = 250
+# From where a gateway shall get no traffic: the RIE and the cloud, the RIE alone, or neither.
+#
+# Draining does both at once. Nothing is taken away by it, so its order cannot lose anything: FRR keeps a static route
+# whose BFD session it shut down itself, and routes under graceful shutdown stay, as the last choice. RIE -> cloud: what
+# still comes from the PE has the static route, until the PE and the sites prefer the other gateway. Cloud -> RIE: what
+# OVN still sends has a route by the other gateway over `peer` (its iBGP route is preferred now; the PE's own has local
+# preference 0, and the floating static is for neither being there) until OVN knows that its session is down.
+#
+# Undraining has two steps, for the way back does take something away. A BFD session that is no longer shut down is
+# down at first, and staticd withdraws its route for the second or so until it is up. Meanwhile the way into the cloud
+# is by the other gateway, and what came in before bgpd and zebra agreed on that is lost. So BFD is first ("rie"):
+#   RIE -> cloud  graceful shutdown keeps the PE and the sites on the other gateway, so that nothing comes in;
+#   cloud -> RIE  OVN takes us back as soon as its session is up; what it sends goes on over `peer`.
+# Once the sessions are up the static routes are back, and graceful shutdown may go ("none"): the PE finds a gateway
+# that delivers, and what comes from the cloud moves from `peer` to the PE by one replaced route. The other order
+# would bring the PE's traffic just when the static routes go; both at once is a race between the two.
+DRAINS = ("all", "rie", "none")
 # Minutes before a session that exceeded maximum-prefix is tried again.
 PREFIX_LIMIT_RESTART = 5
 # Room in maximum-prefix-out for a change that adds before it deletes.
@@ -80,12 +97,12 @@ def export_list(vrf: Vrf, family: str) -> list[str]:
     return _sorted((vrf.get("export") or {}).get(family) or [])
 
 
-def render_frr(vrf: Vrf, password: str | None = None, hostname: str = "", drained: bool = False) -> str:
+def render_frr(vrf: Vrf, password: str | None = None, hostname: str = "", drain: str = "none") -> str:
     """The ``frr.conf`` of a VRF.
 
-    password: TCP MD5 key of the sessions to the PE, or None. drained: no traffic shall come here, while what is still
-    under way is delivered: BGP asks for other paths (RFC 8326), and BFD tells OpenStack's routers to use the other
-    gateway. FRR keeps the static routes of a session that it shut down itself.
+    password: TCP MD5 key of the sessions to the PE, or None. drain: from where no traffic shall come here, one of
+    DRAINS, while what is still under way is delivered. The RIE is asked by BGP to take other paths (RFC 8326),
+    OpenStack's routers are told by BFD to use the other gateway.
     """
     lines = [
         HEADER.format(name=vrf["name"]),
@@ -99,8 +116,8 @@ def render_frr(vrf: Vrf, password: str | None = None, hostname: str = "", draine
         *_prefix_lists(vrf),
         *_route_maps(vrf),
         *_statics(vrf),
-        *_bgp(vrf, password, drained),
-        *_bfd(vrf, drained),
+        *_bgp(vrf, password, drain != "none"),
+        *_bfd(vrf, drain == "all"),
         "end",
     ]
     return "\n".join(lines) + "\n"
@@ -212,7 +229,7 @@ def _neighbors(vrf: Vrf) -> list[dict[str, Any]]:
     return found
 
 
-def _bgp(vrf: Vrf, password: str | None, drained: bool) -> list[str]:
+def _bgp(vrf: Vrf, password: str | None, shut: bool) -> list[str]:
     neighbors = _neighbors(vrf)
     pe = vrf.get("pe") or {}
     profiles = _bfd_profiles(vrf)
@@ -220,7 +237,7 @@ def _bgp(vrf: Vrf, password: str | None, drained: bool) -> list[str]:
         f"router bgp {vrf['asn']}",
         f" bgp router-id {vrf['router_id']}",
         " no bgp default ipv4-unicast",
-        *([" bgp graceful-shutdown"] if drained else []),
+        *([" bgp graceful-shutdown"] if shut else []),
         " bgp reject-as-sets",
     ]
     for item in neighbors:
@@ -295,10 +312,10 @@ def _bfd_settings(bfd: dict[str, int] | None) -> list[str]:
     return [f"  {spelt[key]} {values[key]}" for key in spelt if values[key] != _BFD_DEFAULTS[key]]
 
 
-def _bfd(vrf: Vrf, drained: bool) -> list[str]:
+def _bfd(vrf: Vrf, shut: bool) -> list[str]:
     lines = ["bfd"]
     for name, settings in _bfd_profiles(vrf).items():
-        closed = ["  shutdown"] if drained and name == "cloud" else []
+        closed = ["  shutdown"] if shut and name == "cloud" else []
         lines += [f" profile {name}", *settings, *closed, " exit", " !"]
     return [*lines, "exit", "!"]
 

@@ -122,7 +122,7 @@ def _check_syntax(instance: Instance, path: Path) -> str:
 
 
 def _observe(
-    vrfs: list[dict[str, Any]], passwords: dict[str, str], hostname: str, drained: bool
+    vrfs: list[dict[str, Any]], passwords: dict[str, str], hostname: str, drain: str
 ) -> list[Instance]:
     states = unit_states(unit_name(vrf["name"]) for vrf in vrfs)
     active = [vrf["name"] for vrf in vrfs if states[unit_name(vrf["name"])]["active"]]
@@ -131,7 +131,7 @@ def _observe(
     for vrf in vrfs:
         name = vrf["name"]
         files = {
-            "frr.conf": frr.render_frr(vrf, passwords.get(name), hostname, drained),
+            "frr.conf": frr.render_frr(vrf, passwords.get(name), hostname, drain),
             "daemons": frr.render_daemons(vrf),
             "vtysh.conf": frr.VTYSH,
         }
@@ -265,20 +265,24 @@ def converge(
     passwords: dict[str, str],
     hostname: str = "",
     prune: bool = True,
-    drain: bool | None = None,
+    drain: str | None = None,
     check_mode: bool = False,
 ) -> Outcome:
     """Bring all instances of the node to the plan; ``failed`` of the outcome names those that could not be.
 
-    drain: whether the node shall carry no traffic; None leaves that as an operator last decided.
+    drain: from where the node shall get no traffic, one of frr.DRAINS; None leaves that as an operator last decided.
+    The node is drained until it is "none": what goes wrong between "rie" and that leaves it so, for another try. "rie"
+    is a way back, so it leaves a node that is not drained as it is.
     """
-    outcome = Outcome(drained=is_drained() if drain is None else drain)
+    if drain is None or (drain == "rie" and not is_drained()):
+        drain = "all" if is_drained() else "none"
+    outcome = Outcome(drained=drain != "none")
     if outcome.drained != is_drained():
         before, after = ("", MARK) if outcome.drained else (MARK, "")
         outcome.diff.append(diff_entry(str(DRAINED), before, after))
     drop_ins = {drop_in_path(vrf["name"]): frr.render_drop_in(vrf) for vrf in vrfs}
     drop_ins = {path: text for path, text in drop_ins.items() if read(path) != text}
-    instances = _observe(vrfs, passwords, hostname, outcome.drained)
+    instances = _observe(vrfs, passwords, hostname, drain)
     with tempfile.TemporaryDirectory(prefix="socle-frr-") as directory:
         in_parallel(lambda item: _decide(item, Path(directory)), instances)
     outcome.failed = {item.name: item.error for item in instances if item.error}

@@ -280,7 +280,7 @@ def cloud_of_neutron(
     found = []
     for router in routers:
         members = sorted(plugged[router["id"]].values(), key=lambda net: (net["name"], net["id"]))
-        if not _vrf_of(router) and not any(_vrf_of(net) for net in members):
+        if not vrf_of(router) and not any(vrf_of(net) for net in members):
             continue
         inner = [net for net in members if not net.get("router:external")]
         outer = [net for net in members if net.get("router:external")]
@@ -288,8 +288,8 @@ def cloud_of_neutron(
             {
                 "id": router["id"],
                 "name": router["name"],
-                "vrf": _vrf_of(router),
-                "networks": [{"name": net["name"], "vrf": _vrf_of(net)} for net in inner],
+                "vrf": vrf_of(router),
+                "networks": [{"name": net["name"], "vrf": vrf_of(net)} for net in inner],
                 "externals": [
                     {
                         "name": net["name"],
@@ -303,7 +303,7 @@ def cloud_of_neutron(
     return {"routers": found}
 
 
-def _vrf_of(item: Mapping[str, Any]) -> str | None:
+def vrf_of(item: Mapping[str, Any]) -> str | None:
     """The VRF in the key of an object, ``rie:VRF:...``, or None."""
     words = str(item.get("description") or "").split(":")
     return words[1] if words[0] == "rie" and len(words) > 2 else None

@@ -2,18 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sessions that a gateway's VRFs should have, compared with what FRR says of them. Pure, no I/O.
 
-An entry is ``{gateway, vrf, what, neighbor, state, ok, detail}``: ``what`` is ``BGP PE v4``, ``BGP peer v6``,
-``BFD router v4`` and so on, ``state`` FRR's word for it or ``absent``. A BGP session with a provider edge
-must also announce every exported prefix and accept some.
+An entry is ``{gateway, vrf, what, neighbor, state, ok, detail, seconds, accepted, announced}``: ``what`` is
+``BGP PE v4``, ``BGP peer v6``, ``BFD router v4`` and so on, ``state`` FRR's word for it or ``absent``. ``seconds`` is
+how long it has been so, ``accepted`` and ``announced`` are numbers of prefixes; None where FRR does not tell. A BGP
+session with a provider edge must also announce every exported prefix and accept some.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Mapping
 from typing import Any
 
 FAMILIES = ("v4", "v6")
+_UNTOLD: dict[str, int | None] = {"seconds": None, "accepted": None, "announced": None}
 _BGP_FAMILY = {"v4": "ipv4Unicast", "v6": "ipv6Unicast"}
 
 
@@ -41,7 +44,7 @@ def judge(
     """
     if bgp is None and bfd is None:
         silent = {"what": "FRR instance", "neighbor": vrf["name"], "state": "not answering"}
-        return [{"gateway": gateway, "vrf": vrf["name"], **silent, "ok": False, "detail": ""}]
+        return [{"gateway": gateway, "vrf": vrf["name"], **silent, **_UNTOLD, "ok": False, "detail": ""}]
     entries = []
     watched = {peer["peer"]: peer for peer in bfd or []}
     for session in expected(vrf):
@@ -58,6 +61,27 @@ def judge(
     return entries
 
 
+def text(entry: Mapping[str, Any]) -> str:
+    """An entry in a line: ``gw1 interieur: BFD router v4 100.64.0.2 is down (why)``."""
+    detail = f" ({entry['detail']})" if entry.get("detail") else ""
+    where = f"{entry['gateway']} {entry['vrf']}: {entry['what']} {entry['neighbor']}"
+    return f"{where} is {entry['state']}{detail}"
+
+
+def documents(said: str) -> list[Any]:
+    """The JSON texts that FRR printed one after the other; [] when anything else is among them."""
+    decoder, found, place = json.JSONDecoder(), [], 0
+    while place < len(said := said.rstrip()):
+        try:
+            document, place = decoder.raw_decode(said, place)
+        except ValueError:
+            return []
+        found.append(document)
+        while said[place : place + 1].isspace():
+            place += 1
+    return found
+
+
 def prefixes(answer: Mapping[str, Any] | None) -> list[str]:
     """The prefixes in FRR's answer about a neighbour's routes: it calls the table differently from one to the next."""
     tables = ("receivedRoutes", "routes", "advertisedRoutes")
@@ -67,12 +91,14 @@ def prefixes(answer: Mapping[str, Any] | None) -> list[str]:
 
 def _bgp(peer: Mapping[str, Any] | None) -> dict[str, Any]:
     if peer is None:
-        return {"state": "absent", "ok": False, "detail": "FRR knows no such neighbour"}
+        return {**_UNTOLD, "state": "absent", "ok": False, "detail": "FRR knows no such neighbour"}
     state, ok = peer.get("state", "unknown"), peer.get("state") == "Established"
-    if ok:
-        detail = f"{peer.get('pfxRcd', 0)} prefixes in, {peer.get('pfxSnt', 0)} out"
-        return {"state": state, "ok": ok, "detail": f"{detail}, up {peer.get('peerUptime', '?')}"}
-    return {"state": state, "ok": ok, "detail": ""}
+    told = {**_UNTOLD, "seconds": peer.get("peerUptimeMsec", 0) // 1000 or None}
+    if not ok:
+        return {**told, "state": state, "ok": ok, "detail": ""}
+    told |= {"accepted": peer.get("pfxRcd", 0), "announced": peer.get("pfxSnt", 0)}
+    detail = f"{told['accepted']} prefixes in, {told['announced']} out, up {peer.get('peerUptime', '?')}"
+    return {**told, "state": state, "ok": ok, "detail": detail}
 
 
 def _routes(vrf: Mapping[str, Any], family: str, peer: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,9 +113,10 @@ def _routes(vrf: Mapping[str, Any], family: str, peer: Mapping[str, Any]) -> dic
 
 def _bfd(peer: Mapping[str, Any] | None) -> dict[str, Any]:
     if peer is None:
-        return {"state": "absent", "ok": False, "detail": "FRR knows no such peer"}
+        return {**_UNTOLD, "state": "absent", "ok": False, "detail": "FRR knows no such peer"}
     state = peer.get("status", "unknown")
+    told = {**_UNTOLD, "seconds": peer.get("uptime", peer.get("downtime")), "state": state}
     if state == "shutdown":  # FRR's own doing, which only a drained gateway's configuration asks for
-        return {"state": state, "ok": True, "detail": "the gateway is drained"}
+        return {**told, "ok": True, "detail": "the gateway is drained"}
     why = peer.get("diagnostic") or ""
-    return {"state": state, "ok": state == "up", "detail": "" if state == "up" or why == "ok" else why}
+    return {**told, "ok": state == "up", "detail": "" if state == "up" or why == "ok" else why}

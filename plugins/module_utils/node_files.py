@@ -26,16 +26,19 @@ def read(path: Path) -> str | None:
         return None
 
 
-def write(path: Path, text: str, mode: int = 0o644, owner: tuple[str, str] | None = ("root", "root")) -> None:
+def write(
+    path: Path, content: str | bytes, mode: int = 0o644, owner: tuple[str, str] | None = ("root", "root")
+) -> None:
     """Replace a file in one step; it never exists with another mode or owner. Parents are made (0755).
 
+    content: text is written in UTF-8.
     owner: user and group; None leaves the file to whoever runs this, as on an operator's machine.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "w") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())

@@ -73,6 +73,21 @@ class Place(NamedTuple):
     priority: int
 
 
+def placed(gateway_chassis: list[dict[str, Any]], hosts: dict[str, str]) -> dict[str, list[str]]:
+    """Host names of the chassis that each gateway port (Neutron's port id) is scheduled on, the first choice first.
+
+    gateway_chassis: rows of that table. hosts: host name by chassis.
+    """
+    found: dict[str, list[str]] = {}
+    for row in sorted(gateway_chassis, key=lambda row: (-row["priority"], row["chassis_name"])):
+        found.setdefault(_port(row), []).append(hosts.get(row["chassis_name"], row["chassis_name"]))
+    return found
+
+
+def _port(row: dict[str, Any]) -> str:
+    return row["name"].removeprefix("lrp-").removesuffix(f"_{row['chassis_name']}")
+
+
 def places(
     routers: list[dict[str, Any]], gateway_chassis: list[dict[str, Any]], chassis: dict[str, str]
 ) -> tuple[list[Place], list[str]]:
@@ -80,10 +95,7 @@ def places(
 
     routers: as l3vpn_neutron returns them. gateway_chassis: rows of that table. chassis: its name by host name.
     """
-    have: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in gateway_chassis:
-        port = row["name"].removeprefix("lrp-").removesuffix(f"_{row['chassis_name']}")
-        have[port, row["chassis_name"]] = row
+    have = {(_port(row), row["chassis_name"]): row for row in gateway_chassis}
     wanted: list[Place] = []
     faults: list[str] = []
     for router in routers:

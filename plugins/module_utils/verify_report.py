@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from .l3vpn_sessions import text as session_text
+
 FAMILIES = ("v4", "v6")
 PROTOCOLS = ("icmp", "http")
 #: VRF colours that the template defines; further VRFs start over.
@@ -66,8 +68,7 @@ def assemble(
         {
             "kind": "session",
             "id": f"{entry['gateway']} {entry['vrf']} {entry['what']}",
-            "text": f"{entry['gateway']} {entry['vrf']}: {entry['what']} {entry['neighbor']} "
-            f"is {entry['state']}" + (f" ({entry['detail']})" if entry.get("detail") else ""),
+            "text": session_text(entry),
         }
         for entry in sessions
         if not entry["ok"]
@@ -240,16 +241,24 @@ COLUMNS = {
     "router": (890, 176),
     "guest": (1116, 240),
 }
-WIDTH = 1372
+HEADINGS = {
+    "site": "Sites on the RIE",
+    "pe": "Provider edges",
+    "gateway": "Gateways",
+    "router": "Tenant routers",
+    "guest": "Guests",
+}
 #: Width of a character of the small lines; nearest and widest bow of a line between gateways.
 CHARACTER, BOW, WIDEST_BOW = 6.6, 26, 70
 ROW = 86
 
 
 def drawing(report: Mapping[str, Any], colours: Mapping[str, int]) -> dict[str, Any]:
-    """Boxes and lines: ``{width, height, boxes, cells, lines, dots, titles, hidden}``, ready to be placed.
+    """Boxes and lines: ``{left, width, height, boxes, cells, lines, dots, titles, hidden}``, ready to be placed.
 
-    One row a VRF for its sites, router and guests; one box a gateway and its provider edge, a cell a VRF.
+    report: ``plan``, ``sessions``, ``probes``, ``sites`` and ``guests`` are read. Where there are no sites or guests,
+    there is no column for them. One row a VRF for its sites, router and guests; one box a gateway and its provider
+    edge, a cell a VRF.
     """
     plan = report["plan"]
     all_vrfs = plan.get("neutron", {}).get("vrfs", [])
@@ -260,21 +269,17 @@ def drawing(report: Mapping[str, Any], colours: Mapping[str, int]) -> dict[str, 
     gateways = plan.get("gateways", {})
     box_height = HEADER + CELL * max(1, len(names)) + 8
     body = max(len(gateways) * (box_height + GAP) - GAP, ROW * max(1, len(names)))
+    columns = {kind: place for kind, place in COLUMNS.items() if report.get(f"{kind}s", True)}
+    left = min(x for x, _width in columns.values()) - MARGIN
     sheet: dict[str, Any] = {
-        "width": WIDTH,
+        "left": left,
+        "width": max(x + width for x, width in columns.values()) + MARGIN - left,
         "height": TOP + body + MARGIN,
         "boxes": [],
         "cells": [],
         "lines": [],
         "dots": [],
-        "titles": [
-            {"x": x, "text": text}
-            for (x, _width), text in zip(
-                COLUMNS.values(),
-                ("Sites on the RIE", "Provider edges", "Gateways", "Tenant routers", "Guests"),
-                strict=True,
-            )
-        ],
+        "titles": [{"x": x, "text": HEADINGS[kind]} for kind, (x, _width) in columns.items()],
         "hidden": len(all_vrfs) - len(names),
     }
     ends = _rows(sheet, report, vrfs, colours, body)
@@ -311,13 +316,13 @@ def _rows(
             for place, entry in enumerate(mine):
                 y = middle + (place - (len(mine) - 1) / 2) * (tall + 8) - tall / 2
                 lines = [str(entry[family]) for family in FAMILIES if entry.get(family)]
-                sheet["boxes"].append(_box(kind, x, y, width, tall, entry["name"], lines, colour))
+                sheet["boxes"].append(box(kind, x, y, width, tall, entry["name"], lines, colour))
                 ends[entry["name"]] = (x, x + width, y + tall / 2)
         x, width = COLUMNS["router"]
         prefixes = [net[family]["cidr"] for net in vrf.get("networks", []) for family in FAMILIES if net.get(family)]
         more = [f"and {len(prefixes) - 2} more"] if len(prefixes) > 3 else prefixes[2:3]
         sheet["boxes"].append(
-            _box(
+            box(
                 "router",
                 x,
                 middle - 36,
@@ -332,7 +337,7 @@ def _rows(
         for guest in report["guests"]:
             if guest["vrf"] == vrf["name"] and guest["name"] in ends:
                 left, _right, y = ends[guest["name"]]
-                sheet["lines"].append(_line((x + width, middle), (left, y), colour))
+                sheet["lines"].append(line((x + width, middle), (left, y), colour))
     return ends
 
 
@@ -353,7 +358,7 @@ def _columns(
         y = TOP + spread / 2 + number * (box_height + spread)
         for kind, title in (("pe", f"PE facing {gateway}"), ("gateway", gateway)):
             x, width = COLUMNS[kind]
-            sheet["boxes"].append(_box(f"{kind} frame", x, y, width, box_height, title, [], None))
+            sheet["boxes"].append(box(f"{kind} frame", x, y, width, box_height, title, [], None))
         for vrf in content["vrfs"]:
             if vrf["name"] not in names:
                 continue
@@ -371,7 +376,7 @@ def _columns(
                     colour,
                 )
             )
-            vlans = ", ".join(f"{vrf[link]['vlan']} {link}" for link in ("rie", "cloud", "peer"))
+            vlans = ", ".join(f"{vrf[link]['vlan']} {link}" for link in ("rie", "cloud", "standby", "peer") if vrf.get(link))
             title = vrf.get("netns", vrf["name"])
             sheet["cells"].append(
                 _cell_box(
@@ -383,15 +388,15 @@ def _columns(
                     colour,
                 )
             )
-            sheet["lines"].append(_line((pe_x + pe_width, middle), (gw_x, middle), colour))
+            sheet["lines"].append(line((pe_x + pe_width, middle), (gw_x, middle), colour))
             sheet["dots"].append(_dot(report["sessions"], gateway, vrf["name"], pe_x + pe_width + 30, middle))
             for site in report["sites"]:
                 if site["vrf"] == vrf["name"] and site["name"] in ends:
                     _left, right, site_y = ends[site["name"]]
-                    sheet["lines"].append(_line((right, site_y), (pe_x, middle), colour))
+                    sheet["lines"].append(line((right, site_y), (pe_x, middle), colour))
             if ("router", vrf["name"]) in ends:
                 left, _right, router_y = ends["router", vrf["name"]]
-                sheet["lines"].append(_line((gw_x + gw_width, middle), (left, router_y), colour))
+                sheet["lines"].append(line((gw_x + gw_width, middle), (left, router_y), colour))
             peers.setdefault(vrf["name"], []).append(middle)
     for place, (name, heights) in enumerate(peers.items()):
         x = COLUMNS["gateway"][0]
@@ -409,8 +414,8 @@ def _stray(sheet: dict[str, Any], report: Mapping[str, Any], ends: Mapping[Any, 
     for (source, target), expect in pairs.items():
         if source in ends and target in ends:
             start, end = sorted((ends[source], ends[target]))
-            line = _line((start[1], start[2]), (end[0], end[2]), None)
-            sheet["lines"].append({**line, "style": "leak" if expect == "unreachable" else "lost"})
+            path = line((start[1], start[2]), (end[0], end[2]), None)
+            sheet["lines"].append({**path, "style": "leak" if expect == "unreachable" else "lost"})
 
 
 def _dot(sessions: Sequence[Mapping[str, Any]], gateway: str, vrf: str, x: float, y: float) -> dict[str, Any]:
@@ -423,13 +428,14 @@ def _dot(sessions: Sequence[Mapping[str, Any]], gateway: str, vrf: str, x: float
     return {"x": x, "y": y, "state": state, "symbol": symbol, "title": title}
 
 
-def _line(start: tuple[float, float], end: tuple[float, float], colour: int | None) -> dict[str, Any]:
+def line(start: tuple[float, float], end: tuple[float, float], colour: int | None) -> dict[str, Any]:
+    """A link from a point to another, of a VRF's colour or none."""
     middle = (start[0] + end[0]) / 2
     path = f"M{start[0]:g} {start[1]:g} C{middle:g} {start[1]:g} {middle:g} {end[1]:g} {end[0]:g} {end[1]:g}"
     return {"path": path, "style": "link", "colour": colour}
 
 
-def _box(
+def box(
     kind: str,
     x: float,
     y: float,
@@ -439,6 +445,7 @@ def _box(
     lines: Sequence[str],
     colour: int | None,
 ) -> Box:
+    """A box with a title and lines below it, cut to its width."""
     room = int((width - 18) / CHARACTER)
     short = [line if len(line) <= room else line[: room - 1] + "…" for line in lines]
     box = {"kind": kind, "x": x, "y": y, "width": width, "height": height}
@@ -446,4 +453,4 @@ def _box(
 
 
 def _cell_box(x: float, middle: float, width: float, title: str, lines: Sequence[str], colour: int) -> Box:
-    return _box("cell", x + 7, middle - CELL / 2 + 2, width - 14, CELL - 5, title, lines, colour)
+    return box("cell", x + 7, middle - CELL / 2 + 2, width - 14, CELL - 5, title, lines, colour)

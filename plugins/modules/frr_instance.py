@@ -35,10 +35,12 @@ options:
     required: true
   drain:
     description:
-      - Whether this gateway shall carry no traffic. BGP then asks for other paths (RFC 8326) and OpenStack's routers
-        turn to the other gateway, while what is still under way is delivered.
-      - Kept on the node until it is changed; by default it stays as it is.
-    type: bool
+      - From where this gateway shall get no traffic, while what is still under way is delivered. BGP asks the RIE for
+        other paths (RFC 8326), and BFD turns OpenStack's routers to the other gateway (V(all)).
+      - V(rie) is the way back from V(all) to V(none), until the BFD sessions with OpenStack's routers are up.
+      - Kept on the node until it is V(none); by default it stays as it is.
+    type: str
+    choices: [all, rie, none]
   prune:
     description: Remove instances made by this module that are not in O(vrfs).
     type: bool
@@ -70,7 +72,7 @@ deltas:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import frr_host, netns
+from ansible_collections.cloudwatt.socle.plugins.module_utils import frr, frr_host, netns
 
 
 def main() -> None:
@@ -81,7 +83,7 @@ def main() -> None:
             "passwords": {"type": "dict", "default": {}, "no_log": True},
             "hostname": {"type": "str", "required": True},
             "prune": {"type": "bool", "default": True},
-            "drain": {"type": "bool"},
+            "drain": {"type": "str", "choices": list(frr.DRAINS)},
         },
         supports_check_mode=True,
     )

@@ -88,14 +88,12 @@ signature_path:
 """
 
 import datetime
-import os
-import tempfile
 import traceback
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import isolation
+from ansible_collections.cloudwatt.socle.plugins.module_utils import isolation, node_files
 
 try:
     from ansible_collections.cloudwatt.socle.plugins.module_utils import signing
@@ -115,14 +113,6 @@ ARGUMENTS = {
     "key_path": {"type": "path", "no_log": False},
     "key_passphrase": {"type": "str", "no_log": True},
 }
-
-
-def write(path: Path, data: bytes) -> None:
-    """Replace a file in one step, so that a reader never sees half of it."""
-    with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=".isolation-", delete=False) as handle:
-        handle.write(data)
-    os.chmod(handle.name, 0o644)
-    os.replace(handle.name, path)
 
 
 def main() -> None:
@@ -151,12 +141,11 @@ def main() -> None:
             certificate, key = Path(options["certificate_path"]).read_bytes(), Path(options["key_path"]).read_bytes()
             signature = signing.sign(data, certificate, key, options["key_passphrase"])
         if not module.check_mode:
-            path.parent.mkdir(parents=True, exist_ok=True)
             # A signature of another report must never lie beside this one.
             signature_path.unlink(missing_ok=True)
-            write(path, data)
+            node_files.write(path, data, owner=None)
             if signature:
-                write(signature_path, signature)
+                node_files.write(signature_path, signature, owner=None)
     except (OSError, KeyError, TypeError, ValueError) as error:
         module.fail_json(msg=f"isolation report: {type(error).__name__}: {error}", exception=traceback.format_exc())
     module.exit_json(

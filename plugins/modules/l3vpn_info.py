@@ -39,10 +39,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 sessions:
-  description: Each session with C(gateway), C(vrf), C(what), C(neighbor), C(state), C(ok), C(detail).
+  description: Each session with C(gateway), C(vrf), C(what), C(neighbor), C(state), C(ok), C(detail), the C(seconds) it
+    has been so, and the numbers of prefixes C(accepted) and C(announced), null where FRR does not tell.
   returned: always
   type: list
   elements: dict
+faults:
+  description: Those that are not as they should be, a line each.
+  returned: always
+  type: list
+  elements: str
 routes:
   description: With O(routes), by session C(gateway), C(vrf), C(neighbor), C(family), and the prefixes C(accepted),
     C(refused) and C(announced).
@@ -55,7 +61,6 @@ drained:
   type: bool
 """
 
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -64,7 +69,13 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils.common import run
 from ansible_collections.cloudwatt.socle.plugins.module_utils.frr_host import is_drained
-from ansible_collections.cloudwatt.socle.plugins.module_utils.l3vpn_sessions import expected, judge, prefixes
+from ansible_collections.cloudwatt.socle.plugins.module_utils.l3vpn_sessions import (
+    documents,
+    expected,
+    judge,
+    prefixes,
+    text,
+)
 
 ARGUMENTS = {
     "gateway": {"type": "str", "required": True},
@@ -74,44 +85,40 @@ ARGUMENTS = {
 }
 
 
-def ask(vrf: str, question: str) -> Any:
-    """The JSON answer of a VRF's FRR instance, None when there is none."""
-    done = run(["vtysh", "-N", vrf, "-c", question], timeout=10)
-    try:
-        return json.loads(done.stdout) if done.ok else None
-    except ValueError:
-        return None
+def ask(vrf: str, questions: list[str]) -> list[Any]:
+    """The JSON answers of a VRF's FRR instance, None each when there is none. One program for all of them."""
+    done = run(["vtysh", "-N", vrf, *(word for question in questions for word in ("-c", question))], timeout=30)
+    answers = documents(done.stdout) if done.ok else []
+    if len(answers) == len(questions):
+        return answers
+    # Something that is no JSON is among them.
+    return [None] if len(questions) == 1 else [ask(vrf, [question])[0] for question in questions]
 
 
-def look(gateway: str, vrf: dict) -> list[dict]:
-    name = vrf["name"]
-    return judge(gateway, vrf, ask(name, "show bgp summary json"), ask(name, "show bfd peers json"))
-
-
-def routes(gateway: str, vrf: dict) -> list[dict]:
-    """What each session with a provider edge brings, what of it is refused, and what is announced there."""
-    found = []
-    for session in expected(vrf):
-        if session["kind"] != "PE":
-            continue
+def look(gateway: str, vrf: dict, with_routes: bool) -> tuple[list[dict], list[dict]]:
+    """The sessions of a VRF, and the routes of those with a provider edge: what of them is refused, what announced."""
+    edges = [session for session in expected(vrf) if session["kind"] == "PE"] if with_routes else []
+    questions = ["show bgp summary json", "show bfd peers json"]
+    for session in edges:
         family = {"v4": "ipv4", "v6": "ipv6"}[session["family"]]
         show = f"show bgp {family} unicast neighbors {session['neighbor']}"
-        received, accepted, announced = (
-            prefixes(ask(vrf["name"], f"{show} {what} json"))
-            for what in ("received-routes", "routes", "advertised-routes")
-        )
-        found.append(
+        questions += [f"{show} {what} json" for what in ("received-routes", "routes", "advertised-routes")]
+    bgp, bfd, *tables = ask(vrf["name"], questions)
+    known = []
+    for place, session in enumerate(edges):
+        received, accepted, announced = map(prefixes, tables[3 * place : 3 * place + 3])
+        known.append(
             {
                 "gateway": gateway,
                 "vrf": vrf["name"],
                 "neighbor": session["neighbor"],
                 "family": session["family"],
                 "accepted": accepted,
-                "refused": [prefix for prefix in received if prefix not in accepted],
+                "refused": sorted(set(received) - set(accepted), key=received.index),
                 "announced": announced,
             }
         )
-    return found
+    return judge(gateway, vrf, bgp, bfd), known
 
 
 def main() -> None:
@@ -120,14 +127,19 @@ def main() -> None:
     deadline = time.monotonic() + module.params["timeout"]
     with ThreadPoolExecutor(max_workers=8) as pool:
         while True:
-            found = pool.map(lambda vrf: look(gateway, vrf), vrfs)
-            sessions = [session for sessions in found for session in sessions]
-            if all(session["ok"] for session in sessions) or time.monotonic() >= deadline:
+            seen = list(pool.map(lambda vrf: look(gateway, vrf, module.params["routes"]), vrfs))
+            sessions = [session for found, _routes in seen for session in found]
+            faults = [text(session) for session in sessions if not session["ok"]]
+            if not faults or time.monotonic() >= deadline:
                 break
             time.sleep(1)
-        known = pool.map(lambda vrf: routes(gateway, vrf), vrfs if module.params["routes"] else [])
-        known = [entry for entries in known for entry in entries]
-    module.exit_json(changed=False, sessions=sessions, routes=known, drained=is_drained())
+    module.exit_json(
+        changed=False,
+        sessions=sessions,
+        faults=faults,
+        routes=[entry for _found, entries in seen for entry in entries],
+        drained=is_drained(),
+    )
 
 
 if __name__ == "__main__":

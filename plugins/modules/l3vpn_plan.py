@@ -76,14 +76,12 @@ violations:
 """
 
 import datetime
-import os
-import tempfile
 from pathlib import Path
 
 import yaml
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import l3vpn
+from ansible_collections.cloudwatt.socle.plugins.module_utils import l3vpn, node_files
 
 HEADER = """\
 ---
@@ -104,19 +102,6 @@ ARGUMENTS = {
 
 def render(ledger: dict) -> str:
     return HEADER + yaml.safe_dump(ledger, sort_keys=False, allow_unicode=True)
-
-
-def write(path: Path, text: str) -> None:
-    """Replace a file in one step, so that no reader ever sees half of it."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            os.fchmod(stream.fileno(), 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def main() -> None:
@@ -150,7 +135,7 @@ def main() -> None:
     changed = path is not None and result.ledger != ledger
     if changed and not module.check_mode:
         try:
-            write(path, after)
+            node_files.write(path, after, owner=None)
         except OSError as error:
             module.fail_json(msg=f"{path}: cannot be written: {error}", violations=[])
     diff = {"before_header": str(path), "after_header": str(path), "before": before, "after": after}

@@ -53,6 +53,10 @@ sessions:
   returned: success
   type: list
   elements: dict
+placed:
+  description: Host names of the chassis of each gateway port, the first choice first, by the id of the port.
+  returned: when OVN answers
+  type: dict
 places:
   description: Gateway ports that got another chassis, or another priority on it.
   returned: success
@@ -116,10 +120,9 @@ def main() -> None:
         while True:
             text = ctl("ovn-nbctl", options["nb"], *[word for name in tables for word in ("--", "list", name)][1:])
             bfd, gateway_chassis, settings = map(engine.rows, text.splitlines())
-            chassis = {
-                row["hostname"].partition(".")[0]: row["name"]
-                for row in engine.rows(ctl("ovn-sbctl", options["sb"], "list", "Chassis"))
-            }
+            rows = engine.rows(ctl("ovn-sbctl", options["sb"], "list", "Chassis"))
+            chassis = {row["hostname"].partition(".")[0]: row["name"] for row in rows}
+            placed = engine.placed(gateway_chassis, {row["name"]: row["hostname"] for row in rows})
             waiting = ports - {row["logical_port"].removeprefix("lrp-") for row in bfd}
             places, faults = engine.places(routers, gateway_chassis, chassis)
             faults += [f"no BFD session for gateway port {port}" for port in sorted(waiting)]
@@ -133,13 +136,14 @@ def main() -> None:
             ctl("ovn-nbctl", options["nb"], *commands[1:])
     except (OvnError, ValueError) as error:
         if module.check_mode and not ports:  # nothing is there yet, not even OVN
-            module.exit_json(changed=False, sessions=[], places=[])
+            module.exit_json(changed=False, sessions=[], places=[], placed={})
         module.fail_json(msg=str(error))
     if faults:
-        module.fail_json(msg="\n".join(faults))
+        module.fail_json(msg="\n".join(faults), placed=placed)
     module.exit_json(
         changed=bool(commands),
         sessions=[{"port_id": timer.port, "before": timer.before, "after": wanted} for timer in sessions],
+        placed=placed,
         places=[place._asdict() for place in places],
         diff=[
             *(

@@ -105,6 +105,8 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils import verify_repo
 try:
     import jinja2
 
+    from ansible_collections.cloudwatt.socle.plugins.module_utils import report_page
+
     NO_JINJA2 = None
 except ImportError:
     NO_JINJA2 = traceback.format_exc()
@@ -125,15 +127,6 @@ ARGUMENTS = {
 }
 
 
-def render(template: str, report: dict) -> str:
-    """The page; a name that the template asks for and nobody computed is an error."""
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    with open(template, encoding="utf-8") as handle:
-        return environment.from_string(handle.read()).render(engine.view(report))
-
-
 def main() -> None:
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     if NO_JINJA2:
@@ -146,7 +139,7 @@ def main() -> None:
         report = engine.assemble(generated=now, **given)
         contents = {
             "verify.json": json.dumps(report, indent=1, ensure_ascii=False) + "\n",
-            "verify.html": render(template, report),
+            "verify.html": report_page.render(Path(template), engine.view(report)),
         }
         if not module.check_mode:
             for name, text in contents.items():

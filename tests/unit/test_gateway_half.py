@@ -114,11 +114,16 @@ class TestFrr:
         ) in text
 
     def test_a_drained_gateway_asks_both_sides_for_another_way_and_keeps_its_own(self) -> None:
-        text, usual = frr.render_frr(VRF, drained=True), frr.render_frr(VRF)
+        text, usual = frr.render_frr(VRF, drain="all"), frr.render_frr(VRF)
         more = [line for line in text.splitlines() if line not in usual.splitlines()]
         assert more == [" bgp graceful-shutdown", "  shutdown"]
         assert " profile cloud\n  detect-multiplier 4\n  receive-interval 200\n  shutdown\n exit\n" in text
         assert "graceful-shutdown" not in usual and "shutdown\n" not in usual
+
+    def test_on_the_way_back_the_cloud_is_first(self) -> None:
+        text, usual = frr.render_frr(VRF, drain="rie"), frr.render_frr(VRF)
+        assert [line for line in text.splitlines() if line not in usual.splitlines()] == [" bgp graceful-shutdown"]
+        assert frr.render_frr(VRF, drain="none") == usual
 
     def test_routes_of_the_pe_are_logged_and_those_of_the_other_gateway_are_not(self) -> None:
         debugs = [line for line in lines(frr.render_frr(VRF)) if line.startswith("debug ")]

@@ -79,6 +79,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     monkeypatch.setattr(frr_host, "RUN", tmp_path / "run")
     monkeypatch.setattr(frr_host, "STAMPS", tmp_path / "stamps")
     monkeypatch.setattr(frr_host, "UNITS", tmp_path / "units")
+    monkeypatch.setattr(frr_host, "DRAINED", tmp_path / "drained")
     monkeypatch.setattr(frr_host, "run", found.run)
     monkeypatch.setattr(frr_host, "unit_states", found.states)
     monkeypatch.setattr(frr_host.shutil, "chown", lambda *_args: None)
@@ -150,6 +151,25 @@ class TestInstances:
         assert outcome.actions == {"a": "created"}
         assert "s3cret" not in str(outcome.diff)
         assert list(node.etc.iterdir()) == []
+
+    def test_undrained_in_two_steps_and_drained_until_the_second(self, node: Node) -> None:
+        def state() -> tuple[bool, bool, bool]:
+            text = node.running["a"]
+            return "bgp graceful-shutdown" in text, "  shutdown" in text, frr_host.is_drained()
+
+        frr_host.converge([vrf("a")], {}, drain="all")
+        assert state() == (True, True, True)
+        assert frr_host.converge([vrf("a")], {}).actions == {}  # wiring leaves it drained
+        frr_host.converge([vrf("a")], {}, drain="rie")
+        assert state() == (True, False, True)
+        assert frr_host.converge([vrf("a")], {}, drain="rie").actions == {}  # cut short, and begun again
+        frr_host.converge([vrf("a")], {}, drain="none")
+        assert state() == (False, False, False)
+
+    def test_the_way_back_of_a_gateway_that_is_not_drained_is_no_way(self, node: Node) -> None:
+        frr_host.converge([vrf("a")], {})
+        outcome = frr_host.converge([vrf("a")], {}, drain="rie")
+        assert (outcome.actions, outcome.diff, outcome.drained) == ({}, [], False)
 
     def test_unit_of_a_name_with_a_dash(self) -> None:
         assert frr_host.unit_name("a-b") == "frr@a\\x2db.service"

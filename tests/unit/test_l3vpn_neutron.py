@@ -277,6 +277,12 @@ def test_a_missing_row_is_made_as_neutron_names_it() -> None:
     ]  # fmt: skip
 
 
+def test_the_first_choice_is_named_first() -> None:
+    hosts = {"c1": "gw1.lab", "c2": "gw2.lab"}
+    found = ovn_gateways.placed(chassis_rows(PLACED), hosts)
+    assert found == {"p1": ["gw1.lab", "gw2.lab"], "p2": ["gw2.lab", "gw1.lab"]}
+
+
 def test_a_stranger_and_a_missing_chassis_are_named() -> None:
     _, faults = ovn_gateways.places(ROUTERS, chassis_rows({**PLACED, ("p1", "c9"): 3}), CHASSIS)
     assert faults == [faults[0]] and "gw1 is scheduled on c9" in faults[0]

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from ansible_collections.cloudwatt.socle.plugins.module_utils import l3vpn_sessions as engine
 
 VRF = {
@@ -16,7 +18,7 @@ VRF = {
     "accept": {"v4": [{"prefix": "10.128.1.0/24", "le": 28}], "v6": []},
     "cloud": {"v4": "100.64.0.1/30", "router_v4": "100.64.0.2", "router_v6": "fd64:0:1::2"},
 }
-UP = {"state": "Established", "pfxRcd": 1, "pfxSnt": 2, "peerUptime": "00:01:02"}
+UP = {"state": "Established", "pfxRcd": 1, "pfxSnt": 2, "peerUptime": "00:01:02", "peerUptimeMsec": 62500}
 
 
 def answers() -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -25,7 +27,7 @@ def answers() -> tuple[dict[str, Any], list[dict[str, Any]]]:
         "ipv4Unicast": {"peers": {"100.66.1.1": dict(UP), "100.65.0.2": dict(UP)}},
         "ipv6Unicast": {"peers": {"fd66:1:1::1": dict(UP), "fd64:0:2::2": dict(UP)}},
     }
-    bfd = [{"peer": item["neighbor"], "status": "up", "diagnostic": "ok"} for item in engine.expected(VRF)]
+    bfd = [{"peer": item["neighbor"], "status": "up", "diagnostic": "ok", "uptime": 7} for item in engine.expected(VRF)]
     return bgp, bfd
 
 
@@ -42,6 +44,8 @@ def test_all_up() -> None:
     ]  # fmt: skip
     assert all(entry["ok"] for entry in entries)
     assert entries[0]["detail"] == "1 prefixes in, 2 out, up 00:01:02"
+    assert [entries[0][key] for key in ("seconds", "accepted", "announced")] == [62, 1, 2]
+    assert [entries[1][key] for key in ("seconds", "accepted", "announced")] == [7, None, None]
 
 
 def test_what_is_down_or_absent_is_named() -> None:
@@ -67,3 +71,24 @@ def test_a_session_that_carries_too_little_is_no_session() -> None:
 def test_an_instance_that_does_not_answer_is_named_once() -> None:
     assert faults(None, None) == ["FRR instance not answering"]
     assert len(faults({}, [])) == 10
+
+
+def test_an_entry_in_a_line() -> None:
+    bgp, bfd = answers()
+    bfd[-1] |= {"status": "down", "diagnostic": "no reason"}
+    assert engine.text(engine.judge("gw1", VRF, bgp, bfd)[-1]) == (
+        "gw1 interieur: BFD router v6 fd64:0:1::2 is down (no reason)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ('{"a": 1}\n[{"b": 2}]\n{\n}\n\n', [{"a": 1}, [{"b": 2}], {}]),
+        ('{"a": 1}\n% No such neighbor\n{}', []),
+        ('{"a": ', []),
+        ("", []),
+    ],
+)
+def test_answers_one_after_the_other(said, found) -> None:
+    assert engine.documents(said) == found

@@ -10,10 +10,9 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import reachability
+from ansible_collections.cloudwatt.socle.plugins.module_utils import reachability, report_page
 from ansible_collections.cloudwatt.socle.plugins.module_utils import verify_report as engine
 
 TEMPLATE = Path(__file__).parents[2] / "roles/smoke/templates/verify.html.j2"
@@ -136,10 +135,7 @@ def report(made: dict[str, Any]) -> dict[str, Any]:
 
 
 def page(made: dict[str, Any]) -> str:
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(engine.view(report(made)))
+    return report_page.render(TEMPLATE, engine.view(report(made)))
 
 
 def test_all_well() -> None:
@@ -209,7 +205,7 @@ def test_the_drawing_stays_inside_and_boxes_do_not_overlap(vrfs: tuple[str, ...]
     sheet = engine.view(report(made))["drawing"]
     boxes = sheet["boxes"]
     for box in boxes + sheet["cells"]:
-        assert box["x"] >= 0 and box["x"] + box["width"] <= sheet["width"]
+        assert box["x"] >= sheet["left"] and box["x"] + box["width"] <= sheet["left"] + sheet["width"]
         assert box["y"] >= 0 and box["y"] + box["height"] <= sheet["height"]
     for one, other in ((one, other) for one in boxes for other in boxes if one is not other):
         apart = (
