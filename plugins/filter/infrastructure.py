@@ -11,7 +11,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.infrastructure imp
     host_names,
     memory_share,
     network_files,
-    rabbitmq_hash,
+    rabbitmq_definitions,
 )
 
 
@@ -24,5 +24,5 @@ class FilterModule:
             "host_names": host_names,
             "memory_share": memory_share,
             "network_files": network_files,
-            "rabbitmq_hash": rabbitmq_hash,
+            "rabbitmq_definitions": rabbitmq_definitions,
         }

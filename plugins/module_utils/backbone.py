@@ -339,7 +339,7 @@ WantedBy=multi-user.target
 
 
 def bird_files(configs: dict[str, str]) -> list[dict[str, Any]]:
-    """The ``files`` of module config_files for BIRD configurations by namespace, and for the unit they share."""
+    """The ``files`` of module service for BIRD configurations by namespace, and for the unit they share."""
     files: list[dict[str, Any]] = [{"path": UNIT_PATH, "content": UNIT_TEXT}]
     for name, text in sorted(configs.items()):
         path = f"/etc/bird/{name}.conf"
@@ -357,7 +357,7 @@ def bird_files(configs: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def bird_units(configs: dict[str, str]) -> list[dict[str, Any]]:
-    """The ``units`` of module service_units for BIRD configurations by namespace."""
+    """The ``units`` of module service for BIRD configurations by namespace."""
     return [
         {"name": f"bird@{name}.service", "reads": [f"/etc/bird/{name}.conf"], "on_change": "reload"}
         for name in sorted(configs)

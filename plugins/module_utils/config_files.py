@@ -1,13 +1,14 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Engine of ``config_files``: rendering, redaction, and the comparison of wanted with present entries.
+"""The files of module ``service``: rendering, redaction, and the comparison of wanted with present entries.
 
-Everything here is pure but :func:`look` (one ``lstat`` and a read) and the writers at the end, which replace
-a path in one ``rename(2)`` so that a reader sees the old file or the new one and never half of either.
+Everything here is pure but :func:`look` (one ``lstat`` and a read) and the writers at the end (:func:`apply`), which
+replace a path in one ``rename(2)`` so that a reader sees the old file or the new one and never half of either.
 """
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import json
 import os
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from .common import diff_entry
+from .common import diff_entry, run
 
 HEADER = "# Managed by Socle: local changes are overwritten.\n"
 FORMATS = ("text", "ini", "yaml", "json", "env")
@@ -353,3 +354,41 @@ def remove(before: Entry) -> None:
         (os.rmdir if before.kind == "directory" else os.unlink)(before.path)
     except OSError as error:
         raise ConfigError(f"{before.path}: cannot be removed: {error.strerror}") from None
+
+
+def differing(entries: Iterable[Entry]) -> list[tuple[Entry, Entry]]:
+    """Pairs of present and wanted entry, where they differ."""
+    return [(before, after) for after in entries if after.differs(before := look(after.path))]
+
+
+def apply(changes: Sequence[tuple[Entry, Entry]]) -> None:
+    """Directories, then all files staged and validated, then every replacement; no litter.
+
+    Raises :class:`ConfigError` or OSError; up to the replacements everything is as it was but for directories.
+    """
+    for before, after in changes:
+        if after.kind == "directory":
+            make_directory(after, before)
+    staged: dict[str, str] = {}
+    try:
+        for before, after in changes:
+            if after.kind not in ("directory", "absent") and before.kind in ("directory", "special"):
+                raise ConfigError(f"{after.path}: a {before.kind} is in the way of the {after.kind}")
+            if after.kind == "file":
+                staged[after.path] = stage(after)
+        for _before, after in changes:
+            if after.validate and after.path in staged:
+                test = run([word.replace("%s", staged[after.path]) for word in shlex.split(after.validate)])
+                if not test.ok:
+                    raise ConfigError(f"{after.path}: refused by `{after.validate}`:\n{test.output}")
+        for before, after in changes:
+            if after.kind == "file":
+                os.replace(staged.pop(after.path), after.path)
+            elif after.kind == "link":
+                make_link(after)
+            elif after.kind == "absent":
+                remove(before)
+    finally:
+        for temporary in staged.values():
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)

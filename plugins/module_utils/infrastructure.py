@@ -16,7 +16,7 @@ def host_names(hosts: Iterable[str], hostvars: Mapping[str, Any], domain: str) -
 
 
 def network_files(networks: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """``config_files`` items for links ``{name, sections}`` of systemd-networkd.
+    """``files`` of module ``service`` for links ``{name, sections}`` of systemd-networkd.
 
     ``sections`` are those of systemd.network(5); ``[Match] Name`` is the link's name unless given.
     """
@@ -43,3 +43,23 @@ def rabbitmq_hash(password: str, user: str) -> str:
     """
     salt = hashlib.sha256(f"{user}:{password}".encode()).digest()[:4]
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+
+
+def rabbitmq_definitions(users: Iterable[Mapping[str, Any]], vhost: str) -> dict[str, list[dict[str, Any]]]:
+    """RabbitMQ's definitions file: ``users`` ``{name, password, tags}`` with all rights in ``vhost``."""
+    known = list(users)
+    return {
+        "vhosts": [{"name": "/"}, {"name": vhost, "default_queue_type": "quorum"}],
+        "users": [
+            {
+                "name": user["name"],
+                "password_hash": rabbitmq_hash(user["password"], user["name"]),
+                "hashing_algorithm": "rabbit_password_hashing_sha256",
+                "tags": user.get("tags", []),
+            }
+            for user in known
+        ],
+        "permissions": [
+            {"user": user["name"], "vhost": vhost, "configure": ".*", "write": ".*", "read": ".*"} for user in known
+        ],
+    }

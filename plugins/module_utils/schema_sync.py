@@ -1,26 +1,34 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Engine of ``schema_sync``: which schema commands have to run.
+"""The schemas of module ``service``: which commands have to run.
 
-A schema is settled when the last complete run of its commands, recorded in a stamp on disk, was by the
-package version that is installed now, with the same commands, and left the alembic versions that the database
-has now.
+A schema is settled when the last complete run of its commands was by the package version that is installed here, with
+the same commands, and left the alembic versions that the database has now. That run is recorded in a *stamp* in the
+database server itself: every member of the cluster sees it, and a backup restores it together with the schemas.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-STAMPS = "/var/lib/socle/schema"
+from .database import identifier, quoted
+
+STAMPS = "socle"
+"""The database of the stamps."""
+MAKE_STAMPS = (
+    f"CREATE DATABASE IF NOT EXISTS {STAMPS}",
+    f"CREATE TABLE IF NOT EXISTS {STAMPS}.schema_stamp (name VARCHAR(190) PRIMARY KEY, package VARCHAR(190) NOT NULL, "
+    "alembic TEXT NOT NULL, recipe CHAR(64) NOT NULL, made TIMESTAMP NOT NULL) ENGINE=InnoDB CHARACTER SET utf8mb4",
+)
+LOAD_STAMPS = f"SELECT name, package, alembic, recipe FROM {STAMPS}.schema_stamp"
 
 
 class SchemaError(Exception):
-    """A command failed; the message holds what it printed."""
+    """A command failed, or a schema was not made in time; the message is for the operator."""
 
 
 @dataclass(frozen=True)
@@ -119,17 +127,28 @@ def parse_packages(text: str) -> dict[str, str]:
     return {line[1]: line[2] for line in words if len(line) == 3 and line[0] == "ii"}
 
 
-def load_stamp(name: str, folder: str = STAMPS) -> State | None:
-    try:
-        with open(os.path.join(folder, f"{name}.json"), encoding="utf-8") as stream:
-            return State(**json.load(stream))
-    except (OSError, ValueError, TypeError):
-        return None
+def load_stamps(rows: Iterable[Sequence[str]]) -> dict[str, State]:
+    """Stamps by schema, from the rows of :data:`LOAD_STAMPS`."""
+    return {name: State(package, alembic.split(), recipe) for name, package, alembic, recipe in rows}
 
 
-def save_stamp(name: str, state: State, folder: str = STAMPS) -> None:
-    os.makedirs(folder, mode=0o755, exist_ok=True)
-    path = os.path.join(folder, f"{name}.json")
-    with open(f"{path}.new", "w", encoding="utf-8") as stream:
-        json.dump(asdict(state), stream)
-    os.replace(f"{path}.new", path)
+def save_stamp(name: str, state: State) -> str:
+    """The statement that records a complete run."""
+    values = (name, state.package, " ".join(state.alembic), state.recipe)
+    columns = "(name, package, alembic, recipe, made)"
+    return f"REPLACE INTO {STAMPS}.schema_stamp {columns} VALUES ({', '.join(map(quoted, values))}, NOW())"
+
+
+def late(schema: Schema, reason: str, installed: str, timeout: float) -> str:
+    """What to tell where another node should have made the schema, and has not."""
+    return (
+        f"after {timeout:g} s the schema {schema.name} is still not the one that {schema.package} "
+        f"{installed or '(not installed)'} needs on this node: {reason}. The first controller makes it. See whether "
+        "its own task failed; if --limit left it out, or it has another version of the package, deploy both together"
+    )
+
+
+def alembic_versions(schema: Schema) -> str:
+    """The query for the versions that the database has."""
+    table = f"{identifier(schema.database)}.{identifier(schema.version_table)}"
+    return f"SELECT version_num FROM {table} ORDER BY version_num"

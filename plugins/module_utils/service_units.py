@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Engine of ``service_units``: which units have to start, restart or reload, and why.
+"""The units of module ``service``: which have to start, restart or reload, and why.
 
 What a unit read when it last started is kept as a *stamp*: the InvocationID of that run and a hash of every
 file. A running unit whose files differ from its stamp is restarted, whoever changed them and whenever,
@@ -18,8 +18,6 @@ import hashlib
 import json
 import os
 import socket
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
@@ -40,6 +38,10 @@ PROPERTIES = {
     "NeedDaemonReload": "stale",
 }
 NOT_ENABLED = {"disabled", "masked", "enabled-runtime", "linked", "linked-runtime"}
+
+
+class UnitError(Exception):
+    """A unit, or systemd itself, refuses; the message is for the operator."""
 
 
 @dataclass(frozen=True)
@@ -314,6 +316,9 @@ def probe(ready: Mapping[str, Any]) -> str:
 
 def _probe_url(url: str) -> str:
     """Any answer below 500 will do: 300 and 401 are how healthy OpenStack services greet a stranger."""
+    import urllib.error
+    import urllib.request  # as long to import as all the rest together, and most calls ask no URL
+
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         opener.open(url, timeout=10).close()

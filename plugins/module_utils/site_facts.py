@@ -28,7 +28,7 @@ def transport_url(hosts: Iterable[str], user: str, password: str, vhost: str, po
 
 
 def key_files(keys: Mapping[str, str], directory: str, owner: str) -> list[dict[str, str]]:
-    """Files of a key repository for `config_files`: each key of `keys` (file name -> key) readable by `owner` alone."""
+    """Files of a key repository for module `service`: each of `keys` (file name -> key) readable by `owner` alone."""
     return [
         {"path": f"{directory}/{name}", "content": key, "owner": owner, "group": owner, "mode": "0600"}
         for name, key in keys.items()

@@ -376,7 +376,8 @@ def _columns(
                     colour,
                 )
             )
-            vlans = ", ".join(f"{vrf[link]['vlan']} {link}" for link in ("rie", "cloud", "standby", "peer") if vrf.get(link))
+            links = [link for link in ("rie", "cloud", "standby", "peer") if vrf.get(link)]
+            vlans = ", ".join(f"{vrf[link]['vlan']} {link}" for link in links)
             title = vrf.get("netns", vrf["name"])
             sheet["cells"].append(
                 _cell_box(

@@ -1,0 +1,23 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""The phases of a service, in order, and which of them the tags of a run choose."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+PHASES = ("configure", "install", "bootstrap", "run")
+
+
+def chosen(tags: Collection[str], run_tags: Collection[str]) -> list[str]:
+    """The phases that one task is to do.
+
+    ``tags`` are the task's own, among them its phases; ``run_tags`` those of the run (``--tags``; ``all`` without). A
+    phase is chosen when a task of its own would be: by its own tag, or by a tag that the phases share (a play's, a
+    role's). A task without phases among its tags does all that it has.
+    """
+    own = [phase for phase in PHASES if phase in tags]
+    shared = {*tags} - {*own}
+    if not own or "always" in shared or shared & {*run_tags} or {"all", "tagged"} & {*run_tags}:
+        return own or list(PHASES)
+    return [phase for phase in own if phase in run_tags]

@@ -1,0 +1,429 @@
+#!/usr/bin/python
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: service
+short_description: A service in one call - its files, its schemas and its units
+version_added: 0.1.0
+author: [Cloudwatt, Orange (@cloudwatt)]
+description:
+  - Writes the files that a service reads, makes its database schemas and runs its units, in this order. All of it is
+    optional, and compared with what is there.
+  - B(Files) are compared in content, owner, group and mode. All new ones are written beside their place and validated
+    before the first is moved into place, so a refused file leaves everything as it was. A file is owned as a
+    whole, and replaced in one C(rename(2)).
+  - B(Schema commands) run when the database has no alembic version, or when the package version, the alembic version or
+    the commands are not those of the last complete run, which is recorded in the database C(socle). A run that was
+    killed is thus taken up by the next one. What they print is shown only when one fails.
+  - A B(unit) is restarted (or reloaded) when the content of its unit file, its drop-ins or the files it reads
+    differs from what it was when the unit last started, as kept in C(/run/socle/units). There is nothing to
+    notify, and a playbook killed between writing a file and restarting a unit is healed by the next run.
+  - A masked unit that shall run is unmasked, as node images mask what other units would pull in unconfigured.
+  - A unit that something else started (a boot, a crash, a person) is taken as it is when nothing it reads
+    is younger than its start, and restarted once otherwise.
+attributes:
+  check_mode:
+    support: full
+    description: Complete also on an empty node, where owners, packages, the database and units may not exist yet.
+      Every restart is forecast from the files of the same call. It waits for nothing.
+  diff_mode:
+    support: full
+    description: Secrets, and the former value of a rotated one, are masked. One line a command and a unit.
+options:
+  phases:
+    description:
+      - What to do - write files, look for packages, make schemas, run units.
+      - In a playbook, those of these names that are tags of the task, as far as C(--tags) chooses them; all when the
+        task has none of them.
+    type: list
+    elements: str
+    choices: [configure, install, bootstrap, run]
+    default: [configure, install, bootstrap, run]
+  directories:
+    description: Directories, made first, parents included.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {description: Absolute path., type: path, required: true}
+      owner: {description: User name or number., type: str, default: root}
+      group: {description: Group name or number., type: str, default: root}
+      mode: {description: Quoted octal mode., type: str, default: '0755'}
+  files:
+    description: Files. Parents that are missing are made, root's and 0755.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {description: Absolute path., type: path, required: true}
+      content:
+        description:
+          - A string, written as it is; or a structure for the other formats.
+          - "V(ini): section, then key, then a scalar, a list (the key is repeated; an empty list writes
+            nothing) or null (a bare key). A section given as a list of mappings is repeated; the section
+            V('') has no header."
+          - "V(env): variable and scalar, quoted for the shell and for systemd's C(EnvironmentFile)."
+        type: raw
+        required: true
+      format:
+        description: How a structure is rendered. V(ini), V(yaml) and V(env) begin with a comment.
+        type: str
+        choices: [text, ini, yaml, json, env]
+        default: text
+      owner: {description: User name or number., type: str, default: root}
+      group: {description: Group name or number., type: str, default: root}
+      mode: {description: Quoted octal mode., type: str, default: '0644'}
+      validate:
+        description: Command that tests the new file, given as C(%s), first of all. Not run in check mode.
+        type: str
+  links:
+    description: Symbolic links, made last.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {description: Absolute path of the link., type: path, required: true}
+      target: {description: What it points to., type: str, required: true}
+  absent:
+    description: Files, links and empty directories that must not be there.
+    type: list
+    elements: path
+    default: []
+  packages:
+    description:
+      - Packages, without version or architecture, without which nothing after the files can be done. When one is not
+        installed the call ends there, and tells in RV(missing) what to install before the next.
+      - They are looked up in dpkg's own status file, which takes milliseconds.
+    type: list
+    elements: str
+    default: []
+  schemas:
+    description: Database schemas; those of a wave are made side by side.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: Name of the schema and of its record., type: str, required: true}
+      database: {description: Its database; by default of the same name., type: str}
+      commands:
+        description:
+          - Commands in order, each a list of words, or a mapping of C(argv), C(creates_row), C(environment).
+          - C(creates_row) is a query; its command runs, on every call, exactly when the query yields no row
+            or only zeros (a count), or its table does not exist.
+          - C(environment) is the place for secrets, which do not belong on a command line.
+        type: list
+        elements: raw
+        required: true
+      user: {description: The system user that runs them; by default of the same name., type: str}
+      package: {description: The package whose version decides., type: str, required: true}
+      version_table: {description: Alembic's table., type: str, default: alembic_version}
+      wave: {description: Lower waves are complete before higher ones begin., type: int, default: 0}
+  schemas_here:
+    description: Whether this node makes the schemas. Otherwise another one does, and before this one runs its units
+      it waits until they are what the packages installed here need.
+    type: bool
+    default: true
+  environment:
+    description: Variables for all schema commands, each of which may add its own.
+    type: dict
+    default: {}
+  schema_timeout: {description: Seconds that one schema command may take., type: int, default: 1800}
+  schema_wait: {description: Seconds to wait for the node that makes the schemas., type: int, default: 600}
+  login_unix_socket: {description: The database server's socket., type: path, default: /run/mysqld/mysqld.sock}
+  login_user: {description: Who connects to it., type: str, default: root}
+  login_password: {description: Not needed where the socket tells who connects., type: str}
+  units:
+    description: Units of systemd, started and waited for side by side.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name; C(.service) is added when there is no suffix.
+        type: str
+        required: true
+      reads:
+        description: Files, globs and directories (with all below) that the unit reads. They may be missing.
+        type: list
+        elements: str
+        default: []
+      on_change:
+        description: What to do when they change. A changed unit file or drop-in always means a restart.
+        type: str
+        choices: [restart, reload]
+        default: restart
+      test:
+        description: Command that must succeed before this unit, or any other of the call, is touched.
+          Not run in check mode.
+        type: str
+      ready:
+        description: What must hold before the call returns, also for units that ran before.
+        type: dict
+        suboptions:
+          port: {description: A TCP port that accepts connections., type: int}
+          host: {description: The address of the port., type: str, default: 127.0.0.1}
+          unix_socket: {description: A socket that accepts connections., type: path}
+          url: {description: A URL that answers with a status below 500., type: str}
+          command: {description: A shell command that succeeds., type: str}
+          timeout: {description: Seconds., type: int, default: 60}
+      state:
+        description:
+          - Whether the unit runs.
+          - With V(answering) it is only waited for; so services that take long start side by side in calls of their
+            own, and one call at the end waits for all of them.
+        type: str
+        choices: [started, stopped, answering]
+        default: started
+      enabled:
+        description: Whether it starts at boot. By default it does when O(units[].state=started).
+        type: bool
+      wave:
+        description: Units of a lower wave are ready before those of a higher one are touched.
+        type: int
+        default: 0
+  secrets:
+    description: Values masked in the diff and in every result, also where a file has them percent-encoded; those of
+      O(environment) and of the commands are in any case. Values shorter than 6 characters are ignored.
+    type: list
+    elements: str
+    default: []
+requirements: ["python3-pymysql, for schemas"]
+"""
+
+EXAMPLES = r"""
+- name: Run Glance
+  cloudwatt.socle.service:
+    directories:
+      - {path: /etc/glance/glance-api.conf.d, group: glance, mode: '0750'}
+    files:
+      - path: /etc/glance/glance-api.conf
+        format: ini
+        group: glance
+        mode: '0640'
+        content:
+          DEFAULT: {bind_port: 9292, debug: false}
+          database:
+            connection: "mysql+pymysql://glance:{{ secrets.glance_database }}@{{ site_internal_vip }}/glance"
+    schemas:
+      - name: glance
+        package: glance-common
+        commands:
+          - [glance-manage, db_sync]
+          - argv: [glance-manage, db_load_metadefs]
+            creates_row: SELECT COUNT(*) FROM glance.metadef_namespaces
+    schemas_here: "{{ inventory_hostname == groups['control'][0] }}"
+    units:
+      - name: glance-api
+        reads: [/etc/glance, /etc/socle/pki/node.pem]
+        ready: {port: 9292}
+    secrets: "{{ secrets.values() | list }}"
+  tags: [configure, bootstrap, run]
+"""
+
+RETURN = r"""
+changed_paths:
+  description: Paths that differed (in check mode, differ).
+  returned: always
+  type: list
+  elements: str
+missing:
+  description: Packages that are not installed, sorted.
+  returned: always
+  type: list
+  elements: str
+ran:
+  description: Schema to the commands that were run (in check mode, would be).
+  returned: always
+  type: dict
+started: &names
+  description: Units that were started (in check mode, would be). Likewise the others.
+  returned: always
+  type: list
+  elements: str
+restarted: *names
+reloaded: *names
+stopped: *names
+enabled: *names
+disabled: *names
+reasons:
+  description: Schema or unit to the reason why it was touched.
+  returned: always
+  type: dict
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils import config_files, schema_sync_host, service_units_host
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import diff_entry, lines, list_of
+from ansible_collections.cloudwatt.socle.plugins.module_utils.database import OPTIONS, DatabaseError
+from ansible_collections.cloudwatt.socle.plugins.module_utils.dpkg_status import missing
+from ansible_collections.cloudwatt.socle.plugins.module_utils.phases import PHASES
+from ansible_collections.cloudwatt.socle.plugins.module_utils.schema_sync import Schema, SchemaError
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service_units import Unit, UnitError
+
+DPKG_STATUS = "/var/lib/dpkg/status"
+TEXT = {"type": "str"}
+NAME = {"type": "str", "required": True}
+PATH = {"type": "path", "required": True}
+
+
+def owned(mode: str) -> dict[str, dict]:
+    return {
+        "path": PATH,
+        "owner": {"type": "str", "default": "root"},
+        "group": {"type": "str", "default": "root"},
+        "mode": {"type": "str", "default": mode},
+    }
+
+
+FILE = {
+    **owned("0644"),
+    "content": {"type": "raw", "required": True},
+    "format": {"type": "str", "choices": list(config_files.FORMATS), "default": "text"},
+    "validate": TEXT,
+}
+SCHEMA = {
+    "name": NAME,
+    "database": TEXT,
+    "commands": {"type": "list", "elements": "raw", "required": True},
+    "user": TEXT,
+    "package": NAME,
+    "version_table": {"type": "str", "default": "alembic_version"},
+    "wave": {"type": "int", "default": 0},
+}
+READY = {
+    "port": {"type": "int"},
+    "host": {"type": "str", "default": "127.0.0.1"},
+    "unix_socket": {"type": "path"},
+    "url": TEXT,
+    "command": TEXT,
+    "timeout": {"type": "int", "default": 60},
+}
+UNIT = {
+    "name": NAME,
+    "reads": {"type": "list", "elements": "str", "default": []},
+    "on_change": {"type": "str", "choices": ["restart", "reload"], "default": "restart"},
+    "test": TEXT,
+    "ready": {"type": "dict", "options": READY},
+    "state": {"type": "str", "choices": ["started", "stopped", "answering"], "default": "started"},
+    "enabled": {"type": "bool"},
+    "wave": {"type": "int", "default": 0},
+}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "phases": {"type": "list", "elements": "str", "choices": list(PHASES), "default": list(PHASES)},
+    "directories": list_of(owned("0755")),
+    "files": list_of(FILE),
+    "links": list_of({"path": PATH, "target": NAME}),
+    "absent": {"type": "list", "elements": "path", "default": []},
+    "packages": {"type": "list", "elements": "str", "default": []},
+    "schemas": list_of(SCHEMA),
+    "schemas_here": {"type": "bool", "default": True},
+    "environment": {"type": "dict", "default": {}, "no_log": True},
+    "schema_timeout": {"type": "int", "default": 1800},
+    "schema_wait": {"type": "int", "default": 600},
+    **OPTIONS,
+    "units": list_of(UNIT),
+    "secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},
+}
+
+
+class Call:
+    """One call: its options are read as a whole, then each phase adds to ``result`` what it did."""
+
+    def __init__(self, options: dict[str, Any], check: bool) -> None:
+        self.options = options
+        self.check = check
+        self.entries = config_files.wanted(
+            options["files"], options["directories"], options["links"], options["absent"]
+        )
+        self.schemas = [Schema.of(item) for item in options["schemas"]]
+        self.units = [Unit.of(item) for item in options["units"]]
+        verbs = ("started", "restarted", "reloaded", "stopped", "enabled", "disabled")
+        self.result: dict[str, Any] = {"changed": False, "changed_paths": [], "missing": [], "ran": {}, "reasons": {}}
+        self.result |= {"diff": [], **{verb: [] for verb in verbs}}
+
+    @property
+    def secrets(self) -> list[str]:
+        """Secrets beyond those of the options that are secret as a whole."""
+        commands = (command for schema in self.schemas for command in schema.commands)
+        return [value for command in commands for value in command.environment.values()]
+
+    def add(self, part: dict[str, Any]) -> None:
+        """Take over the result of a phase."""
+        for key, value in part.items():
+            have = self.result[key]
+            self.result[key] = have + value if isinstance(value, list) else have | value
+
+    def apply(self) -> None:
+        """Do the phases asked for. Raises what they raise; ``result`` then tells of those before."""
+        phases = self.options["phases"]
+        if "configure" in phases:
+            self.configure()
+        if "install" in phases and self.options["packages"]:
+            self.look_for_packages()
+            if self.result["missing"] and not self.check:
+                return
+        if self.schemas and self.options["schemas_here"] and "bootstrap" in phases:
+            self.bootstrap()
+        if "run" in phases:
+            if self.schemas and not self.options["schemas_here"] and not self.check:
+                self.await_schemas()
+            if self.units:
+                self.run()
+
+    def configure(self) -> None:
+        changes = config_files.differing(self.entries)
+        if not self.check:
+            config_files.apply(changes)
+        secrets = self.options["secrets"]
+        parts = [part for before, after in changes for part in config_files.diff(before, after, secrets)]
+        self.add({"changed": bool(changes), "changed_paths": [after.path for _, after in changes], "diff": parts})
+
+    def look_for_packages(self) -> None:
+        """In check mode what lacks counts as a change: nothing after it can tell, as an empty node has no index."""
+        with open(DPKG_STATUS, encoding="utf-8", errors="replace") as status:
+            absent = missing(self.options["packages"], status)
+        diff = [diff_entry("packages to install", "", lines(absent))] if absent else []
+        self.add({"missing": absent, "changed": bool(absent) and self.check, "diff": diff})
+
+    def bootstrap(self) -> None:
+        runner = schema_sync_host.Runner(self.schemas, self.options, self.check)
+        if not self.check:
+            runner.apply()
+        self.add(runner.result())
+
+    def await_schemas(self) -> None:
+        schema_sync_host.Waiter(self.schemas, self.options, self.check).apply()
+
+    def run(self) -> None:
+        runner = service_units_host.Runner(self.units, self.result["changed_paths"], self.check)
+        if not self.check:
+            runner.apply()
+        self.add(runner.result())
+
+
+FAULTS = (config_files.ConfigError, SchemaError, DatabaseError, UnitError, OSError, ValueError)
+
+
+def main() -> None:
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    module.no_log_values = config_files.spellings(module.no_log_values)
+    try:
+        call = Call(module.params, module.check_mode)
+    except FAULTS as fault:
+        module.fail_json(msg=str(fault))
+    module.no_log_values |= config_files.spellings(call.secrets)
+    try:
+        call.apply()
+    except FAULTS as fault:
+        module.fail_json(msg=str(fault), **call.result)
+    module.exit_json(**call.result)
+
+
+if __name__ == "__main__":
+    main()
