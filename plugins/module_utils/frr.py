@@ -254,6 +254,8 @@ def _bgp(vrf: Vrf, password: str | None, drained: bool) -> list[str]:
             if item["kind"] == "peer":
                 lines.append(f"{name} next-hop-self")
             lines.append(f"{name} soft-reconfiguration inbound")
+            if vrf.get("allow_own_as"):
+                lines.append(f"{name} allowas-in 1")
             incoming, outgoing = ("pe-in", "pe-out") if item["kind"] == "pe" else ("peer", "peer")
             if item["kind"] == "pe":
                 # Besides the route-map, which says the same: of what is refused, maximum-prefix counts only this.
