@@ -353,6 +353,14 @@ def masked(text: str) -> str:
     return _PASSWORD.sub(r"\1 ********", text)
 
 
+_EXPORTED = re.compile(r"^ip(?:v6)? prefix-list export-v[46] seq \d+ permit (\S+)$", re.M)
+
+
+def exported(text: str | None) -> set[str]:
+    """What a configuration lets a VRF announce; nothing when there is none."""
+    return set(_EXPORTED.findall(text or ""))
+
+
 def _router(text: str) -> tuple[str | None, dict[str, str | None]]:
     """The ``router bgp`` line and ``{neighbor: password or None}`` of a configuration."""
     router = re.search(r"^router bgp \d+", text, re.M)

@@ -62,6 +62,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.cloudwatt.socle.plugins.module_utils import tcp_md5
 from ansible_collections.cloudwatt.socle.plugins.module_utils.common import run
 from ansible_collections.cloudwatt.socle.plugins.module_utils.frr_host import is_drained
 from ansible_collections.cloudwatt.socle.plugins.module_utils.l3vpn_sessions import expected, judge, prefixes
@@ -85,7 +86,8 @@ def ask(vrf: str, question: str) -> Any:
 
 def look(gateway: str, vrf: dict) -> list[dict]:
     name = vrf["name"]
-    return judge(gateway, vrf, ask(name, "show bgp summary json"), ask(name, "show bfd peers json"))
+    keys = tcp_md5.words(tcp_md5.dropped(name))
+    return judge(gateway, vrf, ask(name, "show bgp summary json"), ask(name, "show bfd peers json"), keys)
 
 
 def routes(gateway: str, vrf: dict) -> list[dict]:

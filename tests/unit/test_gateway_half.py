@@ -189,6 +189,11 @@ class TestFrr:
         assert "Requires=socle-netns@vrf-a-b.service\nAfter=socle-netns@vrf-a-b.service" in text
 
 
+def test_what_a_configuration_announces() -> None:
+    assert frr.exported(frr.render_frr(VRF)) == {"10.20.0.0/24", "10.20.1.0/24", "fd20:0:2:1::/64"}
+    assert frr.exported(frr.render_frr(vrf(export={}))) == frr.exported(None) == set()
+
+
 class TestPasswordPrelude:
     """Passwords must change without ever being an argument of a command."""
 

@@ -101,3 +101,11 @@ def test_a_wrong_key_gets_no_session(host, vrfs, sessions, edge, eventually):
     edge(change='s/password ".*"/password "guessed-by-somebody"/')
     eventually(lambda: sessions(host, VICTIM)[link["peer_v4"]]["state"] != "Established", 30)
     assert sessions(host, VICTIM)[link["peer_v6"]]["state"] != "Established"
+    since = host.check_output("date +%s")
+
+    def said():
+        return host.check_output("journalctl --quiet --since=@%s --unit=socle-tcp-md5", since)
+
+    eventually(lambda: f"VRF {VICTIM}: TCP MD5, segments dropped" in said(), 40)
+    assert "signed with another key" in said()
+    assert f"VRF {SIBLING}:" not in said()
