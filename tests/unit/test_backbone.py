@@ -17,6 +17,7 @@ UPLINKS = {
 BGP = {"keepalive": 3, "hold": 9, "connect": 3, "bfd": {"transmit_ms": 300, "receive_ms": 300, "multiplier": 3}}
 ACCESS = {"v4": "100.68.0.0/16", "v6": "fd68::/64"}
 CORE = "fd69::/32"
+SECRETS = {"bgp_finances": "k3y"}
 SITES = [{"name": "paris", "vrf": "finances", "v4": "10.128.2.0/24", "v6": "fd80:0:2:1::/64"}]
 
 
@@ -33,7 +34,7 @@ TENANTS = [{"name": "finances", "vrfs": [{"name": "finances", "links": {"gw1": l
 
 def build(**changes: Any) -> dict[str, Any]:
     options = {"uplinks": UPLINKS, "sites": SITES, "access": ACCESS, "core": CORE, "bgp": BGP, "asn": 65010}
-    return backbone.build(TENANTS, **{**options, "secrets": {"bgp_finances": "k3y"}, **changes})
+    return backbone.build(TENANTS, **{**options, "secrets": SECRETS, **changes})
 
 
 def test_namespaces_and_trunks() -> None:
@@ -72,7 +73,7 @@ def test_sessions() -> None:
 def test_an_edge_mirrors_what_its_link_has_of_its_own() -> None:
     own = link(1) | {"local_role": True, "bgp": {"keepalive": 10, "hold": 30, "bfd": {"multiplier": 5}}}
     vrf = {"name": "finances", "links": {"gw1": own, "gw2": link(2)}}
-    options = {"sites": SITES, "access": ACCESS, "core": CORE, "bgp": BGP, "asn": 65010, "secrets": {"bgp_finances": "k3y"}}
+    options = {"sites": SITES, "access": ACCESS, "core": CORE, "bgp": BGP, "asn": 65010, "secrets": SECRETS}
     files = backbone.build([{"vrfs": [vrf]}], UPLINKS, **options)["files"]
     gateway, *access = files["pe1-finances"].split("protocol bgp ")[1:]
     assert "hold time 30;" in gateway
@@ -86,8 +87,10 @@ def test_an_edge_mirrors_what_its_link_has_of_its_own() -> None:
 def vrf(number: int, imports: list[int], exports: list[int]) -> dict[str, Any]:
     """A tenant's VRF on both provider edges, whose target of its own is its number."""
     links = {f"gw{gateway}": link(gateway) | {"vlan": 2000 + 100 * gateway + number} for gateway in (1, 2)}
-    targets = {"import_targets": [f"64900:{item}" for item in imports], "export_targets": [f"64900:{item}" for item in exports]}
-    return {"name": f"v{number}", "links": links} | targets
+    targets = {"import_targets": imports, "export_targets": exports}
+    return {"name": f"v{number}", "links": links} | {
+        key: [f"64900:{item}" for item in items] for key, items in targets.items()
+    }
 
 
 def between(built: dict[str, Any]) -> dict[str, set[str]]:
@@ -99,10 +102,8 @@ def between(built: dict[str, Any]) -> dict[str, set[str]]:
     }
 
 
-def exchanging(*vrfs: dict[str, Any]) -> dict[str, Any]:
-    return backbone.build(
-        [{"vrfs": list(vrfs)}], UPLINKS, [], ACCESS, CORE, BGP, 65010, {"bgp_finances": "k3y"}
-    )
+def exchanging(*vrfs: dict[str, Any], core: str = CORE) -> dict[str, Any]:
+    return backbone.build([{"vrfs": list(vrfs)}], UPLINKS, [], ACCESS, core, BGP, 65010, SECRETS)
 
 
 def test_only_vrfs_that_want_a_target_of_one_another_are_linked() -> None:
@@ -160,9 +161,7 @@ def test_refusals(changes: dict[str, Any], error: type[Exception]) -> None:
 
 def test_a_core_without_room_is_refused() -> None:
     with pytest.raises(ValueError, match="core: fd69::/64 has no room"):
-        backbone.build(
-            [{"vrfs": [vrf(1, [2], [1]), vrf(2, [1], [2])]}], UPLINKS, [], ACCESS, "fd69::/64", BGP, 65010, {"bgp_finances": "x"}
-        )  # fmt: skip
+        exchanging(vrf(1, [2], [1]), vrf(2, [1], [2]), core="fd69::/64")
 
 
 def test_files_and_units() -> None:

@@ -142,9 +142,9 @@ class TestFrr:
 
     def test_our_own_as_once_and_only_where_a_vrf_of_ours_is_imported(self) -> None:
         """Such a route comes back by the provider edge, and then by the other gateway, with our AS in its path."""
-        text = lines(frr.render_frr(vrf(allow_own_as=True)))
+        found = [line for line in lines(frr.render_frr(vrf(allow_own_as=True))) if "allowas-in" in line]
         neighbours = ["100.66.1.5", "100.65.0.2", "fd66:1:2::1", "fd64:0:2::2"]
-        assert [line for line in text if "allowas-in" in line] == [f"neighbor {item} allowas-in 1" for item in neighbours]
+        assert found == [f"neighbor {item} allowas-in 1" for item in neighbours]
         assert "allowas-in" not in frr.render_frr(VRF)
 
     def test_the_limit_of_announcements(self) -> None:

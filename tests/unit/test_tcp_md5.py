@@ -34,8 +34,9 @@ def count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_counters_have_names(count) -> None:
     count("finances", 1, 3)
-    assert tcp_md5.dropped("finances") == {"not signed": 1, "signed, and no key is known": 0, "signed with another key": 3}
-    assert tcp_md5.words(tcp_md5.dropped("finances")) == "TCP MD5, segments dropped: 1 not signed, 3 signed with another key"
+    found = tcp_md5.dropped("finances")
+    assert found == {"not signed": 1, "signed, and no key is known": 0, "signed with another key": 3}
+    assert tcp_md5.words(found) == "TCP MD5, segments dropped: 1 not signed, 3 signed with another key"
 
 
 def test_a_vrf_without_bgpd_has_none(count, tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def routers(vrfs, before, play_router):
 
 @pytest.fixture(scope="session")
 def ping(machine, inside):
-    """`ping(gateway, one, other, family)`: whether an answer comes, from inside one VRF's network to inside another's."""
+    """`ping(gateway, one, other, family)`: whether a packet from inside one VRF is answered from inside another."""
 
     def try_it(gateway, one, other, family):
         words = "ip netns exec router-%s ping -q -c 3 -i 0.2 -W 1 -I %s %s"

@@ -22,8 +22,8 @@ def state(host, sessions, vtysh):
     def look():
         text = host.run("ip -n vrf-%s route; ip -n vrf-%s -6 route", VICTIM, VICTIM).stdout
         routes = sorted(re.sub(r" nhid \d+| pref medium|\s+$", "", line) for line in text.splitlines())
-        answers = [host.run("vtysh -N %s -c %s", VICTIM, show) for show in ("show bgp summary json", "show bfd peers json")]
-        if any(answer.rc != 0 for answer in answers):
+        shows = ("show bgp summary json", "show bfd peers json")
+        if any(host.run("vtysh -N %s -c %s", VICTIM, show).rc != 0 for show in shows):
             return routes, ["vtysh"]
         down = [key for key, peer in sessions(host, VICTIM).items() if peer["state"] != "Established"]
         down += [peer["peer"] for peer in vtysh(host, VICTIM, "show bfd peers json") if peer["status"] != "up"]
@@ -36,10 +36,8 @@ def state(host, sessions, vtysh):
 def test_a_killed_daemon_comes_back(host, vrfs, routers, state, since, unmoved, eventually, record_property, daemon):
     def settled():
         routes, down = state()
-        return routes if not down and len(sessions_expected(routes)) else None
-
-    def sessions_expected(routes):
-        return [line for line in routes if "proto bgp" in line and "dev rie" in line]
+        by_bgp = [line for line in routes if "proto bgp" in line and "dev rie" in line]
+        return routes if by_bgp and not down else None
 
     since(VICTIM)
     routes = eventually(settled, 30)

@@ -2,18 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs on a gateway, from a zip with the collection's module_utils: every change from one intent to another.
 
-Reads ``intents.json`` beside it: ``{vrf, gateway, variants: {name: {intent, password, drained}}}``. Each variant is started
-afresh once, in an instance of its own. Other instances then walk through the variants so that every ordered pair is
-passed once, and after each step their running configuration must be that of the fresh start. Prints JSON.
+Reads ``intents.json`` beside it: ``{vrf, gateway, variants: {name: {intent, password, drained}}}``. Each variant is
+started afresh once, in an instance of its own. Other instances then walk through the variants so that every ordered
+pair is passed once, and after each step their running configuration must be that of the fresh start. Prints JSON.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import pkgutil
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 from module_utils import frr_host, l3vpn, netns, vrf_netns_host
@@ -32,7 +34,7 @@ def circuit(count: int) -> list[tuple[int, int]]:
         else:
             tour.append(stack.pop())
     tour.reverse()
-    return list(zip(tour, tour[1:], strict=False))
+    return list(pairwise(tour))
 
 
 def instance(vrf: dict, name: str) -> dict:
@@ -44,10 +46,10 @@ def put(name: str, variant: dict) -> str:
     # Each has a mark of its own, and the gateway's is not touched.
     frr_host.DRAINED = Path(f"/run/socle/transitions-{name}")
     vrfs = [instance(variant["vrf"], name)]
-    outcome = frr_host.converge(vrfs, {name: variant["password"]}, "gateway", False, variant["drained"])
+    outcome = frr_host.converge(vrfs, {name: variant["password"]}, os.uname().nodename, False, variant["drained"])
     if outcome.failed:
         return f"failed: {outcome.failed}"
-    return frr_host.running_config(name) or "does not answer"
+    return frr_host.running_config(name) or "failed: it does not answer"
 
 
 def walk(name: str, variants: dict, fresh: dict, steps: list[tuple[str, str]]) -> list[dict]:
@@ -85,6 +87,8 @@ def main() -> None:
         vrf_netns_host.converge(OWNER, definitions)
         with ProcessPoolExecutor(4) as pool:
             fresh = dict(zip(names, pool.map(put, afresh.values(), variants.values()), strict=True))
+            if failed := [text for text in fresh.values() if text.startswith("failed")]:
+                sys.exit("\n".join(failed))
             _remove(list(afresh.values()))
             walked = [pool.submit(walk, name, variants, fresh, steps) for name, steps in walks.items()]
             wrong = [entry for future in walked for entry in future.result()]
@@ -92,7 +96,8 @@ def main() -> None:
         _remove(everyone)
         vrf_netns_host.converge(OWNER, [])
     seconds = round(time.monotonic() - started)
-    json.dump({"steps": len(steps), "distinct": len(set(fresh.values())), "wrong": wrong, "seconds": seconds}, sys.stdout)
+    told = {"steps": len(steps), "distinct": len(set(fresh.values())), "wrong": wrong, "seconds": seconds}
+    json.dump(told, sys.stdout)
 
 
 def _remove(names: list[str]) -> None:
