@@ -35,13 +35,10 @@ VARIANTS = {
     ),
     "communities": lambda vrf: vrf.update(communities=["65010:7", "65535:666"], large_communities=["65010:1:2"]),
     "another key": lambda vrf: every_link(vrf, password_secret="bgp_finances"),
-    "timers and BFD": lambda vrf: every_link(vrf, bgp={"keepalive": 10, "hold": 30, "bfd": BFD}),
+    "timers, BFD, role": lambda vrf: every_link(vrf, bgp={"keepalive": 10, "hold": 30, "bfd": BFD}, local_role=True),
     "exchange": lambda vrf: vrf.update(exchange=[OTHER], import_targets=[*vrf["import_targets"], "64900:1012"]),
     "no import": lambda vrf: vrf.update(import_targets=["64900:1011"]),
-    "limits and role": lambda vrf: (
-        vrf.update(max_prefixes={"v4": 7, "v6": 9}, max_prefixes_out={"v4": 3}),
-        every_link(vrf, local_role=True),
-    ),
+    "limits": lambda vrf: vrf.update(max_prefixes={"v4": 7, "v6": 9}, max_prefixes_out={"v4": 3}),
     "v4 only": lambda vrf: one_family(vrf, "v4"),
     "v6 only": lambda vrf: one_family(vrf, "v6"),
 }
