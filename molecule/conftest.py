@@ -29,7 +29,7 @@ T = TypeVar("T")
 def pytest_configure(config: pytest.Config) -> None:
     """Give testinfra an inventory without templates, which it does not resolve, and one SSH connection a node."""
     source = Path(config.option.ansible_inventory or ROOT / "molecule" / "shared" / "inventory").resolve()
-    hostvars, groups = resolved(source)
+    hostvars, groups = resolved(source, scenario(config))
     directory = tempfile.TemporaryDirectory(prefix="socle-", dir="/tmp")
     config.add_cleanup(directory.cleanup)
     hosts = {
@@ -49,8 +49,15 @@ HOSTVARS = pytest.StashKey[Hostvars]()
 SOURCE = pytest.StashKey[Path]()
 
 
-def resolved(source: Path) -> tuple[Hostvars, dict[str, list[str]]]:
-    """Return the variables that an inventory gives each host, and the hosts of each group."""
+def scenario(config: pytest.Config) -> Path | None:
+    """The variables of the scenario whose tests are run, which go before those of the inventory."""
+    places = [config.invocation_params.dir / word.partition("::")[0] for word in config.args]
+    folders = [folder for place in places for folder in (place, *place.parents)]
+    return next((folder / "vars.yml" for folder in folders if (folder / "vars.yml").is_file()), None)
+
+
+def resolved(source: Path, over: Path | None = None) -> tuple[Hostvars, dict[str, list[str]]]:
+    """Return the variables that an inventory gives each host, `over` them, and the hosts of each group."""
     from ansible.inventory.manager import InventoryManager
     from ansible.parsing.dataloader import DataLoader
     from ansible.parsing.vault import VaultSecret
@@ -63,9 +70,10 @@ def resolved(source: Path) -> tuple[Hostvars, dict[str, list[str]]]:
     loader.set_vault_secrets([("default", VaultSecret((source / ".vault-password").read_bytes().strip()))])
     inventory = InventoryManager(loader=loader, sources=[str(source)])
     manager = VariableManager(loader=loader, inventory=inventory)
+    extra = loader.load_from_file(str(over), trusted_as_template=True) if over else {}
     hostvars = {}
     for host in inventory.get_hosts("all"):
-        raw = manager.get_vars(host=host, include_hostvars=False)
+        raw = manager.get_vars(host=host, include_hostvars=False) | extra
         templar = Templar(loader=loader, variables=raw)
         hostvars[host.name] = {
             key: templar.template(value)

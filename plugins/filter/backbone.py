@@ -36,6 +36,10 @@ options:
     description: Prefixes (keys C(v4), C(v6)) that the links between provider edges and sites are cut from.
     type: dict
     required: true
+  core:
+    description: IPv6 prefix that the links between VRFs of a provider edge are cut from.
+    type: str
+    required: true
   bgp:
     description: Profile of the sessions (C(rie_bgp)).
     type: dict
@@ -60,7 +64,7 @@ options:
 
 EXAMPLES = r"""
 backbone_built: "{{ rie_tenants | cloudwatt.socle.backbone(uplinks=backbone_uplinks, sites=backbone_sites,
-  access=backbone_access, bgp=rie_bgp, asn=rie_asn, secrets=secrets) }}"
+  access=backbone_access, core=backbone_core, bgp=rie_bgp, asn=rie_asn, secrets=secrets) }}"
 """
 
 RETURN = r"""

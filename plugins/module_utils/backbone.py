@@ -8,17 +8,23 @@ A site is a namespace ``ce-<site>`` with the site's prefixes (their first addres
 every provider edge of its VRF, so that it survives the loss of one. Provider edges accept whatever a gateway announces:
 they are the independent judge of what leaks.
 
+Between the VRFs of a provider edge routes pass as in RFC 4364: they leave with the export targets of their VRF, as
+extended communities, and come in where an import target is among them; what came in goes no further. Two namespaces
+have a link of their own for it when either wants a target of the other, and none otherwise.
+
 Inputs besides the intent::
 
     uplinks: {gw1: {pe: pe1, bridge: br-pe1, port: pe1}, gw2: {...}}
     sites:   [{name, vrf, v4: cidr, v6: cidr, asn}]
     access:  {v4: cidr, v6: cidr}      # links between provider edges and sites are cut from these: /31 and /127
+    core:    cidr                      # links between VRFs of a provider edge: a /64 for each pair of VLANs, IPv6 alone
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
+from itertools import combinations
 from typing import Any
 
 from .l3vpn_intent import profile
@@ -49,8 +55,14 @@ class _Edge:
     def __init__(self, pe: str, uplink: dict[str, Any], vrf: dict[str, Any], link: dict[str, Any]) -> None:
         self.pe, self.uplink, self.vrf, self.link = pe, uplink, vrf, link
         self.netns = f"{pe}-{vrf['name']}"
-        # (session name, address here, address of the site, site's ASN), filled per site
+        # (site, our addresses on its link), filled per site
         self.sites: list[tuple[dict[str, Any], dict[str, str]]] = []
+        # (the other VRF on this provider edge, our address on the link between, its address)
+        self.neighbours: list[tuple[_Edge, str, str]] = []
+
+    def wants(self, other: _Edge) -> bool:
+        """Whether this VRF imports a target of another."""
+        return not set(self.vrf.get("import_targets", ())).isdisjoint(other.vrf.get("export_targets", ()))
 
 
 def _vrfs(tenants: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -83,11 +95,30 @@ def _pairs(access: dict[str, str], number: int) -> dict[str, tuple[str, str]]:
     return pairs
 
 
+def _join(edges: list[_Edge], core: str) -> None:
+    """Link the VRFs of each provider edge that exchange routes.
+
+    A link's addresses follow from the VLANs of both and not from an order: a tenant that comes or goes moves nobody.
+    """
+    pool = ipaddress.ip_network(core)
+    for one, other in combinations(edges, 2):
+        if one.pe != other.pe or not (one.wants(other) or other.wants(one)):
+            continue
+        low, high = sorted((one, other), key=lambda edge: edge.link["vlan"])
+        number = (low.link["vlan"] << 16) + high.link["vlan"]
+        if number << 64 >= pool.num_addresses:
+            raise ValueError(f"core: {core} has no room for a link between VLANs, give a /32")
+        base = pool.network_address + (number << 64)
+        low.neighbours.append((high, str(base + 1), str(base + 2)))
+        high.neighbours.append((low, str(base + 2), str(base + 1)))
+
+
 def build(
     tenants: list[dict[str, Any]],
     uplinks: dict[str, dict[str, Any]],
     sites: list[dict[str, Any]],
     access: dict[str, str],
+    core: str,
     bgp: dict[str, Any],
     asn: int,
     secrets: dict[str, str],
@@ -96,8 +127,8 @@ def build(
 ) -> dict[str, Any]:
     """``{definitions, trunks, files: {netns: bird.conf}}`` of the whole backbone.
 
-    ``bgp`` is ``rie_bgp``; ``asn`` our own AS. Raises ValueError if a site names a VRF that does not exist, or if the
-    access pools are exhausted; KeyError if a password secret is missing.
+    ``bgp`` is ``rie_bgp``; ``asn`` our own AS. Raises ValueError if a site names a VRF that does not exist, or if a
+    pool is exhausted; KeyError if a password secret is missing.
     """
     edges: dict[str, list[_Edge]] = {}
     trunks: dict[str, list[int]] = {uplink["port"]: [] for uplink in uplinks.values()}
@@ -139,6 +170,7 @@ def build(
         netns = f"ce-{site['name']}"
         definitions.append(_definition(netns, [*links, {"name": "lo", "addresses": loopback}], router=False))
         files[netns] = _site_config(site, _router_id(links), bgp, sessions)
+    _join([edge for vrf_edges in edges.values() for edge in vrf_edges], core)
     for vrf_edges in edges.values():
         for edge in vrf_edges:
             definitions.append(_edge_definition(edge, mtu, tx_offload))
@@ -171,7 +203,16 @@ def _edge_definition(edge: _Edge, mtu: int, tx_offload: bool) -> dict[str, Any]:
         }
         for site, near in edge.sites
     ]
-    return _definition(edge.netns, [gateway, *access], router=True)
+    between = [
+        {
+            "name": f"i-{other.vrf['name']}",
+            "mtu": mtu,
+            "addresses": [f"{near}/64"],
+            "far": {"netns": other.netns, "name": f"i-{edge.vrf['name']}"},
+        }
+        for other, near, _far in edge.neighbours
+    ]
+    return _definition(edge.netns, [gateway, *access, *between], router=True)
 
 
 def _router_id(links: list[dict[str, Any]]) -> str:
@@ -214,6 +255,61 @@ def _session(
         "}",
         "",
     ]
+
+
+def _target(target: str) -> str:
+    administrator, number = target.split(":")
+    return f"(rt, {administrator}, {number})"
+
+
+def _between(edge: _Edge, bgp: dict[str, Any]) -> list[str]:
+    """Sessions with the other VRFs of the provider edge, and what the route targets let through."""
+    if not edge.neighbours:
+        return []
+    exported = [_target(target) for target in sorted(edge.vrf.get("export_targets", ()))]
+    imported = [_target(target) for target in sorted(edge.vrf.get("import_targets", ()))]
+    lines = [
+        "filter to_others {",
+        '\tif source != RTS_BGP || proto ~ "vrf_*" then reject;',
+        "\tbgp_ext_community.empty;",  # a target that a gateway made up
+        *[f"\tbgp_ext_community.add({target});" for target in exported],
+        "\taccept;",
+        "}",
+        "",
+        "filter from_others {",
+        *([f"\tif !(bgp_ext_community ~ [{', '.join(imported)}]) then reject;"] if imported else ["\treject;"]),
+        "\tbgp_ext_community.empty;",
+        "\taccept;",
+        "}",
+        "",
+    ]
+    for other, near, far in edge.neighbours:
+        lines += [
+            f"protocol bgp vrf_{other.vrf['name']} {{".replace("-", "_"),
+            f"\tlocal {near} as {edge.link['asn']};",
+            f"\tneighbor {far} as {other.link['asn']};",
+            "\tdirect;",
+            f"\tkeepalive time {bgp['keepalive']};",
+            f"\thold time {bgp['hold']};",
+            f"\tconnect retry time {bgp['connect']};",
+            "\tconnect delay time 1;",
+            "\terror wait time 1, 5;",
+            *[
+                line
+                for channel, own in (("ipv4", ["\t\textended next hop on;"]), ("ipv6", []))
+                for line in (
+                    f"\t{channel} {{",
+                    "\t\timport filter from_others;",
+                    "\t\texport filter to_others;",
+                    "\t\tnext hop self;",
+                    *own,
+                    "\t};",
+                )
+            ],
+            "}",
+            "",
+        ]
+    return lines
 
 
 def _bfd(interface: str, bfd: dict[str, int]) -> list[str]:
@@ -287,6 +383,7 @@ def _edge_config(edge: _Edge, asn: int, bgp: dict[str, Any], secrets: dict[str, 
                 None,
                 "access",
             )
+    lines += _between(edge, bgp)
     return "\n".join(lines)
 
 

@@ -272,6 +272,8 @@ def _bgp(vrf: Vrf, password: str | None, shut: bool) -> list[str]:
             if item["kind"] == "peer":
                 lines.append(f"{name} next-hop-self")
             lines.append(f"{name} soft-reconfiguration inbound")
+            if vrf.get("allow_own_as"):
+                lines.append(f"{name} allowas-in 1")
             incoming, outgoing = ("pe-in", "pe-out") if item["kind"] == "pe" else ("peer", "peer")
             if item["kind"] == "pe":
                 # Besides the route-map, which says the same: of what is refused, maximum-prefix counts only this.
@@ -369,6 +371,14 @@ _PASSWORD = re.compile(r"(neighbor \S+ password) [^\n]*")
 def masked(text: str) -> str:
     """The text with every password replaced, for diffs and messages."""
     return _PASSWORD.sub(r"\1 ********", text)
+
+
+_EXPORTED = re.compile(r"^ip(?:v6)? prefix-list export-v[46] seq \d+ permit (\S+)$", re.M)
+
+
+def exported(text: str | None) -> set[str]:
+    """What a configuration lets a VRF announce; nothing when there is none."""
+    return set(_EXPORTED.findall(text or ""))
 
 
 def _router(text: str) -> tuple[str | None, dict[str, str | None]]:

@@ -35,12 +35,17 @@ def expected(vrf: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def judge(
-    gateway: str, vrf: Mapping[str, Any], bgp: Mapping[str, Any] | None, bfd: list[Mapping[str, Any]] | None
+    gateway: str,
+    vrf: Mapping[str, Any],
+    bgp: Mapping[str, Any] | None,
+    bfd: list[Mapping[str, Any]] | None,
+    unsigned: str = "",
 ) -> list[dict[str, Any]]:
     """Every expected session of a VRF with its state.
 
     :param bgp: ``show bgp summary json`` of the instance, None when it does not answer.
     :param bfd: ``show bfd peers json``, likewise.
+    :param unsigned: what is known of segments with a wrong key, said of sessions with a provider edge that are down.
     """
     if bgp is None and bfd is None:
         silent = {"what": "FRR instance", "neighbor": vrf["name"], "state": "not answering"}
@@ -56,6 +61,8 @@ def judge(
             entry = {**common, "what": f"BGP {name}", **_bgp(peers.get(neighbor))}
             if session["kind"] == "PE" and entry["ok"]:
                 entry |= _routes(vrf, family, peers[neighbor])
+            elif session["kind"] == "PE" and unsigned:
+                entry["detail"] = "; ".join(filter(None, [entry["detail"], unsigned]))
             entries.append(entry)
         entries.append({**common, "what": f"BFD {name}", **_bfd(watched.get(neighbor))})
     return entries

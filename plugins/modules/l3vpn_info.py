@@ -67,6 +67,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.cloudwatt.socle.plugins.module_utils import tcp_md5
 from ansible_collections.cloudwatt.socle.plugins.module_utils.common import run
 from ansible_collections.cloudwatt.socle.plugins.module_utils.frr_host import is_drained
 from ansible_collections.cloudwatt.socle.plugins.module_utils.l3vpn_sessions import (
@@ -118,7 +119,8 @@ def look(gateway: str, vrf: dict, with_routes: bool) -> tuple[list[dict], list[d
                 "announced": announced,
             }
         )
-    return judge(gateway, vrf, bgp, bfd), known
+    keys = tcp_md5.words(tcp_md5.dropped(vrf["name"]))
+    return judge(gateway, vrf, bgp, bfd, keys), known
 
 
 def main() -> None:

@@ -16,6 +16,8 @@ UPLINKS = {
 }
 BGP = {"keepalive": 3, "hold": 9, "connect": 3, "bfd": {"transmit_ms": 300, "receive_ms": 300, "multiplier": 3}}
 ACCESS = {"v4": "100.68.0.0/16", "v6": "fd68::/64"}
+CORE = "fd69::/32"
+SECRETS = {"bgp_finances": "k3y"}
 SITES = [{"name": "paris", "vrf": "finances", "v4": "10.128.2.0/24", "v6": "fd80:0:2:1::/64"}]
 
 
@@ -31,8 +33,8 @@ TENANTS = [{"name": "finances", "vrfs": [{"name": "finances", "links": {"gw1": l
 
 
 def build(**changes: Any) -> dict[str, Any]:
-    options = {"uplinks": UPLINKS, "sites": SITES, "access": ACCESS, "bgp": BGP, "asn": 65010}
-    return backbone.build(TENANTS, **{**options, "secrets": {"bgp_finances": "k3y"}, **changes})
+    options = {"uplinks": UPLINKS, "sites": SITES, "access": ACCESS, "core": CORE, "bgp": BGP, "asn": 65010}
+    return backbone.build(TENANTS, **{**options, "secrets": SECRETS, **changes})
 
 
 def test_namespaces_and_trunks() -> None:
@@ -71,7 +73,7 @@ def test_sessions() -> None:
 def test_an_edge_mirrors_what_its_link_has_of_its_own() -> None:
     own = link(1) | {"local_role": True, "bgp": {"keepalive": 10, "hold": 30, "bfd": {"multiplier": 5}}}
     vrf = {"name": "finances", "links": {"gw1": own, "gw2": link(2)}}
-    options = {"sites": SITES, "access": ACCESS, "bgp": BGP, "asn": 65010, "secrets": {"bgp_finances": "k3y"}}
+    options = {"sites": SITES, "access": ACCESS, "core": CORE, "bgp": BGP, "asn": 65010, "secrets": SECRETS}
     files = backbone.build([{"vrfs": [vrf]}], UPLINKS, **options)["files"]
     gateway, *access = files["pe1-finances"].split("protocol bgp ")[1:]
     assert "hold time 30;" in gateway
@@ -80,6 +82,63 @@ def test_an_edge_mirrors_what_its_link_has_of_its_own() -> None:
     assert bfd.index('interface "gw" {') < bfd.index("multiplier 5;") < bfd.index('interface "*" {')
     assert all("hold time 9;" in session and "role" not in session for session in access if "site_" in session)
     assert files["pe2-finances"] == build()["files"]["pe2-finances"]
+
+
+def vrf(number: int, imports: list[int], exports: list[int]) -> dict[str, Any]:
+    """A tenant's VRF on both provider edges, whose target of its own is its number."""
+    links = {f"gw{gateway}": link(gateway) | {"vlan": 2000 + 100 * gateway + number} for gateway in (1, 2)}
+    targets = {"import_targets": imports, "export_targets": exports}
+    return {"name": f"v{number}", "links": links} | {
+        key: [f"64900:{item}" for item in items] for key, items in targets.items()
+    }
+
+
+def between(built: dict[str, Any]) -> dict[str, set[str]]:
+    """Namespace -> namespaces that it has a link for routes of other VRFs with."""
+    return {
+        item["name"]: {far["far"]["netns"] for far in item["links"] if far["name"].startswith("i-")}
+        for item in built["definitions"]
+        if any(far["name"].startswith("i-") for far in item["links"])
+    }
+
+
+def exchanging(*vrfs: dict[str, Any], core: str = CORE) -> dict[str, Any]:
+    return backbone.build([{"vrfs": list(vrfs)}], UPLINKS, [], ACCESS, core, BGP, 65010, SECRETS)
+
+
+def test_only_vrfs_that_want_a_target_of_one_another_are_linked() -> None:
+    hub, one, two, alone = vrf(9, [9, 1], [9]), vrf(1, [1, 9], [1]), vrf(2, [2, 9], [2]), vrf(3, [3], [3])
+    built = exchanging(hub, one, two, alone)
+    assert between(built) == {
+        f"pe{number}-{name}": {f"pe{number}-{other}" for other in others}
+        for number in (1, 2)
+        for name, others in (("v9", ["v1", "v2"]), ("v1", ["v9"]), ("v2", ["v9"]))
+    }
+    assert "filter" not in built["files"]["pe1-v3"].replace("import filter {", "")
+    ours = built["files"]["pe1-v9"]
+    assert "if !(bgp_ext_community ~ [(rt, 64900, 1), (rt, 64900, 9)]) then reject;" in ours
+    assert ours.count("bgp_ext_community.add(") == 1
+    assert "bgp_ext_community.add((rt, 64900, 9));" in ours
+    # What came from another VRF is not passed on to a third.
+    assert 'if source != RTS_BGP || proto ~ "vrf_*" then reject;' in ours
+
+
+def test_links_between_vrfs_match_and_stay_when_another_comes() -> None:
+    hub, one, two = vrf(9, [9, 1], [9]), vrf(1, [1, 9], [1]), vrf(2, [2, 9], [2])
+    before, after = exchanging(hub, two), exchanging(one, hub, two)
+    assert before["files"]["pe1-v2"] == after["files"]["pe1-v2"]
+    assert set(before["files"]["pe1-v9"].splitlines()) <= set(after["files"]["pe1-v9"].splitlines())
+    definitions = {item["name"]: item for item in after["definitions"]}
+    near = next(x for x in definitions["pe1-v1"]["links"] if x["name"] == "i-v9")
+    far = next(x for x in definitions["pe1-v9"]["links"] if x["name"] == "i-v1")
+    assert near["addresses"] == ["fd69:0:835:83d::1/64"]
+    assert far["addresses"] == ["fd69:0:835:83d::2/64"]
+    assert "\tneighbor fd69:0:835:83d::2 as 64900;\n" in after["files"]["pe1-v1"]
+
+
+def test_a_vrf_that_imports_nothing_takes_nothing() -> None:
+    deaf = exchanging(vrf(1, [], [1]), vrf(2, [1], [2]))["files"]["pe1-v1"]
+    assert "filter from_others {\n\treject;\n" in deaf
 
 
 def test_site_of_one_family() -> None:
@@ -98,6 +157,11 @@ def test_site_of_one_family() -> None:
 def test_refusals(changes: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         build(**changes)
+
+
+def test_a_core_without_room_is_refused() -> None:
+    with pytest.raises(ValueError, match="core: fd69::/64 has no room"):
+        exchanging(vrf(1, [2], [1]), vrf(2, [1], [2]), core="fd69::/64")
 
 
 def test_files_and_units() -> None:

@@ -145,6 +145,13 @@ class TestFrr:
         assert roles == ["neighbor 100.66.1.5 local-role customer", "neighbor fd66:1:2::1 local-role customer"]
         assert "local-role" not in frr.render_frr(VRF)
 
+    def test_our_own_as_once_and_only_where_a_vrf_of_ours_is_imported(self) -> None:
+        """Such a route comes back by the provider edge, and then by the other gateway, with our AS in its path."""
+        found = [line for line in lines(frr.render_frr(vrf(allow_own_as=True))) if "allowas-in" in line]
+        neighbours = ["100.66.1.5", "100.65.0.2", "fd66:1:2::1", "fd64:0:2::2"]
+        assert found == [f"neighbor {item} allowas-in 1" for item in neighbours]
+        assert "allowas-in" not in frr.render_frr(VRF)
+
     def test_the_limit_of_announcements(self) -> None:
         text = lines(frr.render_frr(vrf(pe={**VRF["pe"], "max_prefixes_out": {"v4": 7}})))
         assert "neighbor 100.66.1.5 maximum-prefix-out 7" in text
@@ -185,6 +192,11 @@ class TestFrr:
     def test_unit_requires_the_namespace(self) -> None:
         text = frr.render_drop_in(vrf(name="a-b", netns="vrf-a-b"))
         assert "Requires=socle-netns@vrf-a-b.service\nAfter=socle-netns@vrf-a-b.service" in text
+
+
+def test_what_a_configuration_announces() -> None:
+    assert frr.exported(frr.render_frr(VRF)) == {"10.20.0.0/24", "10.20.1.0/24", "fd20:0:2:1::/64"}
+    assert frr.exported(frr.render_frr(vrf(export={}))) == frr.exported(None) == set()
 
 
 class TestPasswordPrelude:

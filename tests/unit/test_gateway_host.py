@@ -102,6 +102,21 @@ class TestInstances:
         assert outcome.actions == {"b": "reloaded"}
         assert node.calls == ["reload b"]
 
+    def test_a_prefix_is_withdrawn_by_one_before_another_announces_it(self, node: Node) -> None:
+        both = ["10.20.0.0/24", "10.20.8.0/24"]
+        for taker, giver in ("ab", "ba"):
+            frr_host.converge([vrf(taker), vrf(giver, export={"v4": both})], {})
+            node.calls.clear()
+            frr_host.converge([vrf(taker, export={"v4": both}), vrf(giver)], {})
+            assert node.calls == [f"reload {giver}", f"reload {taker}"]
+
+    def test_what_goes_is_gone_before_another_takes_its_place(self, node: Node) -> None:
+        frr_host.converge([vrf("a"), vrf("b")], {})
+        node.calls.clear()
+        frr_host.converge([vrf("a", export={"v4": ["10.20.8.0/24"]}), vrf("c")], {})
+        order = ["disable --now frr@b.service", "reload a", "restart frr@c.service"]
+        assert [call for call in node.calls if call in order] == order
+
     def test_a_change_by_hand_is_put_right(self, node: Node) -> None:
         frr_host.converge([vrf("a")], {})
         node.running["a"] = "something else"

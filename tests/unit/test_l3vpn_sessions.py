@@ -56,6 +56,13 @@ def test_what_is_down_or_absent_is_named() -> None:
     assert faults(bgp, bfd) == ["BGP PE v6 Active", "BGP peer v4 absent", "BFD router v6 down"]
 
 
+def test_a_wrong_key_is_said_of_a_session_that_is_down() -> None:
+    bgp, bfd = answers()
+    bgp["ipv6Unicast"]["peers"]["fd66:1:1::1"]["state"] = "Active"
+    entries = engine.judge("gw1", VRF, bgp, bfd, "3 with another key")
+    assert [entry["what"] for entry in entries if "another key" in entry["detail"]] == ["BGP PE v6"]
+
+
 def test_a_session_that_carries_too_little_is_no_session() -> None:
     bgp, bfd = answers()
     bgp["ipv4Unicast"]["peers"]["100.66.1.1"]["pfxRcd"] = 0

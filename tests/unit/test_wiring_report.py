@@ -188,7 +188,8 @@ def test_who_reaches_whom_is_the_plan_with_what_was_seen(made, tmp_path):
     probe = {"from_vrf": "v0", "to_vrf": "v1", "verdict": "ok"}
     probes = [probe, {**probe, "verdict": "violation"}, {**probe, "from_vrf": "v2", "to_vrf": "v0"}]
     (tmp_path / "verify.json").write_text(json.dumps({"generated": "2026-01-02", "measured": True, "probes": probes}))
-    leak = {"from_vrf": "v1", "to_vrf": "v2", "prefix": "10.1.0.0/24", "where": "gw1 <list>", "reason": "", "remedy": ""}
+    leak = {"from_vrf": "v1", "to_vrf": "v2", "prefix": "10.1.0.0/24", "where": "gw1 <list>"}
+    leak |= {"reason": "", "remedy": ""}
     proof = {"made": "2026-01-03", "ok": False, "facts": {}, "not_examined": [], "violations": [leak]}
     (tmp_path / "isolation.json").write_text(json.dumps(proof))
     made["verified"] = str(tmp_path)
@@ -258,7 +259,7 @@ def test_every_drawing_stays_inside(vrfs):
     for sheet in (shown["drawing"], *shown["sheets"].values()):
         for box in sheet["boxes"] + sheet["cells"]:
             assert sheet["left"] <= box["x"] and box["x"] + box["width"] <= sheet["left"] + sheet["width"]
-            assert 0 <= box["y"] and box["y"] + box["height"] <= sheet["height"]
+            assert box["y"] >= 0 and box["y"] + box["height"] <= sheet["height"]
 
 
 def test_the_largest_site_is_one_page_in_seconds():

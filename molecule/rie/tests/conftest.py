@@ -5,11 +5,19 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 from functools import partial
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+EDGES = {"gw1": "pe1", "gw2": "pe2"}
+FAMILIES = {"v4": "ipv4", "v6": "ipv6"}
 
 # What OVN does for a tenant: an address on the transit VLAN, and BFD with the gateway's namespace. BIRD speaks it here.
 ROUTER = """
@@ -50,37 +58,153 @@ def vrfs(hostvars):
 
 
 @pytest.fixture(scope="session")
-def before(machine, vrfs, eventually):
-    """(gateway, VRF) -> what its provider edge has learned before any router of a tenant is there."""
-    routes = {}
-    for gateway, edge in (("gw1", "pe1"), ("gw2", "pe2")):
-        for name in vrfs:
-            ask = partial(machine("rie").check_output, "birdc -s /run/bird/%s-%s.ctl show %s", edge, name)
-            eventually(lambda ask=ask: ask("protocols").count("Established") == 4, 30)
-            routes[gateway, name] = ask("route")
-    return routes
+def prefixes():
+    """`prefixes(vrf)`: the networks of a VRF of the intent."""
+    return lambda vrf: {network[family] for network in vrf["networks"] for family in FAMILIES if family in network}
 
 
 @pytest.fixture(scope="session")
-def routers(machine, vrfs, inventory, before):
-    """Play the tenants' routers on both gateways. They stay until the machines go."""
-    ledger = yaml.safe_load((inventory / "allocations.yml").read_text())["allocations"]
-    for gateway in ("gw1", "gw2"):
-        for name, vrf in vrfs.items():
-            transit = {family: ip_network(ledger[f"transit_{family}"][f"{name}/{gateway}"]) for family in ("v4", "v6")}
+def inside():
+    """`inside(vrf, family)`: the address that a tenant's router holds in the first network."""
+    return lambda vrf, family: str(ip_network(vrf["networks"][0][family])[9])
+
+
+@pytest.fixture(scope="session")
+def birdc(machine):
+    """`birdc(edge, vrf, command)`: what a VRF's BIRD answers on a provider edge."""
+    return lambda edge, vrf, command: machine("rie").check_output("birdc -s /run/bird/%s-%s.ctl %s", edge, vrf, command)
+
+
+@pytest.fixture(scope="session")
+def edges_up(birdc, eventually):
+    """`edges_up(vrf)`: wait until every session of a VRF's provider edges is up."""
+
+    def wait(name):
+        def up(edge):
+            lines = [line.split() for line in birdc(edge, name, "show protocols").splitlines()]
+            sessions = [line for line in lines if len(line) > 3 and line[1] == "BGP"]
+            return len(sessions) >= 2 and all(line[-1] == "Established" for line in sessions)
+
+        for edge in EDGES.values():
+            eventually(partial(up, edge), 30)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def before(birdc, edges_up, vrfs):
+    """(gateway, VRF) -> what its provider edge has learned before any router of a tenant is there."""
+    for name in vrfs:
+        edges_up(name)
+    return {(gateway, name): birdc(edge, name, "show route") for gateway, edge in EDGES.items() for name in vrfs}
+
+
+@pytest.fixture(scope="session")
+def play_router(machine, ledger, inside):
+    """`play_router(vrf)`: play OpenStack's router of a VRF on both gateways. It stays until the machines go."""
+
+    def play(vrf):
+        held = ledger()["allocations"]
+        for gateway in EDGES:
+            owner = f"{vrf['name']}/{gateway}"
+            transit = {family: ip_network(held[f"transit_{family}"][owner]) for family in FAMILIES}
             script = ROUTER.format(
-                vrf=name,
-                netns=f"router-{name}",
-                vlan=ledger["vlan"][f"{name}/{gateway}"],
+                vrf=vrf["name"],
+                netns=f"router-{vrf['name']}",
+                vlan=held["vlan"][owner],
                 router_id=transit["v4"][2],
                 **{family: f"{net[2]}/{net.prefixlen}" for family, net in transit.items()},
                 **{f"gateway_{family}": net[1] for family, net in transit.items()},
-                **{f"inside_{family}": ip_network(vrf["networks"][0][family])[9] for family in transit},
+                **{f"inside_{family}": inside(vrf, family) for family in transit},
             )
             machine(gateway).run_expect([0], script)
+
+    return play
+
+
+@pytest.fixture(scope="session")
+def ledger(hostvars):
+    """`ledger()`: the ledger of the scenario as it is now."""
+    return lambda: yaml.safe_load(Path(hostvars["gw1"]["rie_allocations_file"]).read_text())
+
+
+@pytest.fixture(scope="session")
+def routers(vrfs, before, play_router):
+    """Play the tenants' routers on both gateways."""
+    for vrf in vrfs.values():
+        play_router(vrf)
+
+
+@pytest.fixture(scope="session")
+def ping(machine, inside):
+    """`ping(gateway, one, other, family)`: whether a packet from inside one VRF is answered from inside another."""
+
+    def try_it(gateway, one, other, family):
+        words = "ip netns exec router-%s ping -q -c 3 -i 0.2 -W 1 -I %s %s"
+        return machine(gateway).run(words, one["name"], inside(one, family), inside(other, family)).rc == 0
+
+    return try_it
 
 
 @pytest.fixture(scope="session")
 def vtysh():
     """`vtysh(host, vrf, command)`: the JSON that a VRF's FRR answers."""
     return lambda host, vrf, command: json.loads(host.check_output("vtysh -N %s -c %s", vrf, command))
+
+
+@pytest.fixture(scope="session")
+def sessions(vtysh):
+    """`sessions(host, vrf)`: address of each neighbour -> what FRR says of its session."""
+
+    def ask(host, vrf):
+        families = vtysh(host, vrf, "show bgp summary json")
+        return {key: peer for family in families.values() for key, peer in family.get("peers", {}).items()}
+
+    return ask
+
+
+@pytest.fixture(scope="session")
+def since(machine, sessions, eventually):
+    """`since(*vrfs)`: when each session of these VRFs came up, on both gateways; all of them must be up."""
+
+    def ask(*names):
+        def up():
+            found = {
+                (gateway, name, key): peer
+                for gateway in EDGES
+                for name in names
+                for key, peer in sessions(machine(gateway), name).items()
+            }
+            return found if found and all(peer["state"] == "Established" for peer in found.values()) else None
+
+        return {key: peer["peerUptimeEstablishedEpoch"] for key, peer in eventually(up, 45).items()}
+
+    return ask
+
+
+@pytest.fixture(scope="session")
+def unmoved(since):
+    """`unmoved(before)`: whether the sessions of `since` are still the same ones. FRR tells to the second."""
+
+    def compare(before):
+        after = since(*{name for _gateway, name, _key in before})
+        return {key for key in before.keys() | after.keys() if abs(after.get(key, 0) - before.get(key, 0)) > 2} == set()
+
+    return compare
+
+
+@pytest.fixture(scope="session")
+def wire(inventory, tmp_path_factory):
+    """`wire(tenants)`: wire these as an operator would. Returns (exit code, what Ansible said, hosts changed)."""
+
+    def run(tenants):
+        intent = tmp_path_factory.mktemp("intent") / "intent.json"
+        intent.write_text(json.dumps({"rie_tenants": tenants}))
+        words = ["ansible-playbook", "-i", str(inventory), "--limit", "gateway:backbone"]
+        words += ["--vault-password-file", str(inventory / ".vault-password")]
+        words += ["-e", f"@{Path(__file__).parents[1] / 'vars.yml'}", "-e", f"@{intent}", "playbooks/wire_tenants.yml"]
+        done = subprocess.run(words, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True)
+        changed = {name for name, count in re.findall(r"^(\S+) .* changed=(\d+)", done.stdout, re.M) if count != "0"}
+        return done.returncode, done.stdout + done.stderr, changed
+
+    return run

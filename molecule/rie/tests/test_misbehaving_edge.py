@@ -14,17 +14,6 @@ EDGE, VICTIM, SIBLING = "pe1", "interieur", "finances"
 
 
 @pytest.fixture
-def sessions(host, vtysh):
-    """`sessions(vrf)`: address of each neighbour -> what FRR says of its session."""
-
-    def ask(vrf: str) -> dict[str, dict]:
-        families = vtysh(host, vrf, "show bgp summary json")
-        return {key: peer for family in families.values() for key, peer in family["peers"].items()}
-
-    return ask
-
-
-@pytest.fixture
 def logged(host):
     """`logged(text)`: whether the instance of the victim has said so since the test began."""
     since = host.check_output("date +%s")
@@ -41,10 +30,10 @@ def edge(host, machine, sessions, eventually):
     name = f"{EDGE}-{VICTIM}"
 
     def settled():
-        return all(peer["state"] == "Established" for vrf in (VICTIM, SIBLING) for peer in sessions(vrf).values())
+        return all(peer["state"] == "Established" for vrf in (VICTIM, SIBLING) for peer in sessions(host, vrf).values())
 
     eventually(settled, 30)
-    before = {key: peer["peerUptimeEstablishedEpoch"] for key, peer in sessions(SIBLING).items()}  # to the second
+    before = {key: peer["peerUptimeEstablishedEpoch"] for key, peer in sessions(host, SIBLING).items()}  # to the second
 
     def load(more: str = "true", change: str = "s/export where source = RTS_BGP/export all/") -> None:
         rie.run_expect([0], f"{{ sed '{change}' /etc/bird/{name}.conf; {more}\n}} > /run/bird/rogue.conf")
@@ -55,7 +44,7 @@ def edge(host, machine, sessions, eventually):
     rie.run_expect([0], f"birdc -s /run/bird/{name}.ctl configure; rm -f /run/bird/rogue.conf")
     host.run_expect([0], "vtysh -N %s -c 'clear bgp *'", VICTIM)
     eventually(settled, 45)
-    for key, peer in sessions(SIBLING).items():
+    for key, peer in sessions(host, SIBLING).items():
         assert abs(peer["peerUptimeEstablishedEpoch"] - before[key]) <= 2
 
 
@@ -99,7 +88,7 @@ def test_ten_thousand_prefixes_end_the_session_and_nothing_else(host, vrfs, vtys
     eventually(lambda: logged("UPDATE about 172.16.39.15/32 "), 30)
     assert not any(prefix.startswith("172.16.") for prefix in accepted(host, vtysh, vrfs))
     edge(static(f"{MANY}; echo 'route 10.128.1.16/28 blackhole;'"))
-    eventually(lambda: sessions(VICTIM)[pe]["state"] != "Established", 30)
+    eventually(lambda: sessions(host, VICTIM)[pe]["state"] != "Established", 30)
     assert logged("MAXPFX")
     # The site is still reached, by the other gateway.
     routes = json.loads(host.check_output("vtysh -N %s -c 'show ip route 10.128.1.0/24 json'", VICTIM))
@@ -107,8 +96,16 @@ def test_ten_thousand_prefixes_end_the_session_and_nothing_else(host, vrfs, vtys
             for hop in entry["nexthops"]} == {"peer"}  # fmt: skip
 
 
-def test_a_wrong_key_gets_no_session(vrfs, sessions, edge, eventually):
+def test_a_wrong_key_gets_no_session(host, vrfs, sessions, edge, eventually):
     link = vrfs[VICTIM]["links"]["gw1"]
     edge(change='s/password ".*"/password "guessed-by-somebody"/')
-    eventually(lambda: sessions(VICTIM)[link["peer_v4"]]["state"] != "Established", 30)
-    assert sessions(VICTIM)[link["peer_v6"]]["state"] != "Established"
+    eventually(lambda: sessions(host, VICTIM)[link["peer_v4"]]["state"] != "Established", 30)
+    assert sessions(host, VICTIM)[link["peer_v6"]]["state"] != "Established"
+    since = host.check_output("date +%s")
+
+    def said():
+        return host.check_output("journalctl --quiet --since=@%s --unit=socle-tcp-md5", since)
+
+    eventually(lambda: f"VRF {VICTIM}: TCP MD5, segments dropped" in said(), 40)
+    assert "signed with another key" in said()
+    assert f"VRF {SIBLING}:" not in said()

@@ -7,14 +7,8 @@ from __future__ import annotations
 import json
 
 import pytest
-import yaml
 
 testinfra_hosts = ["ansible://gateway"]
-
-
-@pytest.fixture(scope="module")
-def ledger(inventory):
-    return yaml.safe_load((inventory / "allocations.yml").read_text())["allocations"]
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +20,10 @@ def ports(host):
 
 
 def test_every_vrf_has_its_allocated_vlans(host, settings, ledger, ports):
-    name = host.backend.host
+    name, held = host.backend.host, ledger()["allocations"]["vlan"]
     for vrf in (vrf for tenant in settings["rie_tenants"] for vrf in tenant["vrfs"]):
-        assert ports[f"c-{vrf['name']}"] == {ledger["vlan"][f"{vrf['name']}/{name}"]}
-        assert ports[f"p-{vrf['name']}"] == {ledger["vlan"][f"{vrf['name']}/peer"]}
+        assert ports[f"c-{vrf['name']}"] == {held[f"{vrf['name']}/{name}"]}
+        assert ports[f"p-{vrf['name']}"] == {held[f"{vrf['name']}/peer"]}
         assert ports[f"r-{vrf['name']}"] == {vrf["links"][name]["vlan"]}
 
 
@@ -38,7 +32,7 @@ def test_the_uplinks_carry_these_vlans_only(ports):
     assert ports["peer0"] == set.union(*(vlans for name, vlans in ports.items() if name.startswith("p-")))
 
 
-def test_the_plan_is_the_same_when_made_again(ledger):
-    flat = list(ledger["vlan"].values())
-    assert len(flat) == len(set(flat))
-    assert len(set(ledger["rd"].values())) == len(ledger["rd"]) == 4
+def test_nothing_is_allocated_twice(ledger, vrfs):
+    held = ledger()["allocations"]
+    assert len(set(held["vlan"].values())) == len(held["vlan"]) == 3 * len(vrfs)
+    assert len(set(held["rd"].values())) == len(held["rd"]) == 2 * len(vrfs)
