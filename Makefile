@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab lab-down test lint unit molecule bench-deploy bench-failover fault-kill docs clean lock
+.PHONY: help setup lab lab-down test lint unit molecule bench-deploy bench-failover bench-gateway bench-rie fault-kill docs clean lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,12 @@ bench-deploy: setup ## Measure the floor of a deployment and the deployment itse
 
 bench-failover: setup ## Break parts of the wiring of the deployed lab, and measure what tenants lose
 	$(BIN)/python tests/bench/failover.py
+
+bench-gateway: setup ## Measure a gateway of 100 VRFs: a run that changes nothing, and one that adds a VRF
+	$(BIN)/python tests/bench/gateway.py
+
+bench-rie: setup ## Measure tenant networks against openstack.cloud and the bare API, on the deployed lab
+	$(BIN)/python tests/bench/rie.py
 
 fault-kill: setup ## Kill a deployment of the lab at a dozen moments, then let it finish
 	$(BIN)/python tests/faults/kill_deploy.py

@@ -459,13 +459,16 @@ def ruleset_path(name: str) -> str | None:
     return str(path) if path.exists() else None
 
 
-def plan_all(definitions: list[dict[str, Any]]) -> dict[str, list[Step]]:
-    """Observe all namespaces and plan each; ``{name: steps}`` for those that need any."""
+def plan_all(definitions: list[dict[str, Any]], each: Callable[..., Iterable[Any]] = map) -> dict[str, list[Step]]:
+    """Observe all namespaces and plan each; ``{name: steps}`` for those that need any.
+
+    ``each`` applies a function to many items; one that does so side by side saves seconds where there are many.
+    """
     host_links = observe_host_links()
     pending = {}
-    for definition in definitions:
+    for definition, observed in zip(definitions, each(observe_namespace, definitions), strict=True):
         name = definition["name"]
-        steps = plan_namespace(definition, observe_namespace(definition), host_links, ruleset_path(name))
+        steps = plan_namespace(definition, observed, host_links, ruleset_path(name))
         if steps:
             pending[name] = steps
     return pending

@@ -15,6 +15,7 @@ from .neutron_diff import Live, Operation, resolve, unresolved
 from .neutron_objects import KINDS, Ref
 from .openstack_rest import ApiError, call
 
+NEUTRON_API = "/v2.0"  # below the endpoint that the catalogue has
 PAGE = 1000  # objects a GET
 # What is listed: path, and what limits it. One GET each when nothing has more than PAGE objects.
 LISTS: dict[str, tuple[str, str]] = {

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from . import netns, vrf_firewall
-from .node_files import diff_entry, read, write
+from .node_files import diff_entry, in_parallel, read, write
 
 STAMPS = Path("/run/socle/nftables")
 
@@ -42,17 +42,31 @@ def _stamp_text(text: str, live: str | None) -> str:
     return f"{hashlib.sha256(text.encode()).hexdigest()} {live}\n"
 
 
+def _ruleset(vrf: dict[str, Any]) -> tuple[str, Path, str, str | None, bool]:
+    """Namespace, path, text, what the file holds, and whether the text is on disk and in force."""
+    namespace = vrf["netns"]
+    text = vrf_firewall.render_ruleset(vrf)
+    path = netns.DEFINITIONS / namespace / "nftables.nft"
+    before = read(path)
+    fine = before == text and read(STAMPS / namespace) == _stamp_text(text, _live(namespace))
+    return namespace, path, text, before, fine
+
+
+def _load(ruleset: tuple[str, Path, str]) -> None:
+    namespace, path, text = ruleset
+    write(path, text)
+    with netns.inside(namespace):
+        netns.run(["nft", "--file", str(path)])
+    write(STAMPS / namespace, _stamp_text(text, _live(namespace)))
+
+
 def converge(vrfs: list[dict[str, Any]], check_mode: bool = False) -> Outcome:
     """Load the ruleset of every VRF that differs on disk or in the kernel. Nothing is loaded if one is refused."""
     outcome = Outcome()
     todo: list[tuple[str, Path, str]] = []
     with tempfile.TemporaryDirectory(prefix="socle-nft-") as directory:
-        for vrf in vrfs:
-            namespace = vrf["netns"]
-            text = vrf_firewall.render_ruleset(vrf)
-            path = netns.DEFINITIONS / namespace / "nftables.nft"
-            before = read(path)
-            if before == text and read(STAMPS / namespace) == _stamp_text(text, _live(namespace)):
+        for vrf, (namespace, path, text, before, fine) in zip(vrfs, in_parallel(_ruleset, vrfs), strict=True):
+            if fine:
                 continue
             candidate = Path(directory, f"{namespace}.nft")
             candidate.write_text(text)
@@ -67,9 +81,5 @@ def converge(vrfs: list[dict[str, Any]], check_mode: bool = False) -> Outcome:
             todo.append((namespace, path, text))
     if outcome.failed or check_mode:
         return outcome
-    for namespace, path, text in todo:
-        write(path, text)
-        with netns.inside(namespace):
-            netns.run(["nft", "--file", str(path)])
-        write(STAMPS / namespace, _stamp_text(text, _live(namespace)))
+    in_parallel(_load, todo)
     return outcome

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import netns
-from .node_files import diff_entry, read, unit_states, write, write_if_changed
+from .node_files import diff_entry, in_parallel, read, unit_states, write, write_if_changed
 
 
 @dataclass
@@ -80,7 +80,7 @@ def converge(
     known = netns.stored(owner)
     gone = sorted(set(known) - set(wanted)) if prune else []
     units = unit_states(netns.unit_name(name) for name in wanted)
-    pending = netns.plan_all(definitions)
+    pending = netns.plan_all(definitions, in_parallel)
     ports = netns.access_ports(definitions)
     released, live_ports = netns.release_ports(pending, _observe_ports(check_mode))
     if check_mode:

@@ -16,7 +16,7 @@ attributes:
   diff_mode: {support: none, description: Changes nothing.}
 options:
   auth:
-    description: Credentials of an administrator, as openstacksdk takes them.
+    description: Credentials of an administrator.
     type: dict
     required: true
     suboptions:
@@ -30,7 +30,6 @@ options:
   region:
     description: Region of the Neutron.
     type: str
-requirements: [openstacksdk]
 """
 
 EXAMPLES = r"""
@@ -50,8 +49,9 @@ lists:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_client import NeutronClient
-from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import AUTH_OPTIONS, ApiError, connect
+from ansible_collections.cloudwatt.socle.plugins.module_utils.keystone_client import Keystone
+from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_client import NEUTRON_API, NeutronClient
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import AUTH_OPTIONS, ApiError
 
 ARGUMENTS = {"auth": {"type": "dict", "required": True, "options": AUTH_OPTIONS}, "region": {"type": "str"}}
 KEPT = {
@@ -71,8 +71,9 @@ KEPT = {
 def main() -> None:
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     try:
-        listed = NeutronClient(connect(module.params["auth"], module.params["region"]).network).snapshot()
-    except ApiError as error:
+        keystone = Keystone(module.params["auth"])
+        listed = NeutronClient(keystone.service("network", module.params["region"], NEUTRON_API)).snapshot()
+    except (ApiError, OSError) as error:
         module.fail_json(msg=str(error))
     lists = {
         f"{kind}s": [{name: row.get(name) for name in names} for row in listed[kind]] for kind, names in KEPT.items()

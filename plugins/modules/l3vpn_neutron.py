@@ -26,7 +26,7 @@ options:
     type: dict
     required: true
   auth:
-    description: Credentials of an administrator, as openstacksdk takes them.
+    description: Credentials of an administrator.
     type: dict
     required: true
     suboptions:
@@ -64,7 +64,6 @@ options:
     description: How many times to plan again when the live state moves.
     type: int
     default: 5
-requirements: [openstacksdk]
 """
 
 EXAMPLES = r"""
@@ -106,14 +105,19 @@ import time
 import yaml
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_client import LISTS, Moved, NeutronClient
+from ansible_collections.cloudwatt.socle.plugins.module_utils.keystone_client import Keystone
+from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_client import (
+    LISTS,
+    NEUTRON_API,
+    Moved,
+    NeutronClient,
+)
 from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_diff import Operation, diff, index
 from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_objects import Ref, link_key, wanted
 from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import (
     AUTH_OPTIONS,
     ApiError,
     call,
-    connect,
 )
 
 ARGUMENTS = {
@@ -186,11 +190,11 @@ def main() -> None:
         return report | {"changed": changed and bool(operations), "diff": shown(operations)}
 
     try:
-        connection = connect(options["auth"], options["region"])
-        connection.network.status_code_retries = 6  # a proxy's 503, for half a minute
-        client = NeutronClient(connection.network, workers=options["workers"], batch=options["batch"])
-        listed = call(connection.identity, "GET", "/projects", "projects")["projects"]
-        operator = connection.current_project_id
+        keystone = Keystone(options["auth"])
+        neutron = keystone.service("network", options["region"], NEUTRON_API)
+        client = NeutronClient(neutron, workers=options["workers"], batch=options["batch"])
+        listed = call(keystone, "GET", "/projects", "projects")["projects"]
+        operator = keystone.project_id
         snapshot = client.snapshot()
     except Exception as error:
         if not module.check_mode:

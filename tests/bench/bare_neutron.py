@@ -1,0 +1,131 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Neutron without a tool, on a controller: what it costs at least, and what a benchmark left. See rie.py.
+
+The job is JSON on standard input, credentials are the usual ``OS_`` variables, the answer is JSON. A tool has more to
+do than this: nothing here looks at what is there, or could be run again.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import openstack
+
+CLOUD = openstack.connect()
+CLOUD.network.status_code_retries = 6  # a proxy's 503, as l3vpn_neutron has it
+CALLS: Counter[str] = Counter()
+
+
+def call(method: str, path: str, body: Any = None) -> Any:
+    CALLS[method] += 1
+    answer = CLOUD.network.request(path, method, json=body, raise_exc=False)
+    if answer.status_code >= 400:
+        raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
+    return answer.json() if answer.content else None
+
+
+def make(project: str, plan: dict[str, Any], workers: int, batch: int) -> dict[str, Any]:
+    """POST the objects of a plan of one VRF, whose networks are IPv4 only; the seconds from first to last request."""
+    (vrf,) = plan["vrfs"]
+    (scope,), (pool,), networks = vrf["address_scopes"], vrf["subnet_pools"], vrf["networks"]
+    owner = CLOUD.identity.find_project(project, ignore_missing=False).id
+    call("GET", "/networks?limit=1&fields=id")  # a token and a connection
+    CALLS.clear()
+    begun = time.monotonic()
+    unlimited = dict.fromkeys(("network", "subnet", "port", "router", "rbac_policy"), -1)
+    call("PUT", f"/quotas/{owner}", {"quota": unlimited})
+    body = {"name": scope["name"], "ip_version": 4, "project_id": owner}
+    made = call("POST", "/address-scopes", {"address_scope": body})["address_scope"]
+    body = {"name": pool["name"], "description": pool["tag"], "prefixes": pool["prefixes"], "project_id": owner}
+    pooled = call("POST", "/subnetpools", {"subnetpool": body | {"address_scope_id": made["id"]}})["subnetpool"]
+    body = {"name": vrf["router"]["name"], "description": vrf["router"]["tag"], "project_id": owner}
+    body |= {"admin_state_up": True, "enable_default_route_bfd": True, "enable_default_route_ecmp": True}
+    router = call("POST", "/routers", {"router": body})["router"]
+
+    def some(part: list[dict[str, Any]]) -> None:
+        """Some networks with all that is theirs: nobody waits for the networks of others."""
+        bodies = [
+            {"name": net["name"], "description": net["tag"], "project_id": owner, "mtu": net["mtu"],
+             "admin_state_up": True, "router:external": False}
+            for net in part
+        ]  # fmt: skip
+        nets = call("POST", "/networks", {"networks": bodies})["networks"]
+        ids = {row["description"]: row["id"] for row in nets}
+        bodies = [
+            {"name": f"{net['name']}-v4", "description": f"{net['tag']}/v4", "project_id": owner,
+             "network_id": ids[net["tag"]], "subnetpool_id": pooled["id"], "ip_version": 4, "enable_dhcp": True,
+             **net["v4"]}
+            for net in part
+        ]  # fmt: skip
+        for subnet in call("POST", "/subnets", {"subnets": bodies})["subnets"]:
+            call("PUT", f"/routers/{router['id']}/add_router_interface", {"subnet_id": subnet["id"]})
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(some, (networks[at : at + batch] for at in range(0, len(networks), batch))))
+    return {"seconds": round(time.monotonic() - begun, 2), "api_calls": CALLS.total()}
+
+
+def sweep(prefix: str) -> dict[str, int]:
+    """Delete the projects of a prefix and all that Neutron has of them, until nothing comes back; what was found."""
+    found: Counter[str] = Counter()
+    while True:
+        projects = [project for project in CLOUD.identity.projects() if project.name.startswith(prefix)]
+        if not projects:
+            return dict(found)
+        before = found.total()
+        for project in projects:
+            found += _empty(project.id)
+        if found.total() == before:
+            for project in projects:
+                call("DELETE", f"/quotas/{project.id}")
+                CLOUD.identity.delete_project(project)
+
+
+def _empty(owner: str) -> Counter[str]:
+    """Delete what Neutron has of a project. What is in the way of another thing is tried again by the next look."""
+    found: Counter[str] = Counter()
+    stubborn = []
+
+    def gone(verb: tuple[str, str, Any]) -> None:
+        try:
+            call(*verb)
+        except RuntimeError as error:
+            stubborn.append(error)
+
+    def every(kind: str, delete: Any) -> None:
+        # No filter for the project: Neutron makes a default security group for one whose groups are asked for.
+        rows = call("GET", f"/{kind}")[kind.replace("-", "_")]
+        verbs = [verb for row in rows if row["project_id"] == owner for verb in delete(row)]
+        found[kind] += len(verbs)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(gone, verbs))
+
+    def unplug(port: dict[str, Any]) -> list[tuple[str, str, Any]]:
+        if port["device_owner"] != "network:router_interface":
+            return []
+        return [("PUT", f"/routers/{port['device_id']}/remove_router_interface", {"port_id": port["id"]})]
+
+    def remove(kind: str, row: dict[str, Any]) -> list[tuple[str, str, Any]]:
+        return [("DELETE", f"/{kind}/{row['id']}", None)]
+
+    # Neutron takes it for a lack of room at once, whatever a run that was cut off still asks for.
+    none = dict.fromkeys(("network", "subnet", "port", "router"), 0)
+    call("PUT", f"/quotas/{owner}", {"quota": none | {"force": True}})
+    every("ports", unplug)
+    for kind in ("routers", "subnets", "networks", "subnetpools", "address-scopes", "security-groups"):
+        every(kind, partial(remove, kind))
+    if stubborn:
+        time.sleep(2)
+    return found
+
+
+if __name__ == "__main__":
+    job = json.load(sys.stdin)
+    print(json.dumps({"make": make, "sweep": sweep}[job.pop("verb")](**job)))

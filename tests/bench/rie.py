@@ -1,0 +1,279 @@
+#!/usr/bin/env python3
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Measure tenant networks made by l3vpn_neutron, by a loop of openstack.cloud modules, and by the bare API.
+
+All on the Neutron of a deployed site, one after the other, each with the same objects in a project of its own: an
+address scope, a subnet pool, a router, and so many networks, each with a subnet and a port of the router. Modules run
+on the first controller, over the same kind of connection. Then many networks, by l3vpn_neutron alone.
+
+Times of the modules are those of their tasks from start to end, as ansible reports them; that of the bare API is from
+its first request to its last, with a token in hand, and is the best of several ways to share out the requests. What
+was made is removed, whatever happens, and so is what a killed run left: it is all in the projects `bench-rie-*`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import ipaddress
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / ".ansible" / "collections"), str(ROOT)]
+os.environ["ANSIBLE_CONFIG"] = str(ROOT / "ansible.cfg")
+
+from socle.project import Site, find_site
+
+PREFIX = "bench-rie-"
+PROJECT = "Make the project"
+POOL = ipaddress.ip_network("10.64.0.0/14")
+BARE = ((2, 1), (2, 5), (4, 5))
+"""Ways to share out the bare requests: how many side by side, how many networks in one."""
+
+TARGETS = {"first": (">=", 5.0), "no_change": (">=", 90.0), "floor": ("<=", 1.2), "many_no_change": ("<=", 5.0)}
+"""The first two are times the loop's speed, then times the bare API's time a network, then seconds."""
+
+
+def main() -> int:
+    options = _options()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    os.chdir(ROOT)
+    site = find_site(options.inventory)
+    results: dict[str, Any] = {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
+    try:
+        sweep(site)
+        try:
+            measure(site, results, options)
+        finally:
+            say("remove what was made")
+            sweep(site)
+    except KeyboardInterrupt:
+        return 130
+    except (OSError, subprocess.SubprocessError, RuntimeError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    verdicts = judge(results)
+    print(json.dumps({**results, "verdicts": verdicts}, indent=2) if options.json else table(results, verdicts))
+    return int(options.gate and not all(verdict["met"] for verdict in verdicts.values()))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("-i", "--inventory", default="lab")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON; progress is on stderr")
+    parser.add_argument("--gate", action="store_true", help="exit 1 when a target is missed")
+    parser.add_argument("--networks", type=int, default=50, help="networks that each of them makes (default: 50)")
+    parser.add_argument("--many", type=int, default=300, help="networks of the last run, 0 for none (default: 300)")
+    parser.add_argument("--no-loop", action="store_true", help="leave out openstack.cloud, which takes longest")
+    return parser.parse_args()
+
+
+def measure(site: Site, results: dict[str, Any], options: argparse.Namespace) -> None:
+    """Fill ``results`` with seconds and API calls, by what took them."""
+    count = results["networks"] = options.networks
+    bare = []
+    for workers, batch in BARE:
+        name = f"bare, {workers} side by side, {batch} in one"
+        job = Job(site, f"bare-{workers}-{batch}", count)
+        job.run("project")
+        (answer,) = job.run("bare", bench_job=job.bare("make", workers=workers, batch=batch)).values()
+        bare.append({"name": name, **json.loads(answer["result"]["stdout"])})
+        say(f"{name}: {bare[-1]['seconds']} s")
+        # Our own module finds them as it would have made them: they are the same objects.
+        (same,) = job.run("module", "--check").values()
+        if same["result"]["operations"]:
+            raise RuntimeError(f"the bare API's objects are not the same: {same['result']['operations']}")
+        job.end()
+    results["bare"] = min(bare, key=lambda one: one["seconds"])
+    job = Job(site, "module", count)
+    job.run("project")
+    results["module"] = job.timed("module")
+    results["module_no_change"] = job.timed("module", changes=False)
+    job.end()
+    if not options.no_loop:
+        job = Job(site, "loop", count)
+        job.run("project")
+        results["loop"] = job.timed("loop")
+        results["loop_no_change"] = job.timed("loop", changes=False)
+        job.end()
+    if options.many:
+        results["many_networks"] = options.many
+        job = Job(site, "many", options.many)
+        job.run("project")
+        results["many"] = job.timed("module")
+        results["many_no_change"] = job.timed("module", changes=False)
+        job.end()
+
+
+class Job:
+    """One project, and the networks that are made in it."""
+
+    def __init__(self, site: Site, name: str, count: int) -> None:
+        self.site = site
+        self.name = name
+        self.project = PREFIX + name
+        self.count = count
+        self.plan = plan(self.project, count)
+
+    def bare(self, verb: str, **more: Any) -> dict[str, Any]:
+        return {"verb": verb, "project": self.project, "plan": self.plan, **more}
+
+    def run(self, tag: str, *arguments: str, **variables: Any) -> dict[str, dict[str, Any]]:
+        return play(self.site, tag, *arguments, bench_project=self.project, bench_plan=self.plan, **variables)
+
+    def timed(self, tag: str, changes: bool = True) -> dict[str, Any]:
+        """Seconds of the tasks and of the whole process, and API calls if they are known."""
+        what = f"{self.name}, {self.count} networks{'' if changes else ', no change'}"
+        say(f"measure {what}")
+        begun = time.monotonic()
+        tasks = self.run(tag)
+        timed: dict[str, Any] = {"process": round(time.monotonic() - begun, 2)}
+        timed["seconds"] = round(sum(task["seconds"] for task in tasks.values()), 2)
+        changed = [name for name, task in tasks.items() if task["result"]["changed"]]
+        if bool(changed) != changes:
+            raise RuntimeError(f"{what}: changed {changed or 'nothing'}")
+        calls = [task["result"]["api_calls"]["total"] for task in tasks.values() if "api_calls" in task["result"]]
+        if calls:
+            timed["api_calls"] = sum(calls)
+        say(f"{what}: {timed['seconds']} s")
+        return timed
+
+    def end(self) -> None:
+        """Remove what was made, and see that it was all."""
+        found = sweep(self.site)
+        for kind in ("networks", "subnets", "ports"):
+            if found.get(kind) != self.count:
+                raise RuntimeError(f"{self.name}: made {found.get(kind)} of {self.count} {kind}")
+
+
+def plan(name: str, count: int) -> dict[str, Any]:
+    """What l3vpn_plan says of one VRF of so many networks, without its links to the gateways."""
+    vrf, tag = name.removeprefix("bench-"), f"rie:{name}"
+    networks = []
+    for number, cidr in zip(range(count), POOL.subnets(new_prefix=24), strict=False):
+        own = f"{name}-{number:03}"
+        v4 = {"cidr": str(cidr), "gateway_ip": str(cidr[1])}
+        networks.append({"name": own, "tag": f"{tag}:{own}", "mtu": 1500, "v4": v4})
+    return {
+        "projects": [],
+        "quotas": {},
+        "vrfs": [
+            {
+                "name": name,
+                "tenant": vrf,
+                "project": name,
+                "address_scopes": [{"name": f"rie-{name}-v4", "ip_version": 4}],
+                "subnet_pools": [
+                    {"name": f"rie-{name}-v4", "tag": f"{tag}:v4", "ip_version": 4, "prefixes": [str(POOL)]}
+                ],
+                "networks": networks,
+                "externals": [],
+                "router": {"name": f"rie-{name}", "tag": f"{tag}:router"},
+            }
+        ],
+    }
+
+
+def sweep(site: Site) -> dict[str, int]:
+    """Remove whatever a benchmark has made; how much that was, by kind."""
+    (answer,) = play(site, "bare", bench_project="", bench_job={"verb": "sweep", "prefix": PREFIX}).values()
+    return json.loads(answer["result"]["stdout"])
+
+
+def play(site: Site, tag: str, *arguments: str, **variables: Any) -> dict[str, dict[str, Any]]:
+    """Run the tasks of a tag; by name, what each returned and how many seconds it took."""
+    command: list[Any] = [ROOT / ".venv" / "bin" / "ansible-playbook", "-i", site.path, "--tags", tag, *arguments]
+    if site.vault_password_file.exists():
+        command += ["--vault-password-file", site.vault_password_file]
+    with tempfile.NamedTemporaryFile("w", prefix="bench-", suffix=".json") as given:
+        json.dump(variables, given)
+        given.flush()
+        command += ["-e", f"@{given.name}", "tests/bench/rie.yml"]
+        quiet = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_DEPRECATION_WARNINGS": "false"}
+        process = subprocess.Popen(command, env={**os.environ, **quiet}, text=True, stdout=subprocess.PIPE)
+        try:
+            output, _nothing = process.communicate()
+        except BaseException:
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(30)
+            process.kill()
+            raise
+    try:
+        tasks = json.loads(output[output.index("{") :])["plays"][0]["tasks"]
+    except (ValueError, LookupError) as error:
+        raise RuntimeError(f"{tag}: {output[-2000:]}") from error
+    found = {}
+    for task in tasks:
+        for result in task["hosts"].values():
+            if result.get("failed") or result.get("unreachable"):
+                faults = [item for item in result.get("results", [result]) if item.get("msg")]
+                words = [f"{item['msg']} {item.get('stderr', '')}".strip()[-800:] for item in faults[:3]]
+                raise RuntimeError(f"{task['task']['name']}: {words}")
+            found[task["task"]["name"]] = {"result": result, "seconds": _seconds(task["task"]["duration"])}
+    return found
+
+
+def _seconds(duration: dict[str, str]) -> float:
+    start, end = (datetime.datetime.fromisoformat(duration[name]) for name in ("start", "end"))
+    return (end - start).total_seconds()
+
+
+def judge(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The ratios of one run against the targets."""
+    module = results["module"]["seconds"]
+    values = {"floor": module / results["bare"]["seconds"]}
+    if "loop" in results:
+        values["first"] = results["loop"]["seconds"] / module
+        values["no_change"] = results["loop_no_change"]["seconds"] / results["module_no_change"]["seconds"]
+    if "many" in results:
+        values["many_no_change"] = results["many_no_change"]["seconds"]
+    verdicts = {}
+    for name, value in values.items():
+        sense, target = TARGETS[name]
+        met = value >= target if sense == ">=" else value <= target
+        verdicts[name] = {"value": round(value, 2), "target": f"{sense} {target:g}", "met": met}
+    return verdicts
+
+
+def table(results: dict[str, Any], verdicts: dict[str, dict[str, Any]]) -> str:
+    """The figures for a reader."""
+    lines = [f"{results['cores']} cores, load {results['load']} at the start, {results['networks']} networks each"]
+    rows = (
+        ("bare", results["bare"]["name"], "", ""),
+        ("module", "l3vpn_neutron", "floor", " x the bare API"),
+        ("loop", "loop of openstack.cloud", "first", " x slower than l3vpn_neutron"),
+        ("module_no_change", "l3vpn_neutron, no change", "", ""),
+        ("loop_no_change", "loop, no change", "no_change", " x slower than l3vpn_neutron"),
+        ("many", f"l3vpn_neutron, {results.get('many_networks')} networks", "", ""),
+        ("many_no_change", "no change", "many_no_change", " s"),
+    )
+    for key, title, name, unit in (row for row in rows if row[0] in results):
+        found = results[key]
+        line = f"{title:38}{found['seconds']:9.2f} s"
+        line += f" ({found['process']:.1f} s with ansible)" if "process" in found else ""
+        line += f", {found['api_calls']} API calls" if "api_calls" in found else ""
+        if verdict := verdicts.get(name):
+            met = "met" if verdict["met"] else "MISSED"
+            line += f"   {verdict['value']}{unit}, target {verdict['target']}: {met}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} bench: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
