@@ -91,7 +91,8 @@ def tailoring(content: Content, known: Iterable[Waiver], groups: Iterable[str], 
             f'<select idref={quoteattr(RULE + name)} selected="false"><remark>{escape(waiver.reason)}</remark></select>'
         )
     lines += [
-        f"<set-value idref={quoteattr(VALUE + name)}>{escape(value)}</set-value>" for name, value in sorted(values.items())
+        f"<set-value idref={quoteattr(VALUE + name)}>{escape(value)}</set-value>"
+        for name, value in sorted(values.items())
     ]
     body = "".join(f"    {line}\n" for line in lines)
     return (
@@ -179,7 +180,7 @@ def figures(content: Content, found: Sequence[Mapping[str, Any]]) -> dict[str, d
 
 @dataclass(frozen=True)
 class Gate:
-    """What a node must reach: at ``level``, this pass rate (percent) and this many evaluated checks, and Lynis' index."""
+    """What a node must reach: at ``level``, a pass rate (percent) and a number of evaluated checks; Lynis' index."""
 
     level: str
     rate: float
@@ -195,7 +196,7 @@ def report(
     before: Mapping[str, Any] | None,
     made: str,
 ) -> dict[str, Any]:
-    """The whole report as JSON takes it; ``ok`` is false when a gate is missed or something got worse since ``before``."""
+    """The report as JSON takes it; ``ok`` is false when a gate is missed or something got worse since ``before``."""
     former = {item["name"]: item for item in (before or {}).get("nodes", [])}
     out: list[dict[str, Any]] = []
     faults: list[str] = []
@@ -243,7 +244,11 @@ def _worse(
 ) -> list[str]:
     """Regressions: a check that passed and fails now; fewer checks evaluated, by a twentieth or more."""
     passed = {item["check"] for item in old["findings"] if item["state"] == "pass"}
-    out = [f"{item['check']} passed and now does not" for item in found if item["check"] in passed and item["state"] == "fail"]
+    out = [
+        f"{item['check']} passed and now does not"
+        for item in found
+        if item["check"] in passed and item["state"] == "fail"
+    ]
     had, has = old["levels"][level]["evaluated"], counts[level]["evaluated"]
     if has < 0.95 * had:
         out.append(f"only {has} checks of {level} were evaluated, after {had} the last time")

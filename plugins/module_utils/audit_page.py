@@ -24,7 +24,8 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
 .waived, .not-live, .notchecked { color: #8a5a00 } .not-applicable { color: #666 }
 summary { cursor: pointer; font-weight: 600; margin: .3rem 0 } code { font-size: 13px }
 @media (prefers-color-scheme: dark) { body { background: #16181b; color: #e4e4e4 } th, td { border-color: #3a3d42 }
-.pass { color: #79cf8d } .fail, .error, .missing, .unknown { color: #ff8b94 } .waived, .not-live { color: #e7b65f } a { color: #8fb8ff } }
+.pass { color: #79cf8d } .fail, .error, .missing, .unknown { color: #ff8b94 } .waived, .not-live { color: #e7b65f }
+a { color: #8fb8ff } }
 """
 
 
@@ -72,7 +73,8 @@ def _node(node: Mapping[str, Any]) -> str:
         opened = " open" if ORDER.index(state) < 4 else ""
         rows = "".join(_finding(item) for item in states[state])
         out.append(
-            f"<details{opened}><summary class='{state.replace(' ', '-')}'>{escape(state)}: {len(states[state])}</summary>"
+            f"<details{opened}><summary class='{state.replace(' ', '-')}'>"
+            f"{escape(state)}: {len(states[state])}</summary>"
             f"<table><tr><th>check<th>level<th>rule<th>what<th>{rows}</table></details>"
         )
     for kind in ("warnings", "suggestions"):
@@ -87,7 +89,8 @@ def _node(node: Mapping[str, Any]) -> str:
 
 def _finding(item: Mapping[str, Any]) -> str:
     rules = ", ".join(
-        f"<a href='{COMPLIANCE}#{rule.lower()}'>{escape(rule)}</a> <a href='{GUIDE}'>guide</a>" for rule in item["rules"]
+        f"<a href='{COMPLIANCE}#{rule.lower()}'>{escape(rule)}</a> <a href='{GUIDE}'>guide</a>"
+        for rule in item["rules"]
     )
     why = escape(item["why"])
     if item["state"] == "waived":

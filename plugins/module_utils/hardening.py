@@ -93,18 +93,21 @@ ARGUMENTS: tuple[tuple[int, str], ...] = (
     (73, "audit=1 audit_backlog_limit=8192"),
 )
 
+_RARE = """
+    cramfs freevxfs jffs2 hfs hfsplus udf dccp sctp rds tipc usb-storage firewire-core firewire-sbp2
+    thunderbolt floppy pcspkr ax25 netrom x25 appletalk atm can
+"""
 #: Rare file systems, protocols and buses, which no node needs (R24 asks for a small kernel; R62 for few services).
-RARE_MODULES = (
-    "cramfs freevxfs jffs2 hfs hfsplus udf dccp sctp rds tipc usb-storage firewire-core firewire-sbp2 thunderbolt "
-    "floppy pcspkr ax25 netrom x25 appletalk atm can"
-).split()
+RARE_MODULES = _RARE.split()
+_NEEDED = """
+    openvswitch geneve vxlan 8021q bonding bridge br_netfilter vrf veth dummy macvlan tun tap vhost_net
+    vhost_vsock kvm kvm_intel kvm_amd nf_conntrack nf_tables nft_ct nft_log nft_limit nft_nat nft_masq
+    nft_fib_inet nft_reject_inet ip_tables ip6_tables iptable_nat iptable_filter xt_conntrack iscsi_tcp
+    dm_mod dm_multipath dm_crypt dm_snapshot dm_thin_pool overlay loop nbd vfio_pci tcp_diag inet_diag
+    udp_diag
+"""
 #: Loaded before the loader is closed (R10): what virtual networks, guests and storage come to need later.
-NEEDED_MODULES = (
-    "openvswitch geneve vxlan 8021q bonding bridge br_netfilter vrf veth dummy macvlan tun tap vhost_net vhost_vsock "
-    "kvm kvm_intel kvm_amd nf_conntrack nf_tables nft_ct nft_log nft_limit nft_nat nft_masq nft_fib_inet nft_reject_inet "
-    "ip_tables ip6_tables iptable_nat iptable_filter xt_conntrack iscsi_tcp dm_mod dm_multipath dm_crypt dm_snapshot "
-    "dm_thin_pool overlay loop nbd vfio_pci tcp_diag inet_diag udp_diag"
-).split()
+NEEDED_MODULES = _NEEDED.split()
 
 
 def files(policy: Policy, settings: Settings) -> list[Entry]:
@@ -157,8 +160,8 @@ def _boot_password(policy: Policy, settings: Settings) -> list[Entry]:
         return []
     script = (
         "#!/bin/sh\n# Managed by Socle: local changes are overwritten.\ncat <<'END'\nset superusers=\"root\"\n"
-        f"password_pbkdf2 root {settings['boot_password_hash']}\nexport superusers\nmenuentry_id_option=\"--unrestricted "
-        '$menuentry_id_option"\nEND\n'
+        f"password_pbkdf2 root {settings['boot_password_hash']}\nexport superusers\n"
+        'menuentry_id_option="--unrestricted $menuentry_id_option"\nEND\n'
     )
     return [{"path": "/etc/grub.d/01_hardening", "content": script, "mode": "0700"}]
 
@@ -205,11 +208,16 @@ def _core_dumps(policy: Policy, settings: Settings) -> list[Entry]:
 # --- mounts ---------------------------------------------------------------------------------------------
 
 
+def unit_of(path: str) -> str:
+    """The mount unit of a path, as systemd-escape(1) names it."""
+    return path.strip("/").replace("-", "\\x2d").replace("/", "-") + ".mount"
+
+
 def mount_units(mounts: Sequence[Mapping[str, Any]]) -> list[Entry]:
     """Units that give ``mounts`` ({path, options}) their options where they are no file system of their own."""
     return [
         {
-            "path": f"/etc/systemd/system/{mount['path'].strip('/').replace('-', chr(92) + 'x2d').replace('/', '-')}.mount",
+            "path": f"/etc/systemd/system/{unit_of(mount['path'])}",
             "format": "ini",
             "content": {
                 "Unit": {"Description": f"Options of {mount['path']}", "DefaultDependencies": False,
@@ -505,7 +513,8 @@ def _rsyslog(policy: Policy, settings: Settings) -> list[Entry]:
         ]
     if listens:
         lines += [
-            'module(load="imtcp" StreamDriver.Name="gtls" StreamDriver.Mode="1" StreamDriver.AuthMode="x509/certvalid")',
+            'module(load="imtcp" StreamDriver.Name="gtls" StreamDriver.Mode="1" '
+            'StreamDriver.AuthMode="x509/certvalid")',
             'template(name="remote" type="string" string="/var/log/remote/%HOSTNAME:::secpath-replace%.log")',
             'ruleset(name="remote") { action(type="omfile" dynaFile="remote") stop }',
             f'input(type="imtcp" port="6514" address="{listens}" ruleset="remote")',
@@ -649,7 +658,10 @@ def _aide(policy: Policy, settings: Settings) -> list[Entry]:
         "num_workers=1",
         "report_level=changed_attributes",
         f"Node = {kind}",
-        *(f"{path} Node" for path in ("/boot", "/etc", "/root", "/usr/bin", "/usr/sbin", "/usr/local", "/usr/lib/systemd")),
+        *(
+            f"{path} Node"
+            for path in ("/boot", "/etc", "/root", "/usr/bin", "/usr/sbin", "/usr/local", "/usr/lib/systemd")
+        ),
         "!/etc/socle/",
         "!/etc/(mtab|resolv.conf)$",
         "!/etc/.*(-|~|[.]socle-new)$",
@@ -668,14 +680,17 @@ def _aide(policy: Policy, settings: Settings) -> list[Entry]:
 def _updates(policy: Policy, settings: Settings) -> list[Entry]:
     held = "".join(f'  "{pattern}";\n' for pattern in settings["update_hold"])
     upgrades = (
-        'Unattended-Upgrade::Origins-Pattern {\n  "origin=Debian,codename=${distro_codename}-security,label=Debian-Security";\n'
+        "Unattended-Upgrade::Origins-Pattern {\n"
+        '  "origin=Debian,codename=${distro_codename}-security,label=Debian-Security";\n'
         "};\n// These restart what tenants use; they are upgraded when someone decides so.\n"
         f"Unattended-Upgrade::Package-Blacklist {{\n{held}}};\n"
         'Unattended-Upgrade::Automatic-Reboot "false";\nUnattended-Upgrade::Remove-Unused-Dependencies "false";\n'
         'Unattended-Upgrade::MinimalSteps "true";\nUnattended-Upgrade::SyslogEnable "true";\n'
     )
     times = 'APT::Periodic::Update-Package-Lists "1";\nAPT::Periodic::Unattended-Upgrade "1";\n'
-    restart = "# Say what would need a restart, restart nothing.\n$nrconf{restart} = 'l';\n$nrconf{kernelhints} = 0;\n1;\n"
+    restart = (
+        "# Say what would need a restart, restart nothing.\n$nrconf{restart} = 'l';\n$nrconf{kernelhints} = 0;\n1;\n"
+    )
     return [
         _text("/etc/apt/apt.conf.d/50unattended-upgrades", upgrades, comment="//"),
         _text("/etc/apt/apt.conf.d/20auto-upgrades", times, comment="//"),
@@ -726,7 +741,12 @@ def units(policy: Policy, settings: Settings, places: Iterable[str], lock: bool)
         {"name": "systemd-journald", "reads": ["/etc/systemd/journald.conf.d"]},
         {"name": "cron"},
         {"name": "logrotate.timer"},
-        {"name": "nftables", "reads": ["/etc/nftables.conf"], "on_change": "reload", "test": "nft -c -f /etc/nftables.conf"},
+        {
+            "name": "nftables",
+            "reads": ["/etc/nftables.conf"],
+            "on_change": "reload",
+            "test": "nft -c -f /etc/nftables.conf",
+        },
         {
             "name": "ssh",
             "reads": ["/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d"],
@@ -756,6 +776,7 @@ def units(policy: Policy, settings: Settings, places: Iterable[str], lock: bool)
 
 def _helpers(policy: Policy, settings: Settings) -> list[Entry]:
     """Units of ours that do a thing once, and again when what they read has changed."""
+
     def unit(name: str, description: str, kind: str, command: str, **more: Any) -> Entry:
         service = {"Type": kind, "RemainAfterExit": True, "ExecStart": command, **more}
         content = {

@@ -107,16 +107,26 @@ def main() -> None:
     try:
         nodes = [
             engine.Node(
-                item["name"], tuple(item["groups"]), tuple(item["places"]), item["results"], item["lynis"], item["seconds"]
+                item["name"],
+                tuple(item["groups"]),
+                tuple(item["places"]),
+                item["results"],
+                item["lynis"],
+                item["seconds"],
             )
             for item in params["nodes"]
         ]
         if not nodes:
             raise engine.AuditError("no node was judged")
         former = read(folder / "audit.json")
-        made = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         found = engine.report(
-            engine.read_content(params["content"]), nodes, waivers(params["waivers"]), gate(params["gate"]), former, made
+            engine.read_content(params["content"]),
+            nodes,
+            waivers(params["waivers"]),
+            gate(params["gate"]),
+            former,
+            made,
         )
         if not module.check_mode:
             folder.mkdir(parents=True, exist_ok=True)

@@ -66,11 +66,11 @@ def main() -> None:
     results, lynis = directory / "results.xml", directory / "lynis.dat"
     begun = time.monotonic()
     scan = [
-        "nice", "-n", "19", "oscap", "xccdf", "eval", "--profile", engine.TAILORED, "--tailoring-file",
+        "nice", "-n", "5", "oscap", "xccdf", "eval", "--profile", engine.TAILORED, "--tailoring-file",
         params["tailoring"], "--results", str(results), params["content"],
     ]  # fmt: skip
     look = [
-        "nice", "-n", "19", "lynis", "audit", "system", "--cronjob", "--no-log", "--report-file", str(lynis),
+        "nice", "-n", "5", "lynis", "audit", "system", "--cronjob", "--no-log", "--report-file", str(lynis),
     ]  # fmt: skip
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

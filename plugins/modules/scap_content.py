@@ -40,10 +40,10 @@ content:
   type: str
 """
 
-import os
-import tarfile
 import io
+import os
 import subprocess
+import tarfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
