@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -131,7 +132,7 @@ def test_every_file_is_one_that_can_be_written(level):
 
 def test_a_level_writes_what_lower_ones_do_and_more():
     paths = [set(by_path(level)) for level in LEVELS]
-    assert all(low <= high for low, high in zip(paths, paths[1:], strict=False))
+    assert all(low <= high for low, high in pairwise(paths))
     assert "/etc/audit/auditd.conf" in paths[2] - paths[1]
 
 
