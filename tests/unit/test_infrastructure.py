@@ -42,6 +42,15 @@ def test_users_of_one_password_have_different_hashes() -> None:
     assert infrastructure.rabbitmq_hash("secret", "nova") != infrastructure.rabbitmq_hash("secret", "neutron")
 
 
+def test_definitions_give_every_user_the_rights_in_one_virtual_host() -> None:
+    users = [{"name": "nova", "password": "p1"}, {"name": "admin", "password": "p2", "tags": ["administrator"]}]
+    found = infrastructure.rabbitmq_definitions(users, "openstack")
+    assert [user["tags"] for user in found["users"]] == [[], ["administrator"]]
+    assert [right["user"] for right in found["permissions"]] == ["nova", "admin"]
+    assert {right["vhost"] for right in found["permissions"]} == {"openstack"}
+    assert "p1" not in str(found)
+
+
 def test_memory_share_keeps_its_bounds() -> None:
     def share(memory: int) -> int:
         return infrastructure.memory_share({"memtotal_mb": memory}, 10, 256, 65536)

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils import schema_sync as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils import schema_sync_host as host
 
 CELL = {"argv": ["nova-manage", "cell_v2", "create_cell"], "creates_row": "SELECT COUNT(*) FROM cells"}
 SCHEMA = engine.Schema.of(
@@ -73,21 +75,71 @@ def test_only_installed_packages_count():
 
 states = st.builds(
     engine.State,
-    st.sampled_from(["", "1", "2"]),
-    st.lists(st.sampled_from("ab"), max_size=2),
+    st.sampled_from(["", "1", "2:31.0-1"]),
+    st.lists(st.sampled_from(["a", "b1"]), max_size=2),
     st.sampled_from("xy"),
 )
 
 
 @given(states)
-def test_a_recorded_run_survives_its_round_trip_and_settles(tmp_path_factory, state):
-    folder = str(tmp_path_factory.mktemp("stamps"))
-    engine.save_stamp("nova", state, folder)
-    stamp = engine.load_stamp("nova", folder)
-    assert bool(state.reason(stamp)) == (not state.alembic)
+def test_a_recorded_run_survives_its_round_trip_and_settles(state):
+    """Through SQL, as the server would: the values of the statement come back as the row."""
+    table = sqlite3.connect(":memory:")
+    table.create_function("NOW", 0, lambda: "now")
+    table.execute("ATTACH ':memory:' AS socle")
+    table.execute("CREATE TABLE socle.schema_stamp (name PRIMARY KEY, package, alembic, recipe, made)")
+    for name in ("nova", "o'neill", "nova"):
+        table.execute(engine.save_stamp(name, state))
+    stamps = engine.load_stamps(table.execute(engine.LOAD_STAMPS).fetchall())
+    assert stamps == {"nova": state, "o'neill": state}
+    assert bool(state.reason(stamps["nova"])) == (not state.alembic)
 
 
-def test_no_stamp_and_garbage_are_no_record(tmp_path):
-    assert engine.load_stamp("nova", str(tmp_path)) is None
-    (tmp_path / "nova.json").write_text("[]")
-    assert engine.load_stamp("nova", str(tmp_path)) is None
+def test_what_is_too_late_is_told_with_its_remedy():
+    text = engine.late(SCHEMA, STATE.reason(None), "31.0-1", 600)
+    assert all(word in text for word in ("nova", "nova-common 31.0-1", "600 s", "no complete run", "--limit"))
+
+
+class Server:
+    """Answers the queries of a waiting node: from the third look on, the first controller has made the schema."""
+
+    looks = 0
+
+    def __init__(self, stamp, after=2):
+        self.stamp, self.after = stamp, after
+
+    def rows_if_there(self, sql):
+        if "schema_stamp" not in sql:
+            return [("abc",)]
+        self.looks += 1
+        return [("nova", self.stamp.package, " ".join(self.stamp.alembic), self.stamp.recipe)] * (
+            self.looks > self.after
+        )
+
+
+@pytest.fixture
+def waiter(monkeypatch):
+    def make(server, wait):
+        monkeypatch.setattr(host, "installed", lambda _: {"nova-common": "31.0-1"})
+        monkeypatch.setattr(host, "Database", lambda _: server)
+        return host.Waiter([SCHEMA], {"schema_wait": wait}, False)
+
+    return make
+
+
+def test_a_node_that_makes_no_schema_waits_until_it_is_there(waiter):
+    server = Server(STATE)
+    waiter(server, 30).apply()
+    assert server.looks == 3
+
+
+def test_a_node_whose_schema_is_there_asks_once(waiter):
+    server = Server(STATE, after=0)
+    waiter(server, 30).apply()
+    assert server.looks == 1
+
+
+def test_a_schema_of_another_version_is_waited_for_no_longer_than_told(waiter):
+    server = Server(dataclasses.replace(STATE, package="30.0-1"), after=0)
+    with pytest.raises(engine.SchemaError, match=r"30\.0-1 made it, 31\.0-1 is installed"):
+        waiter(server, 0).apply()

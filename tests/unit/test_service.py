@@ -1,0 +1,105 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Module ``service`` as a whole: what each phase leaves to the next, and what a failure still tells."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+
+import pytest
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils import service_units, service_units_host
+from ansible_collections.cloudwatt.socle.plugins.modules import service
+
+RUNNING = service_units.Live("loaded", "active", "running", "enabled", "/u/socle-test.service", (), "run1", since=2**40)
+US = {"owner": pwd.getpwuid(os.getuid()).pw_name, "group": grp.getgrgid(os.getgid()).gr_name}
+
+
+@pytest.fixture
+def call(monkeypatch, tmp_path):
+    """A call with the module's defaults, on a node where every unit runs and the files are under `tmp_path`."""
+    monkeypatch.setattr(service_units_host.Runner, "look", lambda self: {unit.name: RUNNING for unit in self.units})
+    monkeypatch.setattr(service, "DPKG_STATUS", str(tmp_path / "status"))
+    (tmp_path / "status").write_text("Package: haproxy\nStatus: install ok installed\n")
+
+    def make(check=True, **options):
+        defaults = {name: option.get("default") for name, option in service.ARGUMENTS.items()}
+        return service.Call({**defaults, **options}, check)
+
+    return make
+
+
+def test_restarts_are_forecast_from_the_files_of_the_call(call, tmp_path):
+    path = str(tmp_path / "test.conf")
+    units = [{"name": "socle-test", "reads": [path]}]
+    asked = call(files=[{"path": path, "content": "new\n", "mode": "0644"}], units=units)
+    asked.apply()
+    assert asked.result["restarted"] == ["socle-test.service"]
+    assert path in asked.result["reasons"]["socle-test.service"]
+    assert asked.result["changed_paths"] == [path]
+    assert [part["after_header"] for part in asked.result["diff"]] == [path, "systemd units"]
+    assert not os.path.exists(path)
+
+
+@pytest.mark.parametrize(
+    ("phases", "paths", "restarted"), [(["configure"], 1, 0), (["run"], 0, 0), (["configure", "run"], 1, 1)]
+)
+def test_only_the_phases_asked_for(call, tmp_path, phases, paths, restarted):
+    path = str(tmp_path / "test.conf")
+    units = [{"name": "socle-test", "reads": [path]}]
+    asked = call(files=[{"path": path, "content": "new\n", "mode": "0644"}], units=units, phases=phases)
+    asked.apply()
+    assert (len(asked.result["changed_paths"]), len(asked.result["restarted"])) == (paths, restarted)
+    assert asked.result["changed"] is bool(paths)
+
+
+def test_nothing_runs_while_a_package_is_missing(call, tmp_path):
+    path = str(tmp_path / "sources")
+    asked = call(
+        check=False,
+        files=[{"path": path, "content": "deb\n", "mode": "0644", **US}],
+        packages=["haproxy", "keepalived"],
+        units=[{"name": "socle-test", "reads": [path]}],
+    )
+    asked.apply()
+    assert asked.result["missing"] == ["keepalived"]
+    assert asked.result["restarted"] == asked.result["started"] == []
+    assert (tmp_path / "sources").read_text() == "deb\n"
+
+
+def test_a_check_goes_on_and_counts_a_missing_package_as_a_change(call):
+    asked = call(packages=["keepalived"], units=[{"name": "socle-test", "state": "stopped"}])
+    asked.apply()
+    assert asked.result["missing"] == ["keepalived"]
+    assert asked.result["stopped"] == ["socle-test.service"]
+    assert asked.result["changed"] is True
+
+
+def test_all_that_is_wrong_with_files_or_schemas_is_refused_before_anything_is_done(call, tmp_path):
+    good = {"path": str(tmp_path / "good"), "content": "", "mode": "0644", **US}
+    schema = {"name": "nova", "package": "nova-common", "commands": ["nova-manage"]}
+    with pytest.raises(service.SchemaError, match="not a list of words"):
+        call(check=False, files=[good], schemas=[schema])
+    with pytest.raises(service.config_files.ConfigError, match="given twice"):
+        call(check=False, files=[good, good])
+    assert not (tmp_path / "good").exists()
+
+
+def test_a_failure_still_tells_what_was_written(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(service_units_host.Runner, "look", lambda self: {"socle-test.service": service_units.Live()})
+    monkeypatch.setattr(service_units_host, "systemctl", lambda *words: None)
+    path = str(tmp_path / "test.conf")
+    asked = call(
+        check=False, files=[{"path": path, "content": "new\n", "mode": "0644", **US}], units=[{"name": "socle-test"}]
+    )
+    with pytest.raises(service.UnitError, match="is the package installed"):
+        asked.apply()
+    assert asked.result["changed"]
+    assert asked.result["changed_paths"] == [path]
+
+
+def test_values_of_a_command_s_environment_are_secret(call):
+    command = {"argv": ["x"], "environment": {"PASSWORD": "abcdefgh"}}
+    assert call(schemas=[{"name": "x", "package": "x", "commands": [command]}]).secrets == ["abcdefgh"]
