@@ -37,7 +37,8 @@ from .l3vpn_sessions import FAMILIES
 from .wiring_preview import operation_line, text
 
 VERSION = 1
-#: Rows and columns that the matrix shows at most. What a VRF may reach is also in its own section.
+#: Rows and columns that the matrix shows at most. On a larger site it leaves out who has nothing to do with another;
+#: what a VRF may reach is also in its own section.
 MATRIX = 24
 
 
@@ -310,13 +311,14 @@ def _pairs(
 def matrix(document: Mapping[str, Any]) -> dict[str, Any]:
     """The matrix as the page shows it: ``{names, rows: [{name, cells}], hidden}``.
 
-    VRFs that violate come first, then those that share routes with others, then the rest, until MATRIX is full.
+    VRFs that violate come first, then those that share routes with others, until MATRIX is full.
     """
     names = [vrf["name"] for tenant in document["tenants"] for vrf in tenant["vrfs"]]
     pairs = {(row["from"], row["to"]): row for row in document["pairs"]}
     wrong = {name for key, row in pairs.items() if row["wrong"] or row["leaks"] for name in key}
     joined = {name for key, row in pairs.items() if row["routes"] for name in key}
-    chosen = set(sorted(names, key=lambda name: (name not in wrong, name not in joined))[:MATRIX])
+    fit = names if len(names) <= MATRIX else sorted(wrong | joined, key=lambda name: (name not in wrong, name))
+    chosen = set(fit[:MATRIX])
     shown = [name for name in names if name in chosen]
     rows = [
         {"name": one, "cells": [_cell(one, other, pairs.get((one, other))) for other in shown]} for one in shown

@@ -181,6 +181,30 @@ def test_a_gateway_is_drained_by_its_name(calls, verb, drain):
     assert json.loads(arguments[-1]) == {"rie_gateway_name": "gw1", "rie_gateway_drain": drain}
 
 
+@pytest.mark.parametrize("code", [runs.OK, runs.UNREACHABLE, runs.FAILED])
+def test_a_report_that_was_written_is_a_success_whatever_it_says(monkeypatch, tmp_path, capsys, code):
+    monkeypatch.setattr(project.Site, "reports", property(lambda self: tmp_path))
+    written = {"summary": "40 of 41 sessions", "notes": ["gw2 did not answer"]}
+
+    def fake(verb, playbook, site, arguments, console):
+        variables = json.loads(arguments[-1])
+        if write:
+            Path(variables["wiring_report_file"]).write_text("page")
+            Path(variables["wiring_report_data_file"]).write_text(json.dumps(written))
+        return Outcome(verb, site.name, code, 1.0, str(tmp_path))
+
+    monkeypatch.setattr(runs, "run", fake)
+    page = tmp_path / "elsewhere.html"
+    write = True
+    assert cli.main(["rie", "report", "-i", "lab", "-o", str(page)]) == 0
+    assert f"40 of 41 sessions\ngw2 did not answer\nreport: {page}" in capsys.readouterr().out
+    assert cli.main(["rie", "report", "-i", "lab", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == written
+    write = False  # what is left of the last time is no report of this one
+    assert cli.main(["rie", "report", "-i", "lab", "-o", str(page)]) == 1
+    assert cli.main(["rie", "report", "-i", "nowhere"]) == 1
+
+
 def test_usage_errors_exit_2():
     for words in ([], ["fly"], ["lab"], ["deploy", "--nonsense"]):
         with pytest.raises(SystemExit) as error:

@@ -188,8 +188,8 @@ def test_who_reaches_whom_is_the_plan_with_what_was_seen(made, tmp_path):
     probe = {"from_vrf": "v0", "to_vrf": "v1", "verdict": "ok"}
     probes = [probe, {**probe, "verdict": "violation"}, {**probe, "from_vrf": "v2", "to_vrf": "v0"}]
     (tmp_path / "verify.json").write_text(json.dumps({"generated": "2026-01-02", "measured": True, "probes": probes}))
-    leak = {"from_vrf": "v1", "to_vrf": "v2", "prefix": "10.1.0.0/24", "where": "gw1 <list>"}
-    leak |= {"reason": "", "remedy": ""}
+    where = {"prefix": "10.1.0.0/24", "where": "gw1 <list>", "reason": "", "remedy": ""}
+    leak = {"from_vrf": "v1", "to_vrf": "v2", **where}
     proof = {"made": "2026-01-03", "ok": False, "facts": {}, "not_examined": [], "violations": [leak]}
     (tmp_path / "isolation.json").write_text(json.dumps(proof))
     made["verified"] = str(tmp_path)
@@ -270,10 +270,26 @@ def test_the_largest_site_is_one_page_in_seconds():
     assert spent < 15, spent  # measured: 1.6 s of processor time
     assert text.count('<details class="tenant"') == 300
     assert text.count(" open>") == 0  # all are closed, and the page begins with counts
-    matrix = re.search(r'<table class="reach">.*?</table>', text, re.DOTALL)[0]
-    assert matrix.count("<th ") == 1 + 2 * engine.MATRIX
-    assert "276 more VRFs" in text
+    assert "No VRF shares a route with another." in text
     assert len(text) < 30_000_000
+
+
+def test_a_matrix_that_would_not_fit_shows_who_has_to_do_with_whom():
+    source = intent(engine.MATRIX + 6)
+    for one, other in ((3, 20), (20, 3), (7, 20)):
+        vrf = source["rie_tenants"][one]["vrfs"][0]
+        vrf["import_targets"].append(f"64900:{other}")
+        vrf["exchange"] = [f"v{other}"]
+    found = module.document(scene(planned(source)))
+    shown = engine.matrix(found)
+    assert (shown["names"], shown["hidden"]) == (["v20", "v3", "v7"], engine.MATRIX + 3)
+    assert [[cell["what"] for cell in row["cells"]] for row in shown["rows"]] == [
+        ["own", "reach", "apart"],
+        ["reach", "own", "apart"],
+        ["hears", "apart", "own"],
+    ]
+    crowd = module.document(scene(planned(full(engine.MATRIX + 1))))
+    assert len(engine.matrix(crowd)["names"]) == engine.MATRIX
 
 
 @pytest.mark.parametrize(
