@@ -96,7 +96,8 @@ def test_figures_add_up(content):
     counts = found["nodes"][0]["levels"]
     assert set(counts) == set(LEVELS)
     assert counts["enhanced"] == {
-        "checks": 4, "evaluated": 3, "passed": 3, "failed": 0, "waived": 1, "not_live": 0, "not_applicable": 0, "rate": 100.0,
+        "checks": 4, "evaluated": 3, "passed": 3, "failed": 0, "waived": 1, "not_live": 0, "not_applicable": 0,
+        "rate": 100.0,
     }  # fmt: skip
     assert counts["high"]["failed"] == 1
     assert found["ok"], found["faults"]
