@@ -112,7 +112,7 @@ def places(
                 priority = FIRST if host == gateway["gateway"] else SECOND
                 if row is None or row["priority"] != priority:
                     wanted.append(Place(row["_uuid"] if row else "", port, name, row and row["priority"], priority))
-            for _port, other in sorted(key for key in have if key[0] == port and key[1] not in allowed):
+            for other in sorted(name for held, name in have if held == port and name not in allowed):
                 faults.append(
                     f"VRF {router['vrf']}: the gateway port for {gateway['gateway']} is scheduled on {other} too, "
                     "which is no gateway of the VRF; it must not have the bridge mapping of the physical network"
