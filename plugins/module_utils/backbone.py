@@ -412,6 +412,8 @@ def _site_config(site: dict[str, Any], router_id: str, bgp: dict[str, Any], sess
     return "\n".join(lines)
 
 
+# Beside the definition of the namespace: a VRF that goes takes its keys along.
+CONFIG_PATH = "/etc/socle/netns/{name}/bird.conf"
 UNIT_PATH = "/etc/systemd/system/bird@.service"
 UNIT_TEXT = """\
 # Written by cloudwatt.socle.
@@ -424,14 +426,14 @@ After=socle-netns@%i.service
 NetworkNamespacePath=/run/netns/%i
 RuntimeDirectory=bird
 RuntimeDirectoryPreserve=yes
-ExecStartPre=/usr/sbin/bird -p -c /etc/bird/%i.conf
-ExecStart=/usr/sbin/bird -f -u bird -g bird -c /etc/bird/%i.conf -s /run/bird/%i.ctl
+ExecStartPre=/usr/sbin/bird -p -c /etc/socle/netns/%i/bird.conf
+ExecStart=/usr/sbin/bird -f -u bird -g bird -c /etc/socle/netns/%i/bird.conf -s /run/bird/%i.ctl
 ExecReload=/usr/sbin/birdc -s /run/bird/%i.ctl configure
 Restart=on-failure
 RestartSec=1
 
 [Install]
-WantedBy=multi-user.target
+WantedBy=socle-netns@%i.service
 """
 
 
@@ -439,7 +441,7 @@ def bird_files(configs: dict[str, str]) -> list[dict[str, Any]]:
     """The ``files`` of module service for BIRD configurations by namespace, and for the unit they share."""
     files: list[dict[str, Any]] = [{"path": UNIT_PATH, "content": UNIT_TEXT}]
     for name, text in sorted(configs.items()):
-        path = f"/etc/bird/{name}.conf"
+        path = CONFIG_PATH.format(name=name)
         files.append(
             {
                 "path": path,
@@ -456,7 +458,7 @@ def bird_files(configs: dict[str, str]) -> list[dict[str, Any]]:
 def bird_units(configs: dict[str, str]) -> list[dict[str, Any]]:
     """The ``units`` of module service for BIRD configurations by namespace."""
     return [
-        {"name": f"bird@{name}.service", "reads": [f"/etc/bird/{name}.conf"], "on_change": "reload"}
+        {"name": f"bird@{name}.service", "reads": [CONFIG_PATH.format(name=name)], "on_change": "reload"}
         for name in sorted(configs)
     ]
 

@@ -167,7 +167,8 @@ def test_a_core_without_room_is_refused() -> None:
 def test_files_and_units() -> None:
     files = build()["files"]
     shown = backbone.bird_files(files)
-    assert all(item.get("mode") == "0640" for item in shown if item["path"].startswith("/etc/bird"))
+    assert all(item.get("mode") == "0640" for item in shown if item["path"].endswith("/bird.conf"))
+    assert len(shown) == len(files) + 1
     assert {unit["name"] for unit in backbone.bird_units(files)} == {f"bird@{name}.service" for name in files}
     assert backbone.bridges(list(UPLINKS.values()), "netdev")[0] == {
         "name": "br-pe1",

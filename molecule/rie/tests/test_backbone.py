@@ -48,4 +48,4 @@ def test_ministries_do_not_hear_one_another_in_the_backbone(host, settings):
 
 def test_keys_are_for_bird_only(host):
     for edge in EDGES:
-        assert host.file(f"/etc/bird/{edge}-interieur.conf").mode & 0o007 == 0
+        assert host.file(f"/etc/socle/netns/{edge}-interieur/bird.conf").mode & 0o007 == 0

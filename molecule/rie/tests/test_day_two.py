@@ -182,7 +182,7 @@ def test_a_tenant_goes(site, wire, vrfs, since, unmoved, machine, ledger):
     code, said, changed = wire(tenants)
     assert (code, changed) == (0, ALL), said
     for name in ALL:
-        left = machine(name).check_output("ls /run/netns /etc/socle/netns; ls /etc/frr /etc/bird 2>/dev/null || true")
+        left = machine(name).check_output("ls /run/netns /etc/socle/netns; ls /etc/frr 2>/dev/null || true")
         assert [word for word in left.split() if "police" in word and word != "router-police"] == []
     resting = ledger()["quarantine"]["vlan"]
     for owner in ("police/gw1", "police/gw2", "police/peer"):

@@ -36,7 +36,7 @@ def edge(host, machine, sessions, eventually):
     before = {key: peer["peerUptimeEstablishedEpoch"] for key, peer in sessions(host, SIBLING).items()}  # to the second
 
     def load(more: str = "true", change: str = "s/export where source = RTS_BGP/export all/") -> None:
-        rie.run_expect([0], f"{{ sed '{change}' /etc/bird/{name}.conf; {more}\n}} > /run/bird/rogue.conf")
+        rie.run_expect([0], f"{{ sed '{change}' /etc/socle/netns/{name}/bird.conf; {more}\n}} > /run/bird/rogue.conf")
         rie.run_expect([0], "chgrp bird /run/bird/rogue.conf")
         rie.run_expect([0], f"birdc -s /run/bird/{name}.ctl 'configure \"/run/bird/rogue.conf\"'")
 

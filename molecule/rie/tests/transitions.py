@@ -18,7 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
-from module_utils import frr_host, l3vpn, netns, vrf_netns_host
+from module_utils import frr_host, gateway, l3vpn, netns, vrf_netns_host
 
 OWNER = "transitions"
 WALKERS = 2
@@ -81,7 +81,8 @@ def main() -> None:
     walks = {f"walk{number}": steps[size * number : size * (number + 1)] for number in range(WALKERS)}
     afresh = {name: f"fresh{number}" for number, name in enumerate(names)}
     everyone = [*afresh.values(), *walks]
-    definitions = [{"name": f"vrf-{name}", "owner": OWNER, "sysctls": {}, "links": []} for name in everyone]
+    sysctls = gateway.SYSCTLS
+    definitions = [{"name": f"vrf-{name}", "owner": OWNER, "sysctls": sysctls, "links": []} for name in everyone]
     started = time.monotonic()
     try:
         vrf_netns_host.converge(OWNER, definitions)
