@@ -151,20 +151,3 @@ def test_each_vrf_is_a_world_of_its_own(host, service):
         assert {link["ifname"] for link in links[name]} == {"lo", "cloud", "standby", "rie", "peer"}
         assert service(f"frr@{name}")["ActiveState"] == "active"
     assert service("frr")["ActiveState"] == "inactive"
-
-
-def test_a_dead_daemon_comes_back_and_the_sibling_does_not_notice(host, service, vtysh, eventually):
-    pid = {name: host.check_output("cat /run/frr/%s/bgpd.pid", name) for name in NAMES}
-    host.check_output("kill -9 %s", pid["finances"])
-
-    def back():
-        if host.run("cat /run/frr/finances/bgpd.pid").stdout.strip() in ("", pid["finances"]):
-            return False
-        answer = host.run("vtysh -N finances -c 'show bgp summary json'")
-        families = json.loads(answer.stdout or "{}") if answer.rc == 0 else {}
-        peers = [peer for family in families.values() for peer in family.get("peers", {}).values()]
-        return len(peers) == 4 and all(peer["state"] == "Established" for peer in peers)
-
-    eventually(back, 45)
-    assert host.check_output("cat /run/frr/interieur/bgpd.pid") == pid["interieur"]
-    assert vtysh(host, "interieur", "show bgp summary json")["ipv4Unicast"]["failedPeers"] == 0
