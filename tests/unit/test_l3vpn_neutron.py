@@ -287,7 +287,7 @@ def test_a_stranger_and_a_missing_chassis_are_named() -> None:
     _, faults = ovn_gateways.places(ROUTERS, chassis_rows({**PLACED, ("p1", "c9"): 3}), CHASSIS)
     assert faults == [faults[0]] and "gw1 is scheduled on c9" in faults[0]
     _, faults = ovn_gateways.places(ROUTERS, [], {"gw1": "c1"})
-    assert faults == ["VRF v0: gateway gw2 is no chassis of OVN: does its ovn-controller run?"]
+    assert faults == ["VRF v0: gateway gw2 is no chassis of OVN; does ovn-controller run?"]
 
 
 def test_tunnels_get_timers_once() -> None:
