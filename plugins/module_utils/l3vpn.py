@@ -118,7 +118,7 @@ def _render(parsed: Node, ledger: dict[str, Any]) -> dict[str, Any]:
         },
         "gateways": gateways,
         "imports": {name: sorted(graph[name]) for name in sorted(graph)},
-        "physical_networks": [f"{parsed['rie_physical_network']}-{gateway}" for gateway in sorted(used)],
+        "physical_networks": [parsed["rie_physical_network"]],
         "bfd": dict(parsed["rie_bgp"]["bfd"]),
     }
 
@@ -169,7 +169,7 @@ def _neutron_vrf(
                 "suffix": uplink["suffix"],
                 "name": f"rie-{name}-{uplink['suffix']}",
                 "tag": f"rie:{name}:external/{gateway}",
-                "physical_network": f"{physical_network}-{gateway}",
+                "physical_network": physical_network,
                 "vlan": uplink["vlan"],
                 "mtu": mtu,
                 "v4": uplink["v4"],

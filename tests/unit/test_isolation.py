@@ -307,7 +307,7 @@ LEAKS: dict[str, tuple[Callable[[Data], None], str, set[Any]]] = {
     "a router in two VRFs": (router(0, networks=[{"name": "n0", "vrf": "v1"}]), "router", BOTH),
     "a stranger's network": (router(0, networks=[{"name": "wild", "vrf": None}]), "router", STRANGER),
     "a router on another's VLAN": (
-        router(0, externals=[{"name": "rie-v1-a", "physical_network": "rie-gw1", "vlan": vlan(1, "cloud")}]),
+        router(0, externals=[{"name": "rie-v1-a", "physical_network": "rie", "vlan": vlan(1, "cloud")}]),
         "vlan", BOTH),
     "a router of a tenant's own": (
         lambda seen: seen["cloud"]["routers"].append(

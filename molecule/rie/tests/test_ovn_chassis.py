@@ -21,7 +21,7 @@ def test_the_chassis_says_who_it_is(host, settings):
 
     assert said("system-id") == host.backend.host
     assert said("ovn-encap-ip") == settings["tunnel_address"]
-    assert said("ovn-bridge-mappings") == f"rie-{host.backend.host}:br-rie"
+    assert said("ovn-bridge-mappings") == "rie:br-rie"
     assert said("ovn-cms-options") == "enable-chassis-as-gw"
     assert said("ovn-remote").startswith("ssl:")
 
