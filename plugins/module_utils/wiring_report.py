@@ -184,7 +184,7 @@ def summary(document: Mapping[str, Any]) -> str:
     parts = [
         f"{counts['vrfs']} VRFs of {counts['tenants']} tenants, {counts['networks']} networks",
         f"{counts['up']} of {counts['sessions']} sessions as they should be",
-        f"{counts['changes']} differences from the inventory",
+        f"{counts['changes']} differences from the inventory{'' if document['drift']['known'] else ', maybe more'}",
     ]
     parts += [f"{name} drained" for name in drained]
     if document["notes"]:
