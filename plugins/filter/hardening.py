@@ -67,17 +67,16 @@ def host_ruleset(
         raise AnsibleFilterError(str(fault)) from fault
 
 
-def audit_nodes(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Those of `hosts` that were judged, as `audit_report` takes them."""
-    judged = [(host, hostvars[host]) for host in hosts if "results" in (hostvars[host].get("audit_judged") or {})]
+def audit_nodes(judged: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Nodes that were judged, from their variables ([{key, value}]), as `audit_report` takes them."""
     return [
         {
-            "name": host,
-            "groups": list(known["group_names"]),
-            "places": list(known.get("site_not_live") or []),
-            **{key: known["audit_judged"][key] for key in ("results", "lynis", "seconds")},
+            "name": item["key"],
+            "groups": list(item["value"]["group_names"]),
+            "places": list(item["value"].get("site_not_live") or []),
+            **{key: item["value"]["audit_judged"][key] for key in ("results", "lynis", "seconds")},
         }
-        for host, known in judged
+        for item in judged
     ]
 
 

@@ -543,7 +543,7 @@ def _rsyslog(policy: Policy, settings: Settings) -> list[Entry]:
     ]
     if collector:
         lines += [
-            f'*.*\naction(type="omfwd" protocol="tcp" Target="{collector}" port="6514" StreamDriver="gtls" '
+            f'*.* action(type="omfwd" protocol="tcp" Target="{collector}" port="6514" StreamDriver="gtls" '
             f'StreamDriverMode="1" StreamDriverAuthMode="x509/name" streamdriver.CheckExtendedKeyPurpose="on" '
             f'StreamDriverPermittedPeers="{collector}" queue.type="LinkedList" queue.filename="forward" '
             'queue.maxDiskSpace="1g" queue.saveOnShutdown="on" action.resumeRetryCount="-1")'
