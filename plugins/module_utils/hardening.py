@@ -233,22 +233,8 @@ def mount_units(mounts: Sequence[Mapping[str, Any]]) -> list[Entry]:
 
 def _mounts(policy: Policy, settings: Settings) -> list[Entry]:
     found: list[Entry] = []
-    # A unit of its own: a mount that is there already, and by whoever, keeps its content.
-    script = " ".join(
-        f"if mountpoint -q {item['path']}; then mount -o remount,{','.join(item['options'])} {item['path']}; fi;"
-        for item in settings["mounts"]
-    )
-    found.append(
-        {
-            "path": "/etc/systemd/system/mount-options.service",
-            "format": "ini",
-            "content": {
-                "Unit": {"Description": "Options of mounts", "After": "local-fs.target"},
-                "Service": {"Type": "oneshot", "RemainAfterExit": True, "ExecStart": f"/bin/sh -c '{script}'"},
-                "Install": {"WantedBy": "multi-user.target"},
-            },
-        }
-    )
+    tmp = {"Mount": {"Options": "mode=1777,strictatime,nosuid,nodev,noexec,size=50%%,nr_inodes=1m"}}
+    found.append({"path": "/etc/systemd/system/tmp.mount.d/hardening.conf", "format": "ini", "content": tmp})
     # debconf runs scripts of packages from here, and /tmp runs nothing.
     found.append(
         _text("/etc/apt/apt.conf.d/81hardening", 'APT::ExtractTemplates::TempDir "/var/cache/debconf";\n', comment="//")
@@ -301,9 +287,8 @@ def _pam(policy: Policy, settings: Settings) -> list[Entry]:
 
 PAM_AUTH = """\
 auth required pam_faillock.so preauth
-auth [success=1 default=ignore] pam_unix.so try_first_pass
+auth [success=2 default=ignore] pam_unix.so try_first_pass
 auth [default=die] pam_faillock.so authfail
-auth sufficient pam_faillock.so authsucc
 auth requisite pam_deny.so
 auth required pam_permit.so
 """
@@ -446,8 +431,8 @@ def _sudo(policy: Policy, settings: Settings) -> list[Entry]:
         f"Defaults:{exempt} !noexec, !requiretty",
     ]
     if services:
-        # What rootwrap writes is read by the service: its own umask holds.
-        lines.append(f"Defaults:{services} !umask")
+        # What rootwrap writes is read by the service.
+        lines.append(f"Defaults:{services} umask=0022")
     lines += ["root ALL=(ALL:ALL) ALL"]
     lines += [f"%{settings['sudo_group']} ALL=(ALL:ALL) ALL"]
     lines += [f"{user} ALL=(ALL:ALL) NOPASSWD: ALL" for user in settings["sudo_users"] if user != "root"]
@@ -713,11 +698,6 @@ def _updates(policy: Policy, settings: Settings) -> list[Entry]:
     ]
 
 
-def _accounting(policy: Policy, settings: Settings) -> list[Entry]:
-    """Figures of the node, and a weekly look whether packages' files are theirs."""
-    return [_text("/etc/default/sysstat", 'ENABLED="true"\n'), _text("/etc/default/debsums", "CRON_CHECK=weekly\n")]
-
-
 def _aliases(policy: Policy, settings: Settings) -> list[Entry]:
     return [_text("/etc/aliases", f"postmaster: root\nroot: {settings['mail']}\n")]
 
@@ -741,7 +721,6 @@ BUILDERS: tuple[tuple[tuple[int, ...], Callable[[Policy, Settings], list[Entry]]
     ((32,), _sessions),
     ((39, 40, 42, 43), _sudo),
     ((61,), _updates),
-    ((71,), _accounting),
     ((71,), _rsyslog),
     ((71,), _logrotate),
     ((73,), _auditd),
@@ -780,12 +759,10 @@ def units(policy: Policy, settings: Settings, places: Iterable[str], lock: bool)
         found += [{"name": "apt-daily.timer"}, {"name": "apt-daily-upgrade.timer"}]
     if policy.holds(71):
         found.append({"name": "rsyslog", "reads": ["/etc/rsyslog.conf", "/etc/rsyslog.d"]})
-        found.append({"name": "sysstat"})
     if policy.holds(76, 79):
         found += [{"name": "aide-database"}, {"name": "aide-check.timer"}]
     if policy.holds(28):
         found += [{"name": entry["path"].rpartition("/")[2]} for entry in mount_units(settings["bind_mounts"])]
-        found.append({"name": "mount-options"})
     if policy.holds(7, 8, 45, 73):
         found.append({"name": "boot-menu", "reads": ["/etc/default/grub.d", "/etc/grub.d/01_hardening"]})
     if policy.holds(45) and "apparmor" not in places:

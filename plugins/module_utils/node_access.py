@@ -21,7 +21,6 @@ from .config_files import parse_mode
 
 SPECIAL = stat.S_ISUID | stat.S_ISGID
 PROGRAMS = ("/usr",)
-NO_LOGIN = ("/usr/sbin/nologin", "/bin/false", "/usr/bin/false")
 
 
 class AccessError(Exception):
@@ -42,7 +41,6 @@ def steps(options: Mapping[str, Any], root: str = "") -> list[Step]:
     """What has to be done for ``options`` (see the module)."""
     return [
         *group_steps(options["groups"]),
-        *shell_steps(options["no_login"]),
         *age_steps(options["login_days"], f"{root}/etc/shadow"),
         *override_steps(options["overrides"], options["plain"]),
         *mode_steps(options["modes"]),
@@ -68,13 +66,6 @@ def _is_user(name: str) -> bool:
     except KeyError:
         return False
     return True
-
-
-def shell_steps(users: Sequence[str]) -> Iterator[Step]:
-    """Accounts with which nobody logs in."""
-    for user in users:
-        if _is_user(user) and (shell := pwd.getpwnam(user).pw_shell) not in NO_LOGIN:
-            yield Step(f"shell of {user}", shell, NO_LOGIN[0], ("usermod", "--shell", NO_LOGIN[0], user))
 
 
 def age_steps(days: Mapping[str, int], shadow: str = "/etc/shadow") -> Iterator[Step]:

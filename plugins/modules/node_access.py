@@ -21,11 +21,6 @@ options:
     description: Groups that must exist, each with users that must be members. Other members stay.
     type: dict
     default: {}
-  no_login:
-    description: Users that get a shell that lets nobody in.
-    type: list
-    elements: str
-    default: []
   login_days:
     description: Users, and the days after which their password must be changed.
     type: dict
@@ -80,7 +75,6 @@ PATH = {"type": "path", "required": True}
 MODE = {"type": "str", "required": True}
 ARGUMENTS = {
     "groups": {"type": "dict", "default": {}},
-    "no_login": {"type": "list", "elements": "str", "default": []},
     "login_days": {"type": "dict", "default": {}},
     "overrides": list_of(
         {
