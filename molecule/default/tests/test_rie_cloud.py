@@ -67,6 +67,20 @@ def test_bfd_towards_the_gateways_is_quick_and_up(host, vrfs, eventually):
     assert {tuple(row[:3]) for row in eventually(sessions, 30)} == {(300, 300, 3)}
 
 
+def test_a_session_that_ovn_takes_for_dead_begins_anew(host, eventually):
+    """Two chassis race for the row when a port moves; the one that lost does not write its state again."""
+    ask = "ovn-sbctl --format=json --columns=_uuid,status list BFD"
+
+    def state(uuid):
+        return dict((row[0][1], row[1]) for row in json.loads(host.check_output(ask))["data"])[uuid]
+
+    uuid = json.loads(host.check_output(ask))["data"][0][0][1]
+    eventually(lambda: state(uuid) == "up")
+    host.check_output("ovn-sbctl set BFD %s status=down", uuid)
+    assert state(uuid) == "down"
+    eventually(lambda: state(uuid) == "up", 30)
+
+
 def test_two_default_routes_a_family_share_the_traffic(host, routers):
     for router in routers.values():
         routes = host.check_output("ovn-nbctl lr-route-list neutron-%s", router["id"])
