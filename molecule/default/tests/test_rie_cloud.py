@@ -24,11 +24,12 @@ def test_no_router_translates_addresses(host, routers, vrfs):
 
 
 def on_gateways(host):
-    """How many gateway ports of routers are on each chassis."""
+    """How many gateway ports of routers are on each chassis; None stands for those that are on none."""
     chassis = "ovn-sbctl --format=json --columns=_uuid,name list Chassis"
     names = {uuid[1]: name for uuid, name in json.loads(host.check_output(chassis))["data"]}
     ports = "ovn-sbctl --format=json --columns=chassis find Port_Binding type=chassisredirect"
-    return Counter(names.get(uuid[1]) for (uuid,) in json.loads(host.check_output(ports))["data"])
+    cells = [cell for (cell,) in json.loads(host.check_output(ports))["data"]]
+    return Counter(names[value] if kind == "uuid" else None for kind, value in cells)
 
 
 def test_every_router_has_a_gateway_on_each_gateway_node(host, routers, eventually):
