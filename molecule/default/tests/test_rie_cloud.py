@@ -73,7 +73,7 @@ def test_a_session_that_ovn_takes_for_dead_begins_anew(host, eventually):
     ask = "ovn-sbctl --format=json --columns=_uuid,status list BFD"
 
     def state(uuid):
-        return dict((row[0][1], row[1]) for row in json.loads(host.check_output(ask))["data"])[uuid]
+        return {row[0][1]: row[1] for row in json.loads(host.check_output(ask))["data"]}[uuid]
 
     uuid = json.loads(host.check_output(ask))["data"][0][0][1]
     eventually(lambda: state(uuid) == "up")
