@@ -28,6 +28,7 @@ from .recorder import Failure, Recorder
 
 OK, FAILED, USAGE, MISMATCH, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 KEPT_RUNS = 20
+FACTS_KEPT = 3600  # seconds; cores and memory of a node, which change with the machine only
 READS_ONLY = ("validate",)
 
 
@@ -71,7 +72,7 @@ def run(verb: str, playbook: str, site: Site, arguments: list[str], console: Con
             inventory=str(site.path),
             cmdline=shlex.join(arguments),
             envvars=_environment(),
-            fact_cache_type="memory",
+            fact_cache=str(_facts(site)),
             quiet=True,
             ident="ansible",
             event_handler=follow,
@@ -159,12 +160,20 @@ class _Interruption:
 
 def _environment() -> dict[str, str]:
     return {
+        "ANSIBLE_CACHE_PLUGIN_TIMEOUT": str(FACTS_KEPT),
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
         "ANSIBLE_NOCOLOR": "True",
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '/usr/bin:/bin')}",
     }
+
+
+def _facts(site: Site) -> Path:
+    """Folder of the facts of the site's nodes, which the runs share."""
+    directory = STATE / "facts" / site.name
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return directory
 
 
 def _new_run_directory(verb: str) -> Path:
