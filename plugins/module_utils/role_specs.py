@@ -78,10 +78,11 @@ def faults(spec: Spec, value: Any, path: KeyPath = ()) -> Iterator[Fault]:
         yield path, value, f"is not {WORDS[wanted]}", f"write {WORDS[wanted]}"
         return
     choices = spec.get("choices")
-    if choices and value not in choices:
+    # The choices of a list are those of its elements, as Ansible takes them.
+    if choices and wanted != "list" and value not in choices:
         yield path, value, "is not one of the choices", f"use {', '.join(map(str, choices))}"
     if wanted == "list" and "elements" in spec:
-        item = {"type": spec["elements"], "options": spec.get("options"), "choices": None}
+        item = {"type": spec["elements"], "options": spec.get("options"), "choices": choices}
         for index, element in enumerate(value):
             yield from faults(item, element, (*path, index))
     elif wanted == "dict" and spec.get("options"):

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from ansible_collections.cloudwatt.socle.plugins.action import site_validate
-from ansible_collections.cloudwatt.socle.plugins.module_utils import site_rules
+from ansible_collections.cloudwatt.socle.plugins.module_utils import role_specs, site_rules
 from socle import vault
 from socle.project import Site
 
@@ -218,3 +218,9 @@ def test_a_ledger_edited_by_hand(site):
     line = site.line("allocations.yml", "gw1: 104")
     found = site.check()
     assert any("allocations.yml:" in text and "already held" in text for text in found), (line, found)
+
+
+def test_the_choices_of_a_list_are_those_of_its_elements():
+    spec = {"type": "list", "elements": "str", "choices": ["a", "b"]}
+    assert list(role_specs.faults(spec, ["a", "b"])) == []
+    assert [(path, value) for path, value, _, _ in role_specs.faults(spec, ["a", "c"])] == [((1,), "c")]
