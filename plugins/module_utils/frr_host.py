@@ -252,12 +252,14 @@ def stale(names: set[str]) -> list[str]:
     return found
 
 
-def _remove(name: str) -> None:
-    run(["systemctl", "disable", "--now", "--", unit_name(name)], check=False)
-    shutil.rmtree(ETC / name, ignore_errors=True)
-    shutil.rmtree(RUN / name, ignore_errors=True)
-    shutil.rmtree(drop_in_path(name).parent, ignore_errors=True)
-    (STAMPS / name).unlink(missing_ok=True)
+def remove(names: list[str]) -> None:
+    """Stop instances, all at once, and leave nothing of them."""
+    if names:
+        run(["systemctl", "disable", "--now", "--", *map(unit_name, names)], check=False)
+    for name in names:
+        for directory in (ETC / name, RUN / name, drop_in_path(name).parent):
+            shutil.rmtree(directory, ignore_errors=True)
+        (STAMPS / name).unlink(missing_ok=True)
 
 
 def converge(
@@ -313,8 +315,7 @@ def converge(
         write(path, text)
     if drop_ins:
         run(["systemctl", "daemon-reload"])
-    for name in gone:
-        _remove(name)
+    remove(gone)
     reload_them = [item for item in todo if item.action == "reloaded"]
     start = [item for item in todo if item.action in ("created", "started", "restarted")]
     # A prefix that moves from one VRF to another is withdrawn here before it is announced there.

@@ -151,14 +151,14 @@ class TestInstances:
         assert "1:2" in node.running["a"]
 
     def test_prune(self, node: Node) -> None:
-        frr_host.converge([vrf("a"), vrf("b")], {})
+        frr_host.converge([vrf("a"), vrf("b"), vrf("c")], {})
         foreign = node.etc / "other"
         foreign.mkdir()
         (foreign / "daemons").write_text("bgpd=yes\n")
         node.calls.clear()
         assert frr_host.converge([vrf("a")], {}, prune=False).actions == {}
-        assert frr_host.converge([vrf("a")], {}).actions == {"b": "removed"}
-        assert node.calls == ["disable --now frr@b.service"]
+        assert frr_host.converge([vrf("a")], {}).actions == {"b": "removed", "c": "removed"}
+        assert node.calls == ["disable --now frr@b.service frr@c.service"]
         assert sorted(path.name for path in node.etc.iterdir()) == ["a", "other"]
 
     def test_check_mode_writes_nothing_and_shows_no_password(self, node: Node) -> None:

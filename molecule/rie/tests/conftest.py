@@ -203,8 +203,12 @@ def wire(inventory, tmp_path_factory):
         words = ["ansible-playbook", "-i", str(inventory), "--limit", "gateway:backbone"]
         words += ["--vault-password-file", str(inventory / ".vault-password")]
         words += ["-e", f"@{Path(__file__).parents[1] / 'vars.yml'}", "-e", f"@{intent}", "playbooks/wire_tenants.yml"]
-        done = subprocess.run(words, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True)
-        changed = {name for name, count in re.findall(r"^(\S+) .* changed=(\d+)", done.stdout, re.M) if count != "0"}
-        return done.returncode, done.stdout + done.stderr, changed
+        # Molecule forces colours, and what is coloured does not read as below.
+        env = {**os.environ, "ANSIBLE_FORCE_COLOR": "0"}
+        done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True)
+        said = done.stdout + done.stderr
+        counts = re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", done.stdout, re.M)
+        assert counts, f"Ansible did not count what it has done:\n{said}"
+        return done.returncode, said, {name for name, count in counts if count != "0"}
 
     return run

@@ -1,0 +1,66 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""A daemon of one VRF dies: it is back in seconds with everything that it knew, and no other VRF notices."""
+
+from __future__ import annotations
+
+import re
+import time
+from ipaddress import ip_network
+
+import pytest
+
+testinfra_hosts = ["ansible://gw1"]
+
+VICTIM = "finances"
+BOUND = 30  # seconds until sessions and routes are as before; zebra takes longest, 15 s on a busy machine
+
+
+@pytest.fixture
+def resting(ledger):
+    """Whose BFD has to be down: the tenant's router is not on the other gateway's transits, or that one were lost."""
+    held = ledger()["allocations"]
+    return {str(ip_network(held[transit][f"{VICTIM}/gw2"])[2]) for transit in ("transit_v4", "transit_v6")}
+
+
+@pytest.fixture
+def state(host, sessions, vtysh):
+    """`state()`: the kernel's routes of the victim, and the neighbours whose sessions are not up."""
+
+    def look():
+        text = host.run("ip -n vrf-%s route; ip -n vrf-%s -6 route", VICTIM, VICTIM).stdout
+        routes = sorted(re.sub(r" nhid \d+| pref medium|\s+$", "", line) for line in text.splitlines())
+        shows = ("show bgp summary json", "show bfd peers json")
+        if any(host.run("vtysh -N %s -c %s", VICTIM, show).rc != 0 for show in shows):
+            return routes, {"vtysh"}
+        down = {key for key, peer in sessions(host, VICTIM).items() if peer["state"] != "Established"}
+        down |= {peer["peer"] for peer in vtysh(host, VICTIM, "show bfd peers json") if peer["status"] != "up"}
+        return routes, down
+
+    return look
+
+
+@pytest.mark.parametrize("daemon", ["bgpd", "bfdd", "staticd", "mgmtd", "zebra", "watchfrr"])
+def test_a_killed_daemon_comes_back(
+    host, vrfs, routers, resting, state, since, unmoved, eventually, record_property, daemon
+):
+    def settled():
+        routes, down = state()
+        by_bgp = [line for line in routes if "proto bgp" in line and "dev rie" in line]
+        return routes if by_bgp and down == resting else None
+
+    since(VICTIM)
+    routes = eventually(settled, 30)
+    siblings = since(*(name for name in vrfs if name != VICTIM))
+    pid = host.check_output("cat /run/frr/%s/%s.pid", VICTIM, daemon)
+    killed = time.monotonic()
+    host.run_expect([0], "kill -9 %s", pid)
+
+    def back():
+        now = host.run("cat /run/frr/%s/%s.pid", VICTIM, daemon).stdout.strip()
+        return now not in ("", pid) and host.run("kill -0 %s", now).rc == 0 and state() == (routes, resting)
+
+    eventually(back, BOUND)
+    record_property("seconds", round(time.monotonic() - killed, 1))
+    print(f"{daemon}: {time.monotonic() - killed:.1f} s")
+    assert unmoved(siblings)
