@@ -13,7 +13,7 @@ import pytest
 testinfra_hosts = ["ansible://gw1"]
 
 VICTIM = "finances"
-BOUND = 30  # seconds until sessions and routes are as before; zebra takes longest, 15 s on a busy machine
+BOUND = 30  # seconds until sessions and routes are as before
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def state(host, sessions, vtysh):
     return look
 
 
-# Not zebra, nor watchfrr after it: once in some thirty kills of zebra, with all that watchfrr starts anew then, the IPv4
-# route into the cloud stayed out of this instance although its BFD session was up. Why is not known yet.
+# Not zebra, nor watchfrr after it: once in some thirty kills of zebra, which watchfrr answers with new daemons all
+# round, the IPv4 route into the cloud did not come back. Why is not known yet.
 @pytest.mark.parametrize("daemon", ["bgpd", "bfdd", "staticd", "mgmtd"])
 def test_a_killed_daemon_comes_back(
     host, vrfs, routers, resting, state, since, unmoved, eventually, record_property, daemon
