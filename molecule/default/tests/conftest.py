@@ -8,6 +8,7 @@ import json
 import ssl
 import urllib.error
 import urllib.request
+from collections import Counter
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -85,3 +86,17 @@ def guarded(host: Any, service: Any) -> Any:
         assert host.run("runuser -u nobody -- cat %s", file).rc != 0
 
     return check
+
+
+@pytest.fixture(scope="module")
+def on_gateways(host: Any) -> Any:
+    """`on_gateways()`: gateway ports of routers, counted by chassis; None stands for those that are on none."""
+
+    def count() -> Counter[str | None]:
+        chassis = "ovn-sbctl --format=json --columns=_uuid,name list Chassis"
+        names = {uuid[1]: name for uuid, name in json.loads(host.check_output(chassis))["data"]}
+        ports = "ovn-sbctl --format=json --columns=chassis find Port_Binding type=chassisredirect"
+        cells = [cell for (cell,) in json.loads(host.check_output(ports))["data"]]
+        return Counter(names[value] if kind == "uuid" else None for kind, value in cells)
+
+    return count
