@@ -23,17 +23,21 @@ def rie(inventory):
 
     def run(*words: str) -> tuple[int, dict, str]:
         command = [str(Path(sys.executable).parent / "socle"), "rie", *words, "-i", str(inventory)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
         return done.returncode, json.loads(done.stdout or "{}"), done.stderr
 
     return run
 
 
-def test_a_wired_site_needs_nothing(rie):
-    code, found, said = rie("plan", "--json")
-    assert (code, found.get("changes"), found.get("tenants")) == (0, 0, []), said
-    assert found["states"]
-    assert all(state["ok"] for state in found["states"])
+def test_a_wired_site_needs_nothing(rie, eventually):
+    def up():
+        """Sessions that BFD lost for a moment, on a busy machine, come back; nothing is to be done for them."""
+        code, found, said = rie("plan", "--json")
+        assert (code, found.get("changes"), found.get("tenants")) == (0, 0, []), said
+        assert found["states"]
+        return all(state["ok"] for state in found["states"])
+
+    eventually(up, 120)
 
 
 def test_a_plan_names_what_is_wrong_and_touches_nothing(rie, machine):

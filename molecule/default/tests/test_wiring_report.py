@@ -22,17 +22,21 @@ def report(inventory, tmp_path):
         page = tmp_path / "page.html"
         command = [str(Path(sys.executable).parent / "socle"), "rie", "report", "--json", "-o", str(page)]
         command += ["-i", str(inventory)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout), page.read_text(encoding="utf-8")
 
     return run
 
 
-def test_a_wired_site_is_shown_as_it_is(report, vrfs):
-    found, page = report()
+def test_a_wired_site_is_shown_as_it_is(report, vrfs, eventually):
+    def well():
+        """A session that BFD lost for a moment, on a busy machine, comes back."""
+        found, page = report()
+        return (found, page) if all(tenant["ok"] for tenant in found["tenants"]) else None
+
+    found, page = eventually(well, 120)
     assert found["notes"] == []
-    assert [tenant["ok"] for tenant in found["tenants"]] == [True] * len(found["tenants"])
     shown = [vrf for tenant in found["tenants"] for vrf in tenant["vrfs"]]
     assert sorted(vrf["name"] for vrf in shown) == sorted(vrfs)
     for vrf in shown:
@@ -42,11 +46,13 @@ def test_a_wired_site_is_shown_as_it_is(report, vrfs):
     assert "http://" not in page.replace("http://www.w3.org/", "")  # nothing is fetched from elsewhere
 
 
-def test_an_instance_that_does_not_run_is_shown_as_down(report, machine):
+def test_an_instance_that_does_not_run_is_shown_as_down(report, machine, eventually):
+    def wrong():
+        found, _page = report()
+        return [vrf["name"] for tenant in found["tenants"] for vrf in tenant["vrfs"] if not vrf["ok"]]
+
     try:
         machine("gw2").check_output("systemctl stop frr@interieur")
-        found, _page = report()
+        eventually(lambda: wrong() == ["interieur"], 120)
     finally:
         machine("gw2").check_output("systemctl start frr@interieur")
-    wrong = [vrf["name"] for tenant in found["tenants"] for vrf in tenant["vrfs"] if not vrf["ok"]]
-    assert wrong == ["interieur"]
