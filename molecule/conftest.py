@@ -111,9 +111,12 @@ def machine(pytestconfig: pytest.Config) -> Callable[[str], Any]:
 
 @pytest.fixture(scope="session")
 def eventually() -> Callable[..., Any]:
-    """`eventually(ask, seconds=20)`: ask until the answer is true, and return it."""
+    """`eventually(ask, seconds=240)`: ask until the answer is true, and return it.
 
-    def wait(ask: Callable[[], T], seconds: float = 20) -> T:
+    How long something takes is the benchmarks' concern: a test says that it comes to pass, on a busy machine as well.
+    """
+
+    def wait(ask: Callable[[], T], seconds: float = 240) -> T:
         end = time.monotonic() + seconds
         while not (answer := ask()) and time.monotonic() < end:
             time.sleep(0.5)

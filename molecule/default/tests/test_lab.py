@@ -8,7 +8,7 @@ testinfra_hosts = ["ansible://all"]
 
 
 def test_nothing_has_failed(host, eventually):
-    eventually(lambda: host.run("systemctl is-system-running").stdout.strip() == "running", 60)
+    eventually(lambda: host.run("systemctl is-system-running").stdout.strip() == "running")
 
 
 def test_the_machine_has_the_name_of_its_host(host):

@@ -20,7 +20,7 @@ def test_every_agent_is_alive(api, eventually):
         agents = api.get("network", "/v2.0/agents")["agents"]
         return agents if len(agents) == 4 and all(agent["alive"] for agent in agents) else None
 
-    found = {(agent["agent_type"], agent["host"]) for agent in eventually(alive, 60)}
+    found = {(agent["agent_type"], agent["host"]) for agent in eventually(alive)}
     assert found == {
         ("OVN Controller agent", "cmp1"),
         ("OVN Metadata agent", "cmp1"),

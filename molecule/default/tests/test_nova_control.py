@@ -22,7 +22,7 @@ def test_every_service_is_up(api, eventually):
         found = {(entry["binary"], entry["host"]) for entry in services if entry["state"] == "up"}
         return found if len(found) == len(services) == 3 else None
 
-    assert eventually(up, 60) == {("nova-conductor", "ctl1"), ("nova-scheduler", "ctl1"), ("nova-compute", "cmp1")}
+    assert eventually(up) == {("nova-conductor", "ctl1"), ("nova-scheduler", "ctl1"), ("nova-compute", "cmp1")}
 
 
 def test_a_guest_that_fits_nowhere_is_refused(api):

@@ -14,7 +14,7 @@ def test_unit_and_configuration(guarded):
 
 
 def test_every_hypervisor_has_its_inventory(api, eventually):
-    providers = eventually(lambda: api.get("placement", "/resource_providers", **VERSION)["resource_providers"], 60)
+    providers = eventually(lambda: api.get("placement", "/resource_providers", **VERSION)["resource_providers"])
     assert [provider["name"].split(".")[0] for provider in providers] == ["cmp1"]
     path = f"/resource_providers/{providers[0]['uuid']}/inventories"
     assert {"VCPU", "MEMORY_MB", "DISK_GB"} <= set(api.get("placement", path, **VERSION)["inventories"])

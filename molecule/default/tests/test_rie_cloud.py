@@ -35,7 +35,7 @@ def test_bfd_towards_the_gateways_is_quick_and_up(host, vrfs, eventually):
         rows = json.loads(host.check_output(ask))["data"]
         return rows if len(rows) == 4 * len(vrfs) and all(row[3] == "up" for row in rows) else None
 
-    assert {tuple(row[:3]) for row in eventually(sessions, 30)} == {(300, 300, 3)}
+    assert {tuple(row[:3]) for row in eventually(sessions)} == {(300, 300, 3)}
 
 
 def test_two_default_routes_a_family_share_the_traffic(host, routers):

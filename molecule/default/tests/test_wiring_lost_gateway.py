@@ -10,8 +10,6 @@ import json
 import pytest
 
 testinfra_hosts = ["ansible://control"]
-PATIENCE = 180
-"""Seconds. How long an outage lasts is the benchmarks' concern; here it has to end, on a busy machine as well."""
 
 
 @pytest.fixture(scope="module")
@@ -26,15 +24,15 @@ def bfd(machine, peer):
 
 def test_the_hypervisor_takes_part(machine, eventually):
     for gateway in ("gw1", "gw2"):
-        eventually(lambda gateway=gateway: bfd(machine(gateway), "cmp1") == "up", 60)
+        eventually(lambda gateway=gateway: bfd(machine(gateway), "cmp1") == "up")
 
 
 def test_a_lost_gateway_hands_its_ports_over_and_gets_them_back(routers, eventually, machine, on_gateways):
     settled = {"gw1": len(routers), "gw2": len(routers)}
-    eventually(lambda: on_gateways() == settled, 60)
+    eventually(lambda: on_gateways() == settled)
     try:
         machine("gw1").check_output("ip link set tun0 down")
-        eventually(lambda: on_gateways() == {"gw2": 2 * len(routers)}, PATIENCE)
+        eventually(lambda: on_gateways() == {"gw2": 2 * len(routers)})
         peers_of_all = "for vrf in $(cd /etc/frr && ls -d */); do vtysh -N ${vrf%/} -c 'show bfd peers json'"
         ask = peers_of_all + " | tr -d '\\n'; echo; done"
 
@@ -43,10 +41,10 @@ def test_a_lost_gateway_hands_its_ports_over_and_gets_them_back(routers, eventua
             up = [peer for peer in peers if peer.get("interface") == "standby" and peer["status"] == "up"]
             return len(up) == 2 * len(routers)
 
-        eventually(answered, PATIENCE)
+        eventually(answered)
     finally:
         machine("gw1").check_output("ip link set tun0 up")
-    eventually(lambda: on_gateways() == settled, PATIENCE)
+    eventually(lambda: on_gateways() == settled)
 
 
 def test_every_session_is_up_again(host, vrfs, eventually):
@@ -54,7 +52,7 @@ def test_every_session_is_up_again(host, vrfs, eventually):
         rows = json.loads(host.check_output("ovn-nbctl --format=json --columns=status list BFD"))["data"]
         return [row[0] for row in rows]
 
-    eventually(lambda: states() == ["up"] * 4 * len(vrfs), PATIENCE)
+    eventually(lambda: states() == ["up"] * 4 * len(vrfs))
 
 
 def test_a_session_that_ovn_takes_for_dead_begins_anew(host, eventually):
@@ -68,4 +66,4 @@ def test_a_session_that_ovn_takes_for_dead_begins_anew(host, eventually):
     eventually(lambda: state(uuid) == "up")
     host.check_output("ovn-sbctl set BFD %s status=down", uuid)
     assert state(uuid) == "down"
-    eventually(lambda: state(uuid) == "up", 60)
+    eventually(lambda: state(uuid) == "up")

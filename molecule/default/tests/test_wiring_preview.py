@@ -37,7 +37,7 @@ def test_a_wired_site_needs_nothing(rie, eventually):
         assert found["states"]
         return all(state["ok"] for state in found["states"])
 
-    eventually(up, 120)
+    eventually(up)
 
 
 def test_a_plan_names_what_is_wrong_and_touches_nothing(rie, machine):
@@ -70,7 +70,7 @@ def test_what_was_shown_is_applied(rie, machine, eventually):
     code, outcome, said = rie("apply", "--json")
     assert (code, outcome["failures"]) == (0, []), said
     assert machine("gw2").check_output("ovs-vsctl get Port r-finances tag") != "4001"
-    eventually(lambda: rie("drift")[0] == 0, 240)
+    eventually(lambda: rie("drift")[0] == 0)
 
 
 def test_a_drained_gateway_stays_drained_and_the_other_must_carry_on(rie, machine):
@@ -91,7 +91,7 @@ def test_undrained_it_is_as_before(rie, machine, eventually):
     code, _outcome, said = rie("undrain", "gw1", "--json")
     assert code == 0, said
     assert "graceful-shutdown" not in machine("gw1").check_output("vtysh -N interieur -c 'show running-config'")
-    eventually(lambda: rie("drift")[0] == 0, 240)
+    eventually(lambda: rie("drift")[0] == 0)
 
 
 def test_a_tenant_is_shown(rie, vrfs):

@@ -35,7 +35,7 @@ def test_a_wired_site_is_shown_as_it_is(report, vrfs, eventually):
         found, page = report()
         return (found, page) if all(tenant["ok"] for tenant in found["tenants"]) else None
 
-    found, page = eventually(well, 120)
+    found, page = eventually(well)
     assert found["notes"] == []
     shown = [vrf for tenant in found["tenants"] for vrf in tenant["vrfs"]]
     assert sorted(vrf["name"] for vrf in shown) == sorted(vrfs)
@@ -53,6 +53,6 @@ def test_an_instance_that_does_not_run_is_shown_as_down(report, machine, eventua
 
     try:
         machine("gw2").check_output("systemctl stop frr@interieur")
-        eventually(lambda: wrong() == ["interieur"], 120)
+        eventually(lambda: wrong() == ["interieur"])
     finally:
         machine("gw2").check_output("systemctl start frr@interieur")

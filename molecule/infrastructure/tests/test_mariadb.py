@@ -93,6 +93,6 @@ def test_it_survives_a_crash_and_keeps_its_data(host, service, sql, eventually):
         status = host.run("mariadb -BNe %s", "SHOW STATUS LIKE 'wsrep_local_state_comment'").stdout
         return service("mariadb")["MainPID"] not in (before, "0") and "Synced" in status
 
-    eventually(synced, 30)
+    eventually(synced)
     assert sql("SELECT id FROM keystone.crash") == [("42",)]
     sql("DROP TABLE keystone.crash")

@@ -57,4 +57,4 @@ def test_northd_works(host, service):
 def test_it_survives_a_crash(host, service, eventually):
     before = service("ovn-ovsdb-server-nb")["MainPID"]
     host.check_output("kill -9 %s", before)
-    eventually(lambda: host.run("ovn-nbctl -t 2 --db=unix:/run/ovn/ovnnb_db.sock show").rc == 0, 20)
+    eventually(lambda: host.run("ovn-nbctl -t 2 --db=unix:/run/ovn/ovnnb_db.sock show").rc == 0)

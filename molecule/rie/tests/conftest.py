@@ -86,7 +86,7 @@ def edges_up(birdc, eventually):
             return len(sessions) >= 2 and all(line[-1] == "Established" for line in sessions)
 
         for edge in EDGES.values():
-            eventually(partial(up, edge), 30)
+            eventually(partial(up, edge))
 
     return wait
 
@@ -177,7 +177,7 @@ def since(machine, sessions, eventually):
             }
             return found if found and all(peer["state"] == "Established" for peer in found.values()) else None
 
-        return {key: peer["peerUptimeEstablishedEpoch"] for key, peer in eventually(up, 45).items()}
+        return {key: peer["peerUptimeEstablishedEpoch"] for key, peer in eventually(up).items()}
 
     return ask
 

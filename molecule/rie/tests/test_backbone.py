@@ -24,7 +24,7 @@ def test_the_provider_edge_sees_gateway_and_site(host, edge, name, eventually):
         sessions = [line for line in lines if len(line) > 3 and line[1] == "BGP"]
         return len(sessions) == 4 and all(line[-1] == "Established" for line in sessions)
 
-    eventually(established, 30)
+    eventually(established)
     sessions = [line for line in birdc(host, f"{edge}-{name}", "show bfd sessions").splitlines() if " gw " in line]
     assert len(sessions) == 2
     assert all(" Up " in line for line in sessions)

@@ -39,8 +39,8 @@ def works(ping, eventually, vrfs):
     def both(one, other):
         for gateway in EDGES:
             for family in FAMILIES:
-                eventually(partial(ping, gateway, vrfs[one], vrfs[other], family), 20)
-                eventually(partial(ping, gateway, vrfs[other], vrfs[one], family), 20)
+                eventually(partial(ping, gateway, vrfs[one], vrfs[other], family))
+                eventually(partial(ping, gateway, vrfs[other], vrfs[one], family))
 
     return both
 
@@ -126,7 +126,7 @@ def test_a_tenant_comes(site, wire, vrfs, since, unmoved, play_router, birdc, pr
         for name in ("police", "sante"):
             wanted = prefixes(by_name[name])
             show = partial(birdc, edge, name, 'show route where proto ~ "gateway_*"')
-            eventually(lambda show=show, wanted=wanted: all(prefix in show() for prefix in wanted), 30)
+            eventually(lambda show=show, wanted=wanted: all(prefix in show() for prefix in wanted))
     assert unmoved(before)
 
 
@@ -165,8 +165,8 @@ def test_a_prefix_moves_to_another_tenant(site, wire, vrfs, since, unmoved, mach
         return int(found[0]) if found else None
 
     for edge in EDGES.values():
-        gone = eventually(partial(when, edge, "sante", "removed"), 30)
-        come = eventually(partial(when, edge, "police", "added"), 30)
+        gone = eventually(partial(when, edge, "sante", "removed"))
+        come = eventually(partial(when, edge, "police", "added"))
         assert gone < come
         assert MOVED not in birdc(edge, "sante", "show route")
         for name in ("sante", "police"):

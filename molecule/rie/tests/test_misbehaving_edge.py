@@ -32,7 +32,7 @@ def edge(host, machine, sessions, eventually):
     def settled():
         return all(peer["state"] == "Established" for vrf in (VICTIM, SIBLING) for peer in sessions(host, vrf).values())
 
-    eventually(settled, 30)
+    eventually(settled)
     before = {key: peer["peerUptimeEstablishedEpoch"] for key, peer in sessions(host, SIBLING).items()}  # to the second
 
     def load(more: str = "true", change: str = "s/export where source = RTS_BGP/export all/") -> None:
@@ -43,7 +43,7 @@ def edge(host, machine, sessions, eventually):
     yield load
     rie.run_expect([0], f"birdc -s /run/bird/{name}.ctl configure; rm -f /run/bird/rogue.conf")
     host.run_expect([0], "vtysh -N %s -c 'clear bgp *'", VICTIM)
-    eventually(settled, 45)
+    eventually(settled)
     for key, peer in sessions(host, SIBLING).items():
         assert abs(peer["peerUptimeEstablishedEpoch"] - before[key]) <= 2
 
@@ -74,7 +74,7 @@ def accepted(host, vtysh, vrfs):
 )
 def test_a_route_nobody_agreed_to_is_refused_and_logged(host, vrfs, vtysh, edge, logged, eventually, prefix):
     edge(static(f"echo '{'ipv6' if ':' in prefix else 'ipv4'}; route {prefix} blackhole;'"))
-    eventually(lambda: logged(f"UPDATE about {prefix} "), 20)
+    eventually(lambda: logged(f"UPDATE about {prefix} "))
     assert logged("DENIED due to")
     assert prefix not in accepted(host, vtysh, vrfs)
     # What was agreed is still there.
@@ -85,10 +85,10 @@ def test_ten_thousand_prefixes_end_the_session_and_nothing_else(host, vrfs, vtys
     """The allow-list keeps every one of them out; with the next route that it lets in, maximum-prefix has enough."""
     pe = vrfs[VICTIM]["links"]["gw1"]["peer_v4"]
     edge(static(MANY))
-    eventually(lambda: logged("UPDATE about 172.16.39.15/32 "), 30)
+    eventually(lambda: logged("UPDATE about 172.16.39.15/32 "))
     assert not any(prefix.startswith("172.16.") for prefix in accepted(host, vtysh, vrfs))
     edge(static(f"{MANY}; echo 'route 10.128.1.16/28 blackhole;'"))
-    eventually(lambda: sessions(host, VICTIM)[pe]["state"] != "Established", 30)
+    eventually(lambda: sessions(host, VICTIM)[pe]["state"] != "Established")
     assert logged("MAXPFX")
     # The site is still reached, by the other gateway.
     routes = json.loads(host.check_output("vtysh -N %s -c 'show ip route 10.128.1.0/24 json'", VICTIM))
@@ -99,13 +99,13 @@ def test_ten_thousand_prefixes_end_the_session_and_nothing_else(host, vrfs, vtys
 def test_a_wrong_key_gets_no_session(host, vrfs, sessions, edge, eventually):
     link = vrfs[VICTIM]["links"]["gw1"]
     edge(change='s/password ".*"/password "guessed-by-somebody"/')
-    eventually(lambda: sessions(host, VICTIM)[link["peer_v4"]]["state"] != "Established", 30)
+    eventually(lambda: sessions(host, VICTIM)[link["peer_v4"]]["state"] != "Established")
     assert sessions(host, VICTIM)[link["peer_v6"]]["state"] != "Established"
     since = host.check_output("date +%s")
 
     def said():
         return host.check_output("journalctl --quiet --since=@%s --unit=socle-tcp-md5", since)
 
-    eventually(lambda: f"VRF {VICTIM}: TCP MD5, segments dropped" in said(), 40)
+    eventually(lambda: f"VRF {VICTIM}: TCP MD5, segments dropped" in said())
     assert "signed with another key" in said()
     assert f"VRF {SIBLING}:" not in said()

@@ -35,7 +35,7 @@ def test_every_session_is_up(host, vrfs, vtysh, eventually, name):
         peers = [(key, peer) for family in families.values() for key, peer in family["peers"].items()]
         return peers if len(peers) == 4 and all(peer["state"] == "Established" for _, peer in peers) else None
 
-    peers = eventually(summary, 30)
+    peers = eventually(summary)
     external = {key for key, peer in peers if peer["remoteAs"] != 65010}
     assert external == {link["peer_v4"], link["peer_v6"]}
     assert all(peer["pfxRcd"] == 1 for key, peer in peers if key in external)
@@ -50,7 +50,7 @@ def test_bfd_watches_every_neighbour(host, vrfs, vtysh, eventually, name):
         watched = [item for item in sessions.values() if item["interface"] in ("rie", "peer")]
         return sessions if len(watched) == 4 and all(item["status"] == "up" for item in watched) else None
 
-    sessions = eventually(up, 30)
+    sessions = eventually(up)
     for peer in (link["peer_v4"], link["peer_v6"]):
         assert not sessions[peer]["multihop"]
         assert sessions[peer]["receive-interval"] * sessions[peer]["detect-multiplier"] == 900
@@ -88,7 +88,7 @@ def test_exactly_the_tenants_networks_are_announced(host, vrfs, machine, routers
         text = machine("rie").check_output(show)
         return text if set(re.findall(r"^(\S+/\d+)", text, re.M)) == wanted else None
 
-    text = eventually(announced, 30)
+    text = eventually(announced)
     asn, number = vrfs[name]["communities"][0].split(":")
     assert text.count(f"BGP.community: ({asn},{number})") == len(wanted)
 
@@ -100,7 +100,7 @@ def test_packets_reach_the_tenant_and_return(host, hostvars, vrfs, machine, rout
     network = vrfs[name]["networks"][0]
     for inside in (ip_network(network["v4"])[9], ip_network(network["v6"])[9]):
         ping = f"ip netns exec {site['netns']} ping -c 3 -i 0.2 -W 2 -q {inside}"
-        eventually(lambda ping=ping: machine("rie").run(ping).rc == 0, 20)
+        eventually(lambda ping=ping: machine("rie").run(ping).rc == 0)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -41,7 +41,7 @@ def test_a_provider_edge_takes_in_what_the_targets_say(imported, birdc, eventual
         lines = birdc(edge, name, "show route where proto ~ \"vrf_*\"").splitlines()
         return {line.split()[0] for line in lines if "/" in line.split(" ")[0]}
 
-    eventually(lambda: learned() == imported(name), 30)
+    eventually(lambda: learned() == imported(name))
 
 
 @pytest.mark.parametrize("name", [HUB, *TENANTS])
@@ -56,19 +56,19 @@ def test_a_gateway_accepts_exactly_that(vrfs, imported, machine, vtysh, eventual
 
     for family in FAMILIES:
         wanted = {prefix for prefix in imported(name) if (":" in prefix) == (family == "v6")}
-        eventually(lambda family=family, wanted=wanted: known(family, link[f"peer_{family}"]) == wanted, 30)
+        eventually(lambda family=family, wanted=wanted: known(family, link[f"peer_{family}"]) == wanted)
         summary = vtysh(machine(gateway), name, f"show bgp {FAMILIES[family]} unicast summary json")
         [other] = [address for address, peer in summary["peers"].items() if peer["remoteAs"] == 65010]
         own = {network[family] for network in vrfs[name]["networks"]}
-        eventually(lambda family=family, other=other, all_=wanted | own: known(family, other) == all_, 30)
+        eventually(lambda family=family, other=other, all_=wanted | own: known(family, other) == all_)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", TENANTS)
 @pytest.mark.parametrize("gateway", EDGES)
 def test_packets_pass_between_tenant_and_service(vrfs, ping, eventually, gateway, name, family):
-    eventually(partial(ping, gateway, vrfs[name], vrfs[HUB], family), 20)
-    eventually(partial(ping, gateway, vrfs[HUB], vrfs[name], family), 20)
+    eventually(partial(ping, gateway, vrfs[name], vrfs[HUB], family))
+    eventually(partial(ping, gateway, vrfs[HUB], vrfs[name], family))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
