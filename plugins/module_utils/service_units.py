@@ -214,8 +214,6 @@ def decide(unit: Unit, live: Live, now: Content, stamp: Stamp | None) -> Verdict
     A unit that something else started (a boot, a crash, a person) has no stamp of its present run. It is
     adopted as it is if nothing it reads has changed since it started, and restarted otherwise.
     """
-    if unit.state == "answering":
-        return Verdict("none")
     if unit.state == "stopped":
         return Verdict("stop", f"was {live.active}") if live.running else Verdict("none")
     if not live.running:

@@ -33,6 +33,20 @@ attributes:
     support: full
     description: Secrets, and the former value of a rotated one, are masked. One line a command and a unit.
 options:
+  defer:
+    description:
+      - Do nothing yet. The result, which is never shown, is for O(calls) of a later task.
+      - This and O(calls) are for the controller; the node does not see them.
+    type: bool
+    default: false
+  calls:
+    description:
+      - Results of tasks with O(defer), to be done in this call, before its own options. One call asks the node once;
+        and all schemas of a wave, and then all units of one, are made side by side, whichever service they are of.
+      - What has no call in it, as the result of a task that was skipped, is passed over.
+    type: list
+    elements: dict
+    default: []
   phases:
     description:
       - What to do - write files, look for packages, make schemas, run units.
@@ -170,12 +184,9 @@ options:
           command: {description: A shell command that succeeds., type: str}
           timeout: {description: Seconds., type: int, default: 60}
       state:
-        description:
-          - Whether the unit runs.
-          - With V(answering) it is only waited for; so services that take long start side by side in calls of their
-            own, and one call at the end waits for all of them.
+        description: Whether the unit runs.
         type: str
-        choices: [started, stopped, answering]
+        choices: [started, stopped]
         default: started
       enabled:
         description: Whether it starts at boot. By default it does when O(units[].state=started).
@@ -196,6 +207,7 @@ requirements: ["python3-pymysql, for schemas"]
 EXAMPLES = r"""
 - name: Run Glance
   cloudwatt.socle.service:
+    defer: true
     directories:
       - {path: /etc/glance/glance-api.conf.d, group: glance, mode: '0750'}
     files:
@@ -220,10 +232,20 @@ EXAMPLES = r"""
         reads: [/etc/glance, /etc/socle/pki/node.pem]
         ready: {port: 9292}
     secrets: "{{ secrets.values() | list }}"
+  register: glance_service
+  tags: [configure, bootstrap, run]
+
+- name: Run the services that were put together
+  cloudwatt.socle.service:
+    calls: ["{{ glance_service | default({}) }}", "{{ placement_service | default({}) }}"]
   tags: [configure, bootstrap, run]
 """
 
 RETURN = r"""
+call:
+  description: What the task would have done, for O(calls).
+  returned: with O(defer)
+  type: dict
 changed_paths:
   description: Paths that differed (in check mode, differ).
   returned: always
@@ -310,11 +332,13 @@ UNIT = {
     "on_change": {"type": "str", "choices": ["restart", "reload"], "default": "restart"},
     "test": TEXT,
     "ready": {"type": "dict", "options": READY},
-    "state": {"type": "str", "choices": ["started", "stopped", "answering"], "default": "started"},
+    "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
     "enabled": {"type": "bool"},
     "wave": {"type": "int", "default": 0},
 }
 ARGUMENTS: dict[str, dict[str, Any]] = {
+    "defer": {"type": "bool", "default": False},
+    "calls": {"type": "list", "elements": "dict", "default": [], "no_log": True},
     "phases": {"type": "list", "elements": "str", "choices": list(PHASES), "default": list(PHASES)},
     "directories": list_of(owned("0755")),
     "files": list_of(FILE),
