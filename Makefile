@@ -1,6 +1,8 @@
 # Socle: `make lab` builds the whole cloud on this machine, `make test` proves it.
 PYTHON ?= python3
 BIN := .venv/bin
+# Where this is set, every process would compile Ansible anew: a second each, and three of ten in a run.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lab lab-down test lint unit molecule bench-deploy bench-failover bench-gateway bench-rie fault-kill docs clean lock

@@ -28,6 +28,9 @@ from .recorder import Failure, Recorder
 
 OK, FAILED, USAGE, MISMATCH, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 KEPT_RUNS = 20
+RESULT_KEPT = 16_000_000
+"""Characters of a task's result above which ansible-runner forgets it, a failure's message included. The first diff of
+Debian's commented configuration files alone is half a million."""
 FACTS_KEPT = 3600  # seconds; cores and memory of a node, which change with the machine only
 READS_ONLY = ("validate",)
 
@@ -165,6 +168,8 @@ def _environment() -> dict[str, str]:
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
         "ANSIBLE_NOCOLOR": "True",
+        "MAX_EVENT_RES": str(RESULT_KEPT),
+        "PYTHONDONTWRITEBYTECODE": "",  # else every run, and each of its processes, compiles Ansible anew
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '/usr/bin:/bin')}",
     }
 
