@@ -20,12 +20,16 @@ EPILOG = """exit codes:
   0    everything as wanted
   1    a task failed on a host
   2    wrong usage, or input that validation refuses
-  3    socle verify, socle rie drift or show: what is there is not what should be
+  3    socle verify, audit, rie drift or show: what is there is not what should be
   4    a node cannot be reached
   130  interrupted
 
 Each verb is a playbook of playbooks/ that ansible-playbook runs as it is. What a run did is kept under
 .socle/runs/ (the last 20). INVENTORY is a folder, or the name of one in inventories/."""
+
+
+# Verbs that write a report VERB.json and VERB.html, and the variable that says where.
+REPORTS = {"verify": "smoke_report_directory", "audit": "audit_report_directory"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,9 +79,11 @@ def _parser() -> argparse.ArgumentParser:
 
     deploy = _run_verb(verbs, "deploy", "deploy.yml", "bring the nodes to the state the inventory describes")
     wire = _run_verb(verbs, "wire", "wire.yml", "wire the tenant networks into the RIE")
-    for command in (deploy, wire):
+    harden = _run_verb(verbs, "harden", "harden.yml", "harden the nodes to the State's rules (ANSSI-BP-028)")
+    for command in (deploy, wire, harden):
         command.add_argument("--check", action="store_true", help="change nothing: show diffs and restarts")
     _run_verb(verbs, "verify", "verify.yml", "send real packets over every pair of the reachability matrix")
+    _run_verb(verbs, "audit", "audit.yml", "let OpenSCAP and Lynis judge the nodes, and compare with the last time")
     _run_verb(verbs, "validate", "validate.yml", "check the inventory, without touching a node")
 
     backbone = _subparser(verbs.add_parser, "rie", help="the tenants' wiring into the RIE: plan, apply, drift")
@@ -166,8 +172,8 @@ def _run(options: argparse.Namespace) -> int:
     site = find_site(options.inventory, options.default)
     console = Console(stderr=options.json, soft_wrap=True)
     outcome = runs.run(options.verb, options.playbook, site, _playbook_arguments(options, site), console)
-    if options.verb == "verify":
-        _judge(outcome, site)
+    if options.verb in REPORTS:
+        _judge(outcome, site, options.verb)
     if options.json:
         print(json.dumps(asdict(outcome), indent=2))
     report.show(outcome, console)
@@ -183,8 +189,8 @@ def _playbook_arguments(options: argparse.Namespace, site: Site) -> list[str]:
         arguments += ["--tags", options.tags]
     if options.check:
         arguments += ["--check", "--diff"]
-    if options.verb == "verify":
-        arguments += ["--extra-vars", json.dumps({"smoke_report_directory": str(site.reports)})]
+    if options.verb in REPORTS:
+        arguments += ["--extra-vars", json.dumps({REPORTS[options.verb]: str(site.reports)})]
     if options.force:
         arguments += ["--extra-vars", "image_rebuild=true"]
     for variables in options.extra_vars:
@@ -192,12 +198,12 @@ def _playbook_arguments(options: argparse.Namespace, site: Site) -> list[str]:
     return arguments
 
 
-def _judge(outcome: runs.Outcome, site: Site) -> None:
-    """Name the reports that this run wrote, and tell a wrong matrix from a run that failed."""
+def _judge(outcome: runs.Outcome, site: Site, verb: str) -> None:
+    """Name the reports that this run wrote, and tell what is not as it should be from a run that failed."""
     begun = Path(outcome.artifacts).stat().st_ctime - outcome.seconds - 1
     fresh = [
         path
-        for path in (site.reports / "verify.json", site.reports / "verify.html")
+        for path in (site.reports / f"{verb}.json", site.reports / f"{verb}.html")
         if path.is_file() and path.stat().st_mtime >= begun
     ]
     outcome.reports = [str(path) for path in fresh]

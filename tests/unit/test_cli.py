@@ -86,7 +86,7 @@ def test_a_wrong_matrix_has_its_own_exit_code(tmp_path, monkeypatch, ok, before,
     outcome = Outcome("verify", "paris", before, 0.1, str(tmp_path))
     site.reports.mkdir(parents=True)
     (site.reports / "verify.json").write_text(json.dumps({"ok": ok}))
-    cli._judge(outcome, site)
+    cli._judge(outcome, site, "verify")
     assert outcome.exit_code == after
     assert outcome.reports == [str(site.reports / "verify.json")]
 
@@ -100,7 +100,7 @@ def test_an_old_report_says_nothing_about_this_run(tmp_path, monkeypatch):
     run = tmp_path / "run"
     run.mkdir()
     outcome = Outcome("verify", "paris", runs.FAILED, 0.0, str(run))
-    cli._judge(outcome, site)
+    cli._judge(outcome, site, "verify")
     assert (outcome.exit_code, outcome.reports) == (runs.FAILED, [])
 
 

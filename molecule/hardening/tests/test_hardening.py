@@ -1,0 +1,112 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Role hardening: what holds on a node that was hardened, seen from the node and from outside."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+testinfra_hosts = ["ansible://ctl1", "ansible://gw1"]
+
+
+def test_sshd_takes_no_password(host):
+    effective = dict(line.split(" ", 1) for line in host.check_output("sshd -T").splitlines() if " " in line)
+    assert effective["passwordauthentication"] == "no"
+    assert effective["permitrootlogin"] in ("no", "without-password", "prohibit-password")
+    assert effective["maxauthtries"] == "3"
+    assert not re.search("cbc|md5", effective["ciphers"] + effective["macs"])
+
+
+def test_files_can_still_be_brought(host):
+    """SFTP, which Ansible and people use, lives."""
+    assert "internal-sftp" in host.check_output("sshd -T | grep ^subsystem")
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("net.ipv4.conf.all.accept_redirects", 0), ("net.ipv4.conf.all.arp_ignore", 2), ("net.ipv6.conf.all.autoconf", 0),
+])  # fmt: skip
+def test_network_parameters_are_live(host, key, value):
+    assert host.sysctl(key) == value
+
+
+def test_gateways_route_and_controllers_do_not(host):
+    text = host.file("/etc/sysctl.d/55-hardening.conf").content_string
+    assert ("ip_forward" in text) == (host.backend.host == "ctl1")
+    assert "drop_gratuitous_arp" not in text
+
+
+def test_only_the_group_may_run_sudo(host):
+    file = host.file("/usr/bin/sudo")
+    assert (file.group, file.mode) == ("sudogrp", 0o4110)
+    host.run_expect([0], "visudo -cq")
+    assert "nova" in host.group("sudogrp").members
+
+
+def test_helpers_of_services_still_work(host):
+    """What sudo starts for them may start programs, and needs no terminal."""
+    rule = "nova ALL=(root) NOPASSWD: /bin/sh -c id"
+    host.check_output("umask 337; echo %s > /etc/sudoers.d/test", rule)
+    done = host.run("runuser -u nova -- sudo -n /bin/sh -c id </dev/null")
+    host.check_output("rm /etc/sudoers.d/test")
+    assert "uid=0" in done.stdout, done.stderr
+
+
+def test_an_account_is_locked_after_three_wrong_passwords(host):
+    stack = host.file("/etc/pam.d/common-auth").content_string
+    assert stack.index("preauth") < stack.index("pam_unix.so") < stack.index("authfail")
+    assert "nullok" not in stack
+    assert re.search(r"^deny = 3$", host.file("/etc/security/faillock.conf").content_string, re.M)
+
+
+def test_the_packet_filter_drops_what_is_not_served(host, settings):
+    assert "policy drop" in host.check_output("nft list table inet socle_host")
+    host.run("systemd-run --unit=stranger --collect python3 -m http.server 8099")
+    try:
+        with pytest.raises(OSError):
+            socket.create_connection((settings["ansible_host"], 8099), timeout=2)
+        socket.create_connection((settings["ansible_host"], 22), timeout=5).close()
+    finally:
+        host.run("systemctl stop stranger")
+
+
+@pytest.mark.parametrize("unit", ["rsyslog", "nftables", "cron", "apt-daily-upgrade.timer", "aide-check.timer"])
+def test_units_run(host, service, unit):
+    assert (service(unit)["ActiveState"], service(unit)["UnitFileState"]) == ("active", "enabled")
+
+
+def test_the_state_of_files_is_recorded(host, eventually):
+    database = host.file("/var/lib/aide/aide.db")
+    assert eventually(lambda: database.exists and database.size > 10000, seconds=300)
+
+
+def test_unattended_updates_hold_openstack(host):
+    dump = host.check_output("apt-config dump Unattended-Upgrade::Package-Blacklist")
+    assert "nova" in dump
+    assert 'Automatic-Reboot "false"' in host.check_output("apt-config dump Unattended-Upgrade::Automatic-Reboot")
+
+
+def test_programs_with_special_rights_are_few_and_watched(host):
+    found = host.check_output("find /usr -xdev -type f -perm /6000").splitlines()
+    assert "/usr/bin/chfn" not in found
+    rules = host.file("/etc/audit/rules.d/40-privileged.rules").content_string
+    assert [path for path in found if f"path={path} " not in rules] == []
+
+
+def test_the_guard_takes_unconfirmed_rules_back(host, eventually):
+    """A second connection is what keeps new access rules; without one the former come back by themselves."""
+    target = "/etc/ssh/sshd_config.d/00-hardening.conf"
+    before = host.file(target).content_string
+    arm = f"from plugins.module_utils.lockout_guard import Guard; Guard().arm([{target!r}], 3)"
+    for name in ("lockout_guard", "common"):
+        text = (ROOT / "plugins" / "module_utils" / f"{name}.py").read_text()
+        path = f"/tmp/guard/plugins/module_utils/{name}.py"
+        host.check_output("mkdir -p /tmp/guard/plugins/module_utils && printf %%s %s > %s", text, path)
+    host.check_output("cd /tmp/guard && python3 -c %s", arm)
+    host.check_output("echo 'Port 2222' >> %s", target)
+    assert eventually(lambda: host.file(target).content_string == before, seconds=30)
+    host.run("rm -rf /tmp/guard")

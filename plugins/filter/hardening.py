@@ -1,0 +1,96 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Filters over module_utils/hardening, hardening_rules and host_firewall."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils import hardening as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils import hardening_rules as rules
+from ansible_collections.cloudwatt.socle.plugins.module_utils import host_firewall
+
+
+def hardening_files(settings: Mapping[str, Any], groups: Sequence[str]) -> list[dict[str, Any]]:
+    """Files of the hardening for `config_files`: settings -> entries."""
+    try:
+        policy = rules.Policy.of(settings["level"], settings["rules_off"])
+        skip = set(rules.waived(rules.waivers(settings["waivers"]), groups))
+        entries = engine.files(policy, {**settings, "skip": skip})
+    except rules.PolicyError as fault:
+        raise AnsibleFilterError(str(fault)) from fault
+    return [{"mode": "0644", **entry} for entry in entries]
+
+
+def anssi_rule(number: int, settings: Mapping[str, Any]) -> bool:
+    """Whether a rule of ANSSI-BP-028 holds at a level, with some off."""
+    try:
+        return rules.Policy.of(settings["level"], settings["rules_off"]).holds(number)
+    except rules.PolicyError as fault:
+        raise AnsibleFilterError(str(fault)) from fault
+
+
+def hardening_units(settings: Mapping[str, Any], not_live: Sequence[str], lock: bool) -> list[dict[str, Any]]:
+    """Units of the hardening for `service_units`."""
+    policy = rules.Policy.of(settings["level"], settings["rules_off"])
+    return engine.units(policy, settings, not_live, lock)
+
+
+def audit_programs(programs: Sequence[str]) -> str:
+    """Audit rules of programs with rights of their own."""
+    return engine.privileged_rules(programs)
+
+
+def host_ruleset(
+    services: Sequence[Mapping[str, Any]],
+    own: Sequence[str],
+    groups: Mapping[str, Sequence[str]],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    variables: Sequence[str],
+    networks: Mapping[str, Any],
+) -> str:
+    """The packet filter of a node."""
+    addresses = {
+        host: [str(hostvars[host][name]) for name in variables if hostvars[host].get(name)]
+        for hosts in groups.values()
+        for host in hosts
+        if host != "localhost"
+    }
+    anywhere = ["0.0.0.0/0", "::/0"]
+    known = {name: anywhere if given == "any" else list(given) for name, given in networks.items()}
+    try:
+        return host_firewall.ruleset(services, own, groups, addresses, known)
+    except host_firewall.FirewallError as fault:
+        raise AnsibleFilterError(str(fault)) from fault
+
+
+def audit_nodes(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Those of `hosts` that were judged, as `audit_report` takes them."""
+    judged = [(host, hostvars[host]) for host in hosts if "checks" in (hostvars[host].get("audit_judged") or {})]
+    return [
+        {
+            "name": host,
+            "groups": list(known["group_names"]),
+            "places": list(known.get("site_not_live") or []),
+            **{key: known["audit_judged"][key] for key in ("checks", "lynis", "seconds")},
+        }
+        for host, known in judged
+    ]
+
+
+class FilterModule:
+    """Derivations of the hardening."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Filters by name."""
+        return {
+            "anssi_rule": anssi_rule,
+            "audit_nodes": audit_nodes,
+            "audit_programs": audit_programs,
+            "hardening_files": hardening_files,
+            "hardening_units": hardening_units,
+            "host_ruleset": host_ruleset,
+        }

@@ -1,0 +1,280 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""What the judges said of the nodes, counted: the SCAP content, its tailoring by the waivers, and the verdict.
+
+One evaluation serves all four levels: the tailored profile is the highest, and what lower ones have besides. A level's
+figures are those of its checks. Counted as *evaluated* is what passed or failed; a waived check is not evaluated, one
+that the place cannot meet (`not live`) is evaluated and told apart. The exit code of oscap says nothing here.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+from .hardening_rules import LEVELS, Waiver, not_live, waived
+
+XCCDF = "{http://checklists.nist.gov/xccdf/1.2}"
+RULE = "xccdf_org.ssgproject.content_rule_"
+PROFILE = "xccdf_org.ssgproject.content_profile_anssi_bp28_"
+VALUE = "xccdf_org.ssgproject.content_value_"
+TAILORED = "xccdf_cloudwatt.socle_profile_anssi"
+DECIDED = ("pass", "fail")
+
+
+class AuditError(ValueError):
+    """Content, results or a former report that cannot be used; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of the content: its title, severity, the ANSSI rules it proves, and the lowest level that has it."""
+
+    name: str
+    title: str
+    severity: str
+    rules: tuple[str, ...]
+    level: str
+
+
+@dataclass(frozen=True)
+class Content:
+    """The checks of ANSSI-BP-028 and which level selects which."""
+
+    checks: Mapping[str, Check]
+    levels: Mapping[str, frozenset[str]]
+
+
+def read_content(path: str) -> Content:
+    """Profiles and checks of a datastream.
+
+    :raises AuditError: it has no ANSSI-BP-028 profiles, as the streams of Debian 12 on a Debian 13 would not.
+    """
+    try:
+        root = ET.parse(path).getroot()
+    except (OSError, ET.ParseError) as fault:
+        raise AuditError(f"{path}: {fault}") from None
+    levels: dict[str, frozenset[str]] = {}
+    for profile in root.iter(f"{XCCDF}Profile"):
+        name = profile.get("id", "")
+        if name.startswith(PROFILE) and name.removeprefix(PROFILE) in LEVELS:
+            levels[name.removeprefix(PROFILE)] = frozenset(
+                str(select.get("idref")).removeprefix(RULE)
+                for select in profile.iter(f"{XCCDF}select")
+                if select.get("selected") == "true" and str(select.get("idref")).startswith(RULE)
+            )
+    if set(levels) != set(LEVELS):
+        raise AuditError(f"{path}: has not the profiles anssi_bp28_{', '.join(LEVELS)}: is it the stream of Debian 13?")
+    checks: dict[str, Check] = {}
+    for rule in root.iter(f"{XCCDF}Rule"):
+        name = str(rule.get("id")).removeprefix(RULE)
+        level = next((level for level in LEVELS if name in levels[level]), "")
+        if not level:
+            continue
+        references = (item for item in rule.iter(f"{XCCDF}reference") if "cyber.gouv.fr" in item.get("href", ""))
+        rules = tuple(dict.fromkeys(str(item.text) for item in references if item.text))
+        title = "".join(rule.find(f"{XCCDF}title").itertext())  # type: ignore[union-attr]
+        checks[name] = Check(name, " ".join(title.split()), str(rule.get("severity")), rules, level)
+    return Content(checks, levels)
+
+
+def tailoring(content: Content, known: Iterable[Waiver], groups: Iterable[str], values: Mapping[str, str]) -> str:
+    """The tailoring of a node of ``groups``: all levels at once, without what is waived; ``values`` are the site's."""
+    skip = waived(known, groups)
+    more = frozenset().union(*content.levels.values()) - content.levels["high"]
+    lines = [f'<select idref={quoteattr(RULE + name)} selected="true"/>' for name in sorted(more - set(skip))]
+    for name, waiver in sorted(skip.items()):
+        lines.append(
+            f'<select idref={quoteattr(RULE + name)} selected="false"><remark>{escape(waiver.reason)}</remark></select>'
+        )
+    lines += [
+        f"<set-value idref={quoteattr(VALUE + name)}>{escape(value)}</set-value>"
+        for name, value in sorted(values.items())
+    ]
+    body = "".join(f"    {line}\n" for line in lines)
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<Tailoring xmlns="http://checklists.nist.gov/xccdf/1.2" id="xccdf_cloudwatt.socle_tailoring_anssi">\n'
+        '  <version time="2026-01-01T00:00:00">1</version>\n'
+        f'  <Profile id="{TAILORED}" extends="{PROFILE}high">\n'
+        '    <title override="true">ANSSI-BP-028, all levels, without the waived checks</title>\n'
+        f"{body}  </Profile>\n</Tailoring>\n"
+    )
+
+
+def read_results(path: str) -> dict[str, str]:
+    """Result of each check that was selected: pass, fail, notapplicable, notchecked, error, unknown."""
+    found: dict[str, str] = {}
+    for _, element in ET.iterparse(path):
+        if element.tag == f"{XCCDF}rule-result":
+            said = element.findtext(f"{XCCDF}result", "unknown")
+            if said != "notselected":
+                found[str(element.get("idref")).removeprefix(RULE)] = said
+    if not found:
+        raise AuditError(f"{path}: no check was evaluated")
+    return found
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node as it was judged: its groups, what it cannot apply live, the result of each check, and Lynis' figures."""
+
+    name: str
+    groups: tuple[str, ...]
+    places: tuple[str, ...]
+    results: Mapping[str, str]
+    lynis: Mapping[str, Any]
+    seconds: float = 0.0
+
+
+def findings(content: Content, node: Node, known: Sequence[Waiver]) -> list[dict[str, Any]]:
+    """Every check of every level: its state (pass, fail, waived, not live, not applicable...) and why."""
+    skip = waived(known, node.groups)
+    out = []
+    for name, check in sorted(content.checks.items()):
+        state, why = node.results.get(name, "missing"), ""
+        if name in skip:
+            state, why = "waived", f"{skip[name].reason} Instead: {skip[name].control}"
+        elif state in DECIDED and (reason := not_live(name, node.places)):
+            state, why = "not live", reason
+        out.append(
+            {
+                "check": name,
+                "title": check.title,
+                "severity": check.severity,
+                "rules": list(check.rules),
+                "level": check.level,
+                "state": {"notapplicable": "not applicable"}.get(state, state),
+                "said": node.results.get(name, ""),
+                "why": why,
+            }
+        )
+    return out
+
+
+def figures(content: Content, found: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Counts for each level; ``rate`` is passed of passed and failed, in percent."""
+    out: dict[str, dict[str, Any]] = {}
+    for level in LEVELS:
+        mine = [item for item in found if item["check"] in content.levels[level]]
+
+        def count(*states: str, mine: Sequence[Mapping[str, Any]] = mine) -> int:
+            return sum(item["state"] in states for item in mine)
+
+        passed, failed = count("pass"), count("fail", "error", "unknown", "missing")
+        out[level] = {
+            "checks": len(mine),
+            "evaluated": sum(item["said"] in DECIDED for item in mine),
+            "passed": passed,
+            "failed": failed,
+            "waived": count("waived"),
+            "not_live": count("not live"),
+            "not_applicable": count("not applicable"),
+            "rate": round(100 * passed / max(1, passed + failed), 1),
+        }
+    return out
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a node must reach: at ``level``, a pass rate (percent) and a number of evaluated checks; Lynis' index."""
+
+    level: str
+    rate: float
+    evaluated: int
+    lynis: int
+
+
+def report(
+    content: Content,
+    nodes: Sequence[Node],
+    known: Sequence[Waiver],
+    gate: Gate,
+    before: Mapping[str, Any] | None,
+    made: str,
+) -> dict[str, Any]:
+    """The report as JSON takes it; ``ok`` is false when a gate is missed or something got worse since ``before``."""
+    former = {item["name"]: item for item in (before or {}).get("nodes", [])}
+    out: list[dict[str, Any]] = []
+    faults: list[str] = []
+    for node in nodes:
+        found = findings(content, node, known)
+        counts = figures(content, found)
+        faults += [f"{node.name}: {text}" for text in _missed(counts[gate.level], node.lynis, gate)]
+        old = former.get(node.name)
+        worse = _worse(found, counts, old, gate.level) if old else []
+        faults += [f"{node.name}: {text}" for text in worse]
+        out.append(
+            {
+                "name": node.name,
+                "groups": list(node.groups),
+                "levels": counts,
+                "lynis": dict(node.lynis),
+                "seconds": node.seconds,
+                "findings": found,
+                "since": _since(found, old),
+            }
+        )
+    return {
+        "made": made,
+        "compared_with": (before or {}).get("made", ""),
+        "gate": {"level": gate.level, "rate": gate.rate, "evaluated": gate.evaluated, "lynis": gate.lynis},
+        "nodes": out,
+        "faults": faults,
+        "ok": not faults and bool(nodes),
+    }
+
+
+def _missed(counts: Mapping[str, Any], lynis: Mapping[str, Any], gate: Gate) -> list[str]:
+    out = []
+    if counts["evaluated"] < gate.evaluated:
+        out.append(f"{counts['evaluated']} checks of {gate.level} were evaluated, and {gate.evaluated} must be")
+    if counts["rate"] < gate.rate:
+        out.append(f"{counts['rate']} % of {gate.level} pass, and {gate.rate} % must; {counts['failed']} fail")
+    if lynis.get("index", 0) < gate.lynis:
+        out.append(f"Lynis' index is {lynis.get('index', 0)}, and {gate.lynis} must be")
+    return out
+
+
+def _worse(
+    found: Sequence[Mapping[str, Any]], counts: Mapping[str, Any], old: Mapping[str, Any], level: str
+) -> list[str]:
+    """Regressions: a check that passed and fails now; fewer checks evaluated, by a twentieth or more."""
+    passed = {item["check"] for item in old["findings"] if item["state"] == "pass"}
+    out = [
+        f"{item['check']} passed and now does not"
+        for item in found
+        if item["check"] in passed and item["state"] == "fail"
+    ]
+    had, has = old["levels"][level]["evaluated"], counts[level]["evaluated"]
+    if has < 0.95 * had:
+        out.append(f"only {has} checks of {level} were evaluated, after {had} the last time")
+    return out
+
+
+def _since(found: Sequence[Mapping[str, Any]], old: Mapping[str, Any] | None) -> dict[str, list[str]]:
+    """Checks whose state is another than the last time, by their state now."""
+    if not old:
+        return {}
+    states = {item["check"]: item["state"] for item in old["findings"]}
+    out: dict[str, list[str]] = {}
+    for item in found:
+        if states.get(item["check"], item["state"]) != item["state"]:
+            out.setdefault(item["state"], []).append(item["check"])
+    return out
+
+
+def read_lynis(text: str) -> dict[str, Any]:
+    """Index (0-100), warnings and suggestions of lynis-report.dat."""
+    index, told = 0, {"warning": [], "suggestion": []}  # type: tuple[int, dict[str, list[str]]]
+    for line in text.splitlines():
+        key, _, value = line.partition("=")
+        if key == "hardening_index" and value.isdigit():
+            index = int(value)
+        elif key.removesuffix("[]") in told:
+            parts = value.split("|")
+            told[key.removesuffix("[]")].append(": ".join(parts[:2]))
+    return {"index": index, "warnings": told["warning"], "suggestions": told["suggestion"]}

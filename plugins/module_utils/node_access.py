@@ -1,0 +1,161 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Engine of ``node_access``: groups, ages of passwords, modes of files that packages own, programs with special rights.
+
+Looks first and gives a list of :class:`Step`, each a sentence before, one after, and the command that does it;
+check mode is the list without the commands. What is not on the node (a user, a file) is passed over: packages differ.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .common import run
+from .config_files import parse_mode
+
+SPECIAL = stat.S_ISUID | stat.S_ISGID
+PROGRAMS = ("/usr",)
+NO_LOGIN = ("/usr/sbin/nologin", "/bin/false", "/usr/bin/false")
+
+
+class AccessError(Exception):
+    """A command that refused; the message is for the operator."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that is not as it should be."""
+
+    what: str
+    before: str
+    after: str
+    argv: tuple[str, ...]
+
+
+def steps(options: Mapping[str, Any], root: str = "") -> list[Step]:
+    """What has to be done for ``options`` (see the module)."""
+    return [
+        *group_steps(options["groups"]),
+        *shell_steps(options["no_login"]),
+        *age_steps(options["login_days"], f"{root}/etc/shadow"),
+        *override_steps(options["overrides"], options["plain"]),
+        *mode_steps(options["modes"]),
+    ]
+
+
+def group_steps(groups: Mapping[str, Sequence[str]]) -> Iterator[Step]:
+    """Groups that must exist, with members; users the node does not have are passed over, others are left in."""
+    for name, members in groups.items():
+        try:
+            present = set(grp.getgrnam(name).gr_mem)
+        except KeyError:
+            present = set()
+            yield Step(f"group {name}", "absent", "present", ("groupadd", "--system", name))
+        for user in members:
+            if user not in present and _is_user(user):
+                yield Step(f"group {name}: {user}", "no member", "member", ("gpasswd", "--add", user, name))
+
+
+def _is_user(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def shell_steps(users: Sequence[str]) -> Iterator[Step]:
+    """Accounts with which nobody logs in."""
+    for user in users:
+        if _is_user(user) and (shell := pwd.getpwnam(user).pw_shell) not in NO_LOGIN:
+            yield Step(f"shell of {user}", shell, NO_LOGIN[0], ("usermod", "--shell", NO_LOGIN[0], user))
+
+
+def age_steps(days: Mapping[str, int], shadow: str = "/etc/shadow") -> Iterator[Step]:
+    """Longest age of the passwords of ``days`` (user -> days)."""
+    with open(shadow, encoding="utf-8") as stream:
+        ages = {fields[0]: fields[4] for line in stream if len(fields := line.split(":")) > 4}
+    for user, wanted in days.items():
+        if user in ages and ages[user] != str(wanted):
+            yield Step(
+                f"password of {user}",
+                f"at most {ages[user] or 'any number of'} days",
+                f"at most {wanted} days",
+                ("chage", "--maxdays", str(wanted), user),
+            )
+
+
+def override_steps(overrides: Sequence[Mapping[str, str]], plain: Sequence[str]) -> Iterator[Step]:
+    """Modes that must outlast upgrades of their packages (dpkg-statoverride); ``plain`` lose their special rights."""
+    listed = {
+        fields[3]: fields[:3]
+        for line in run(["dpkg-statoverride", "--list"]).stdout.splitlines()
+        if len(fields := line.split()) == 4
+    }
+    wanted = {item["path"]: [item["owner"], item["group"], item["mode"].lstrip("0")] for item in overrides}
+    for path in plain:
+        if os.path.exists(path) and path not in wanted:
+            wanted[path] = ["root", "root", "755"]
+    for path, fields in wanted.items():
+        if not os.path.exists(path):
+            continue
+        have = [listed.get(path, ["", "", ""])[0], *listed.get(path, ["", "", ""])[1:]]
+        if have[2:]:
+            have[2] = have[2].lstrip("0")
+        if have != fields:
+            argv = ["dpkg-statoverride", "--update", "--force-statoverride-add", "--force-statoverride-remove", "--add"]
+            yield Step(path, " ".join(have).strip() or "the package's mode", " ".join(fields), (*argv, *fields, path))
+
+
+def mode_steps(modes: Sequence[Mapping[str, str]]) -> Iterator[Step]:
+    """Files and directories that may have no more rights than ``mode``; stricter is fine."""
+    for item in modes:
+        most = parse_mode(item["mode"], item["path"])
+        try:
+            info = os.stat(item["path"])
+        except FileNotFoundError:
+            continue
+        now = stat.S_IMODE(info.st_mode)
+        if now & ~most:
+            wanted = now & most
+            yield Step(item["path"], f"{now:04o}", f"{wanted:04o}", ("chmod", f"{wanted:04o}", item["path"]))
+
+
+def privileged(folders: Iterable[str] = PROGRAMS) -> list[str]:
+    """Programs that run with rights of their owner or group, under ``folders`` of one file system."""
+    found: list[str] = []
+    for folder in folders:
+        device = os.stat(folder).st_dev
+        stack = [folder]
+        while stack:
+            with os.scandir(stack.pop()) as entries:
+                for entry in entries:
+                    if entry.is_symlink():
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        if entry.name not in SKIPPED:
+                            stack.append(entry.path)
+                    elif (info := entry.stat(follow_symlinks=False)).st_mode & SPECIAL and info.st_dev == device:
+                        found.append(entry.path)
+    return sorted(found)
+
+
+#: Large folders below /usr in which no package puts programs of that kind.
+SKIPPED = frozenset({"share", "include", "python3", "dist-packages", "modules", "firmware"})
+
+
+def apply(todo: Iterable[Step], call: Callable[[Sequence[str]], Any] = run) -> None:
+    """Do the steps.
+
+    :raises AccessError: a command refused.
+    """
+    for step in todo:
+        done = call(step.argv)
+        if not done.ok:
+            raise AccessError(f"{step.what}: `{' '.join(step.argv)}` failed: {done.output}")

@@ -1,0 +1,117 @@
+#!/usr/bin/python
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: node_access
+short_description: Groups, ages of passwords, and rights of files that packages own, in one call
+version_added: 0.1.0
+author: [Cloudwatt, Orange (@cloudwatt)]
+description:
+  - Makes groups and adds members; limits the age of passwords; keeps modes of packages' programs through
+    C(dpkg-statoverride), so that an upgrade does not bring the old ones back; takes away rights that are too wide.
+  - Users and files that the node does not have are passed over.
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: full, description: One line a thing.}
+options:
+  groups:
+    description: Groups that must exist, each with users that must be members. Other members stay.
+    type: dict
+    default: {}
+  no_login:
+    description: Users that get a shell that lets nobody in.
+    type: list
+    elements: str
+    default: []
+  login_days:
+    description: Users, and the days after which their password must be changed.
+    type: dict
+    default: {}
+  overrides:
+    description: Programs with another owner, group and mode than their package gives.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {description: Absolute path., type: path, required: true}
+      owner: {description: User., type: str, default: root}
+      group: {description: Group., type: str, default: root}
+      mode: {description: Quoted octal mode., type: str, required: true}
+  plain:
+    description: Programs that lose the rights of their owner or group.
+    type: list
+    elements: path
+    default: []
+  modes:
+    description: Paths that may have no more rights than these.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {description: Absolute path., type: path, required: true}
+      mode: {description: Quoted octal mode., type: str, required: true}
+"""
+
+EXAMPLES = r"""
+- name: Only members of a group may run sudo
+  cloudwatt.socle.node_access:
+    groups: {sudogrp: [nova, neutron]}
+    overrides: [{path: /usr/bin/sudo, group: sudogrp, mode: '4110'}]
+"""
+
+RETURN = r"""
+privileged:
+  description: Programs that run with the rights of their owner or group, after the call.
+  returned: always
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils import node_access as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import diff_entry, lines, list_of
+from ansible_collections.cloudwatt.socle.plugins.module_utils.config_files import ConfigError
+
+PATH = {"type": "path", "required": True}
+MODE = {"type": "str", "required": True}
+ARGUMENTS = {
+    "groups": {"type": "dict", "default": {}},
+    "no_login": {"type": "list", "elements": "str", "default": []},
+    "login_days": {"type": "dict", "default": {}},
+    "overrides": list_of(
+        {
+            "path": PATH,
+            "owner": {"type": "str", "default": "root"},
+            "group": {"type": "str", "default": "root"},
+            "mode": MODE,
+        }
+    ),
+    "plain": {"type": "list", "elements": "path", "default": []},
+    "modes": list_of({"path": PATH, "mode": MODE}),
+}
+
+
+def main() -> None:
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    try:
+        todo = engine.steps(module.params)
+        if not module.check_mode:
+            engine.apply(todo)
+        privileged = engine.privileged()
+    except (engine.AccessError, ConfigError, OSError) as fault:
+        module.fail_json(msg=str(fault))
+    before = lines(f"{step.what}: {step.before}" for step in todo)
+    after = lines(f"{step.what}: {step.after}" for step in todo)
+    module.exit_json(
+        changed=bool(todo),
+        privileged=privileged,
+        diff=[diff_entry("access to the node", before, after)] if todo else [],
+    )
+
+
+if __name__ == "__main__":
+    main()

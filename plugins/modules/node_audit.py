@@ -1,0 +1,91 @@
+#!/usr/bin/python
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: node_audit
+short_description: Let OpenSCAP and Lynis judge a node
+version_added: 0.1.0
+author: [Cloudwatt, Orange (@cloudwatt)]
+description:
+  - Evaluates a tailored profile with C(oscap) and runs C(lynis), both at low priority, and returns what they said.
+    The exit code of oscap is not looked at, as it is 0 also where nothing applies.
+attributes:
+  check_mode: {support: full, description: Judges all the same; it changes nothing.}
+options:
+  content: {description: The datastream., type: path, required: true}
+  tailoring: {description: The tailoring., type: path, required: true}
+  directory: {description: Where results are kept., type: path, default: /var/lib/socle/audit}
+  timeout: {description: Seconds for each judge., type: int, default: 1800}
+"""
+
+EXAMPLES = r"""
+- name: Judge the node
+  cloudwatt.socle.node_audit:
+    content: /var/lib/socle/audit/ssg-debian13-ds.xml
+    tailoring: /var/lib/socle/audit/tailoring.xml
+"""
+
+RETURN = r"""
+checks:
+  description: Result of each selected check, by its name.
+  returned: always
+  type: dict
+lynis:
+  description: Index, warnings and suggestions.
+  returned: always
+  type: dict
+seconds:
+  description: How long it took.
+  returned: always
+  type: float
+"""
+
+import time
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils import audit as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import in_parallel, run
+
+ARGUMENTS = {
+    "content": {"type": "path", "required": True},
+    "tailoring": {"type": "path", "required": True},
+    "directory": {"type": "path", "default": "/var/lib/socle/audit"},
+    "timeout": {"type": "int", "default": 1800},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    params = module.params
+    directory = Path(params["directory"])
+    results, lynis = directory / "results.xml", directory / "lynis.dat"
+    begun = time.monotonic()
+    scan = [
+        "nice", "-n", "5", "oscap", "xccdf", "eval", "--profile", engine.TAILORED, "--tailoring-file",
+        params["tailoring"], "--results", str(results), params["content"],
+    ]  # fmt: skip
+    look = [
+        "nice", "-n", "5", "lynis", "audit", "system", "--cronjob", "--no-log", "--report-file", str(lynis),
+    ]  # fmt: skip
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for old in (results, lynis):
+            old.unlink(missing_ok=True)
+        done = in_parallel(lambda argv: run(argv, timeout=params["timeout"]), [scan, look])
+        lost = [result.output[-2000:] for file, result in zip((results, lynis), done, strict=True) if not file.exists()]
+        if lost:
+            raise engine.AuditError("\n".join(lost))
+        found = engine.read_results(str(results))
+        told = engine.read_lynis(lynis.read_text(encoding="utf-8", errors="replace"))
+    except (engine.AuditError, OSError) as fault:
+        module.fail_json(msg=str(fault))
+    module.exit_json(changed=False, checks=found, lynis=told, seconds=round(time.monotonic() - begun, 1))
+
+
+if __name__ == "__main__":
+    main()

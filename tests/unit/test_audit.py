@@ -1,0 +1,188 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""The audit: content, tailoring, counting, what is a regression, and the page."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import pytest
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils import audit, audit_page
+from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening_rules import LEVELS, Waiver
+
+GATE = audit.Gate("enhanced", 98, 3, 80)
+WAIVER = Waiver("sysctl_net_ipv4_ip_forward", ("gateway",), "It routes <for> tenants.", "A packet filter.")
+MEMBERS = {
+    "minimal": ["ssh", "only_minimal"],
+    "intermediary": ["ssh", "sysctl_net_ipv4_ip_forward"],
+    "enhanced": ["ssh", "sysctl_net_ipv4_ip_forward", "sysctl_kernel_sysrq", "auditd"],
+    "high": ["ssh", "sysctl_net_ipv4_ip_forward", "sysctl_kernel_sysrq", "auditd", "kernel_config_bug"],
+}
+LYNIS = {"index": 86, "warnings": [], "suggestions": ["SSH-7408: <change>"]}
+
+
+@pytest.fixture
+def datastream(tmp_path):
+    """A datastream with the profiles of `MEMBERS`."""
+    profiles = "".join(
+        f'<Profile id="{audit.PROFILE}{level}">'
+        + "".join(f'<select idref="{audit.RULE}{name}" selected="true"/>' for name in names)
+        + f'<select idref="{audit.RULE}deselected" selected="false"/></Profile>'
+        for level, names in MEMBERS.items()
+    )
+    rules = "".join(
+        f'<Rule id="{audit.RULE}{name}" severity="high"><title>About <b>{name}</b></title>'
+        '<reference href="https://cyber.gouv.fr/x">R12</reference><reference href="https://other">1</reference></Rule>'
+        for name in sorted({name for names in MEMBERS.values() for name in names} | {"deselected"})
+    )
+    file = tmp_path / "ds.xml"
+    file.write_text(f'<d><Benchmark xmlns="http://checklists.nist.gov/xccdf/1.2">{profiles}{rules}</Benchmark></d>')
+    return file
+
+
+@pytest.fixture
+def content(datastream):
+    return audit.read_content(str(datastream))
+
+
+def node(results, **more):
+    given = {"name": "gw1", "groups": ("gateway",), "places": (), "results": results, "lynis": LYNIS} | more
+    return audit.Node(**given)
+
+
+GOOD = {
+    "ssh": "pass",
+    "sysctl_kernel_sysrq": "pass",
+    "auditd": "pass",
+    "only_minimal": "pass",
+    "kernel_config_bug": "fail",
+}
+
+
+def judge(content, *nodes, before=None, gate=GATE):
+    return audit.report(content, nodes, [WAIVER], gate, before, "now")
+
+
+def test_content_gives_levels_rules_and_titles(content):
+    assert set(content.levels["intermediary"]) == {"ssh", "sysctl_net_ipv4_ip_forward"}
+    check = content.checks["auditd"]
+    assert (check.title, check.level, check.rules, check.severity) == ("About auditd", "enhanced", ("R12",), "high")
+    assert "deselected" not in content.checks
+
+
+@pytest.mark.parametrize("text", ["", "<d/>", "<d><Benchmark xmlns='http://checklists.nist.gov/xccdf/1.2'/></d>"])
+def test_the_stream_of_another_system_is_refused(tmp_path, text):
+    file = tmp_path / "ds.xml"
+    file.write_text(text)
+    with pytest.raises(audit.AuditError, match=r"ds\.xml"):
+        audit.read_content(str(file))
+
+
+def test_the_tailoring_selects_all_levels_but_the_waived(content):
+    root = ET.fromstring(audit.tailoring(content, [WAIVER], ["gateway"], {"alias": "a&b"}))
+    chosen = {
+        item.get("idref").removeprefix(audit.RULE): item.get("selected") for item in root.iter(f"{audit.XCCDF}select")
+    }
+    assert chosen == {"only_minimal": "true", WAIVER.check: "false"}
+    assert root.find(f".//{audit.XCCDF}set-value").text == "a&b"
+    assert root.find(f".//{audit.XCCDF}Profile").get("extends") == f"{audit.PROFILE}high"
+    assert WAIVER.check not in audit.tailoring(content, [WAIVER], ["control"], {})
+
+
+def test_figures_add_up(content):
+    found = judge(content, node(GOOD))
+    counts = found["nodes"][0]["levels"]
+    assert set(counts) == set(LEVELS)
+    assert counts["enhanced"] == {
+        "checks": 4, "evaluated": 3, "passed": 3, "failed": 0, "waived": 1, "not_live": 0, "not_applicable": 0,
+        "rate": 100.0,
+    }  # fmt: skip
+    assert counts["high"]["failed"] == 1
+    assert found["ok"], found["faults"]
+
+
+def test_what_a_place_cannot_meet_is_told_apart_even_when_it_passes(content):
+    found = judge(content, node(GOOD, places=("kernel",)))
+    (item,) = [item for item in found["nodes"][0]["findings"] if item["check"] == "sysctl_kernel_sysrq"]
+    assert item["state"] == "not live"
+    assert found["nodes"][0]["levels"]["enhanced"]["not_live"] == 1
+
+
+def test_a_judge_that_evaluates_nothing_is_not_believed(content):
+    found = judge(content, node(dict.fromkeys(GOOD, "notapplicable")))
+    assert not found["ok"]
+    assert any("0 checks of enhanced were evaluated" in fault for fault in found["faults"])
+
+
+def test_a_check_that_was_not_answered_is_a_failure(content):
+    found = judge(content, node({name: said for name, said in GOOD.items() if name != "auditd"}))
+    assert found["nodes"][0]["levels"]["enhanced"]["failed"] == 1
+    assert not found["ok"]
+
+
+def test_a_regression_is_a_failure_though_the_gate_is_reached(content):
+    gate = audit.Gate("enhanced", 0, 0, 0)
+    before = judge(content, node(GOOD), gate=gate)
+    found = judge(content, node({**GOOD, "auditd": "fail"}), before=before, gate=gate)
+    assert found["faults"] == ["gw1: auditd passed and now does not"]
+    assert found["nodes"][0]["since"] == {"fail": ["auditd"]}
+
+
+def test_fewer_evaluated_than_before_is_a_failure(content):
+    gate = audit.Gate("enhanced", 0, 0, 0)
+    before = judge(content, node(GOOD), gate=gate)
+    found = judge(content, node({**GOOD, "auditd": "notapplicable"}), before=before, gate=gate)
+    assert found["faults"] == ["gw1: only 2 checks of enhanced were evaluated, after 3 the last time"]
+
+
+def test_lynis_below_the_gate(content):
+    assert "Lynis' index is 70" in judge(content, node(GOOD, lynis={"index": 70}))["faults"][0]
+
+
+def test_no_node_is_no_success(content):
+    assert not judge(content)["ok"]
+
+
+def test_results_are_read_and_unselected_ones_are_not(tmp_path):
+    file = tmp_path / "results.xml"
+    rows = "".join(
+        f'<rule-result idref="{audit.RULE}{name}"><result>{said}</result></rule-result>'
+        for name, said in (("a", "pass"), ("b", "notselected"), ("c", "fail"))
+    )
+    file.write_text(f'<TestResult xmlns="http://checklists.nist.gov/xccdf/1.2">{rows}</TestResult>')
+    assert audit.read_results(str(file)) == {"a": "pass", "c": "fail"}
+    file.write_text('<TestResult xmlns="http://checklists.nist.gov/xccdf/1.2"/>')
+    with pytest.raises(audit.AuditError, match="no check"):
+        audit.read_results(str(file))
+
+
+def test_lynis_report():
+    text = "hardening_index=84\nwarning[]=A-1|one|-|\nsuggestion[]=B-2|two|x|\nsuggestion[]=B-3|three|-|\nother=1\n"
+    assert audit.read_lynis(text) == {"index": 84, "warnings": ["A-1: one"], "suggestions": ["B-2: two", "B-3: three"]}
+    assert audit.read_lynis("")["index"] == 0
+
+
+class Links(HTMLParser):
+    """Collects links and the text of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.links, self.text = [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.links += [value for key, value in attrs if key == "href"]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_each_finding_leads_to_its_rule_and_its_waiver(content):
+    page = Links()
+    page.feed(audit_page.page(judge(content, node({**GOOD, "auditd": "fail"}))))
+    assert f"{audit_page.COMPLIANCE}#r12" in page.links
+    assert f"{audit_page.COMPLIANCE}#{WAIVER.check}" in page.links
+    assert audit_page.GUIDE in page.links
+    assert "It routes <for> tenants." in page.text
+    assert "SSH-7408: <change>" in page.text

@@ -1,0 +1,334 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""The rule table, the waivers, the files of the hardening, the host firewall, the guard, and node_access."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils import (
+    hardening,
+    host_firewall,
+    lockout_guard,
+    node_access,
+)
+from ansible_collections.cloudwatt.socle.plugins.module_utils.config_files import wanted
+from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening_rules import (
+    LEVELS,
+    RULES,
+    Policy,
+    PolicyError,
+    not_live,
+    waived,
+    waivers,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+WAIVERS = yaml.safe_load((ROOT / "roles/site/files/waivers.yml").read_text())
+DEFAULTS = yaml.safe_load((ROOT / "roles/hardening/defaults/main.yml").read_text())
+REASON = "because the site says so"
+levels = st.sampled_from(LEVELS)
+
+
+def settings(**more):
+    given = {name.removeprefix("hardening_"): value for name, value in DEFAULTS.items()}
+    given |= {
+        "skip": set(),
+        "sudo_users": ["root"],
+        "ssh_root_login": "no",
+        "log_listens": "",
+        "log_tls": {"ca": "/ca", "certificate": "/c", "key": "/k"},
+        "kernel_log": True,
+    }
+    return given | more
+
+
+def by_path(level="enhanced", off=None, **more):
+    return {entry["path"]: entry for entry in hardening.files(Policy.of(level, off), settings(**more))}
+
+
+# --- rules and waivers
+
+
+def test_the_levels_have_as_many_rules_as_the_guide():
+    assert [list(RULES.values()).count(level) for level in LEVELS] == [11, 29, 18, 22]
+
+
+@given(levels, st.integers(1, 80))
+def test_a_higher_level_drops_no_rule(level, number):
+    held = [Policy.of(name).holds(number) for name in LEVELS]
+    assert held == sorted(held)
+    assert Policy.of("high").holds(number)
+    assert not Policy.of(level, {f"R{number}": REASON}).holds(number)
+
+
+@pytest.mark.parametrize(
+    ("level", "off", "says"),
+    [
+        ("maximal", {}, "hardening_level"),
+        ("high", {"R81": REASON}, "R81"),
+        ("high", {"noexec": REASON}, "noexec"),
+        ("high", {"R39": ""}, "R39: say why"),
+        ("high", {"R39": None}, "R39: say why"),
+    ],
+)
+def test_a_policy_that_is_wrong_is_refused(level, off, says):
+    with pytest.raises(PolicyError, match=says):
+        Policy.of(level, off)
+
+
+def test_our_waivers_are_whole_and_few():
+    known = waivers(WAIVERS)
+    assert 0 < len(known) <= 25
+
+
+@pytest.mark.parametrize("key", ["check", "groups", "reason", "control"])
+def test_a_waiver_without_one_of_its_parts_is_refused(key):
+    for gap in ({}, {key: ""}):
+        entry = {name: value for name, value in WAIVERS[0].items() if name != key} | gap
+        with pytest.raises(PolicyError, match=key):
+            waivers([entry])
+
+
+def test_a_waiver_is_given_once_for_a_group():
+    with pytest.raises(PolicyError, match="twice"):
+        waivers([WAIVERS[1], WAIVERS[1]])
+
+
+def test_a_waiver_holds_for_its_groups_only():
+    known = waivers(WAIVERS)
+    assert "sysctl_net_ipv4_ip_forward" in waived(known, ["gateway", "nodes"])
+    assert "sysctl_net_ipv4_ip_forward" not in waived(known, ["control", "nodes"])
+    assert "sysctl_kernel_modules_disabled" in waived(known, ["control"])
+
+
+def test_what_a_place_cannot_do():
+    assert not_live("sysctl_kernel_sysrq", ["kernel"])
+    assert not not_live("sysctl_net_ipv4_ip_forward", ["kernel"])
+    assert not not_live("sysctl_kernel_sysrq", [])
+    with pytest.raises(PolicyError, match="moon"):
+        not_live("sysctl_kernel_sysrq", ["moon"])
+
+
+# --- files
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_file_is_one_that_can_be_written(level):
+    entries = [{"mode": "0644", **entry} for entry in by_path(level, log_collector="logs.example").values()]
+    assert len(wanted(entries)) == len(entries)
+
+
+def test_a_level_writes_what_lower_ones_do_and_more():
+    paths = [set(by_path(level)) for level in LEVELS]
+    assert all(low <= high for low, high in pairwise(paths))
+    assert "/etc/audit/auditd.conf" in paths[2] - paths[1]
+
+
+def test_a_waived_parameter_is_left_out_or_has_its_substitute():
+    skip = set(waived(waivers(WAIVERS), ["gateway", "nodes"]))
+    text = by_path(skip=skip)["/etc/sysctl.d/55-hardening.conf"]["content"]
+    assert "drop_gratuitous_arp" not in text
+    assert "ip_forward" not in text
+    assert "net.ipv4.conf.all.rp_filter = 2\n" in text
+    assert "modules_disabled" not in by_path()["/etc/sysctl.d/55-hardening.conf"]["content"]
+
+
+def test_the_site_has_the_last_word_on_a_parameter():
+    policy = Policy.of("high")
+    assert hardening.sysctls(policy, [], {"kernel.sysrq": 4})["kernel.sysrq"] == "4"
+
+
+def test_sudo_lets_helpers_and_automation_work():
+    text = by_path(sudo_users=["ops"])["/etc/sudoers"]["content"]
+    assert "Defaults noexec\n" in text
+    assert "Defaults:root,ops,nova,neutron,cinder !noexec, !requiretty\n" in text
+    assert by_path()["/etc/sudoers"]["validate"].startswith("visudo")
+
+
+@pytest.mark.skipif(not shutil.which("visudo"), reason="visudo is not on this machine")
+def test_sudoers_is_what_visudo_takes(tmp_path):
+    file = tmp_path / "sudoers"
+    file.write_text(by_path()["/etc/sudoers"]["content"].replace("@includedir", "#"))
+    file.chmod(0o440)
+    assert subprocess.run(["visudo", "-cqf", str(file)], capture_output=True).returncode == 0
+
+
+def test_sshd_takes_no_password_and_root_only_where_it_must():
+    text = by_path()["/etc/ssh/sshd_config.d/00-hardening.conf"]["content"]
+    assert "PasswordAuthentication no\n" in text
+    assert "PermitRootLogin no\n" in text
+    assert not re.search("cbc|sha1|hmac-md5|arcfour|ssh-dss", text)
+
+
+def test_mds_turns_no_threads_off_by_itself():
+    line = by_path()["/etc/default/grub.d/hardening.cfg"]["content"]
+    assert 'mds=full"' in line
+    assert "nosmt" not in line
+    assert "mds=full,nosmt" in by_path(mds="full,nosmt")["/etc/default/grub.d/hardening.cfg"]["content"]
+
+
+def test_updates_hold_what_tenants_would_feel():
+    text = by_path()["/etc/apt/apt.conf.d/50unattended-upgrades"]["content"]
+    patterns = re.findall(r'^  "(\^.*)";$', text, re.M)
+    for package in (
+        "nova-compute",
+        "mariadb-server",
+        "openvswitch-switch",
+        "qemu-system-x86",
+        "python3-oslo.messaging",
+    ):
+        assert any(re.match(pattern, package) for pattern in patterns), package
+    assert not any(re.match(pattern, "openssl") for pattern in patterns)
+    assert 'Automatic-Reboot "false"' in text
+
+
+def test_the_audit_rules_are_whole():
+    rules = hardening.audit_rules(settings()).splitlines()
+    assert not [rule for rule in rules if "b64" in rule and re.search(r"-S (umount|stime) ", rule)]
+    assert len(rules) == len(set(rules))
+    assert by_path()["/etc/audit/rules.d/99-immutable.rules"]["content"].endswith("-e 2\n")
+
+
+def test_a_mount_unit_has_the_name_that_systemd_wants():
+    (entry,) = hardening.mount_units([{"path": "/var/log-x/audit", "options": ["noexec"]}])
+    assert entry["path"] == r"/etc/systemd/system/var-log\x2dx-audit.mount"
+
+
+def test_nothing_that_cannot_run_is_started():
+    def names(*places):
+        found = hardening.units(Policy.of("enhanced"), settings(), places, lock=True)
+        return {unit["name"] for unit in found}
+
+    assert {"auditd", "apparmor", "modules-lock"} <= names()
+    assert not {"auditd", "apparmor", "modules-lock"} & names("kernel", "audit", "apparmor")
+    assert "modules-lock" not in {
+        unit["name"] for unit in hardening.units(Policy.of("enhanced"), settings(), [], lock=False)
+    }
+
+
+# --- host firewall
+
+GROUPS = {"control": ["ctl1"], "compute": ["cmp1", "cmp2"], "nodes": ["ctl1", "cmp1", "cmp2"]}
+ADDRESSES = {"ctl1": ["10.0.0.1"], "cmp1": ["10.0.0.2", "fd00::2"], "cmp2": ["10.0.0.3"]}
+NETWORKS = {"operators": ["192.0.2.0/24"], "clients": ["0.0.0.0/0", "::/0"]}
+
+
+def ruleset(services, own=("control", "nodes")):
+    return host_firewall.ruleset(services, own, GROUPS, ADDRESSES, NETWORKS)
+
+
+def test_only_what_a_group_serves_is_accepted():
+    services = [
+        {"name": "database", "groups": ["control"], "from": ["compute"], "ports": [3306]},
+        {"name": "migration", "groups": ["compute"], "from": ["compute"], "ports": ["49152-49215"]},
+    ]
+    text = ruleset(services)
+    assert 'ip saddr { 10.0.0.2/31 } tcp dport { 3306 } accept comment "database"' in text
+    assert "ip6 saddr { fd00::2 } tcp dport { 3306 } accept" in text
+    assert "49152" not in text
+    assert "policy drop" in text
+    assert "49152-49215" in ruleset(services, ["compute"])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"ports": []},
+        {"ports": [70000]},
+        {"ports": ["ssh"]},
+        {"from": ["mars"]},
+        {"protocol": "sctp"},
+        {"to": "nowhere"},
+        {"port": 22},
+        {"protocol": "vrrp"},
+    ],
+)
+def test_a_service_that_cannot_be_a_rule_is_refused_by_name(wrong):
+    service = {"name": "the wrong one", "groups": ["control"], "from": ["nodes"], "ports": [1], **wrong}
+    with pytest.raises(host_firewall.FirewallError, match="the wrong one"):
+        ruleset([service], own=["backbone"])
+
+
+@pytest.mark.skipif(not shutil.which("nft") or os.geteuid() != 0, reason="needs nft, as root")
+@hypothesis_settings(deadline=None, max_examples=20)
+@given(st.lists(st.ip_addresses().map(str), min_size=1, max_size=6), st.integers(1, 65535))
+def test_nft_takes_every_ruleset(addresses, port):
+    text = host_firewall.ruleset(
+        [{"name": 'a "b" { c', "groups": ["g"], "from": ["g"], "ports": [port]}],
+        ["g"],
+        {"g": ["h"]},
+        {"h": addresses},
+        {},
+    )
+    done = subprocess.run(
+        ["unshare", "--net", "nft", "--check", "--file", "-"], input=text, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr + text
+
+
+# --- guard
+
+
+def test_the_guard_puts_back_what_was_and_removes_what_was_not(tmp_path):
+    folder = tmp_path / "guard"
+    old, new = tmp_path / "old conf", tmp_path / "new"
+    old.write_text("before")
+    guard = lockout_guard.Guard(str(folder))
+    folder.mkdir()
+    guard._copy(str(old))
+    guard._copy(str(new))
+    script = lockout_guard.restore_script(folder, [str(old), str(new)])
+    old.write_text("after")
+    new.write_text("after")
+    ours = script[: script.index("if [ -e /etc/nftables.conf ]")]
+    subprocess.run(["sh", "-c", ours], check=True)
+    assert old.read_text() == "before"
+    assert not new.exists()
+    assert "systemctl reload ssh" in script
+
+
+# --- node_access
+
+
+def test_only_rights_that_are_too_wide_are_taken(tmp_path):
+    wide, strict = tmp_path / "wide", tmp_path / "strict"
+    for path, mode in ((wide, 0o755), (strict, 0o400)):
+        path.write_text("")
+        path.chmod(mode)
+    modes = [{"path": str(path), "mode": "0600"} for path in (wide, strict, tmp_path / "absent")]
+    (step,) = node_access.mode_steps(modes)
+    assert (step.what, step.before, step.after) == (str(wide), "0755", "0600")
+
+
+def test_programs_with_special_rights_are_found(tmp_path):
+    (tmp_path / "share").mkdir()
+    for name, mode in (("su", 0o4755), ("wall", 0o2755), ("ls", 0o755), ("share/no", 0o4755)):
+        (tmp_path / name).write_text("")
+        (tmp_path / name).chmod(mode)
+    (tmp_path / "link").symlink_to(tmp_path / "su")
+    assert node_access.privileged([str(tmp_path)]) == [str(tmp_path / "su"), str(tmp_path / "wall")]
+
+
+def test_the_age_of_a_password_is_set_once(tmp_path):
+    shadow = tmp_path / "shadow"
+    shadow.write_text("root:*:20000:0:99999:7:::\nops:*:20000:0:365:7:::\n")
+    (step,) = node_access.age_steps({"root": 365, "ops": 365, "gone": 365}, str(shadow))
+    assert step.argv == ("chage", "--maxdays", "365", "root")
+
+
+def test_a_refused_command_is_told():
+    step = node_access.Step("x", "a", "b", ("false",))
+    with pytest.raises(node_access.AccessError, match="`false` failed"):
+        node_access.apply([step])
