@@ -81,7 +81,7 @@ def test_units_run(host, service, unit):
 
 def test_the_state_of_files_is_recorded(host, eventually):
     database = host.file("/var/lib/aide/aide.db")
-    assert eventually(lambda: database.exists and database.size > 10000, seconds=300)
+    assert eventually(lambda: database.exists and database.size > 10000, 600)
 
 
 def test_unattended_updates_hold_openstack(host):
@@ -108,5 +108,5 @@ def test_the_guard_takes_unconfirmed_rules_back(host, eventually):
         host.check_output("mkdir -p /tmp/guard/plugins/module_utils && printf %%s %s > %s", text, path)
     host.check_output("cd /tmp/guard && python3 -c %s", arm)
     host.check_output("echo 'Port 2222' >> %s", target)
-    assert eventually(lambda: host.file(target).content_string == before, seconds=30)
+    assert eventually(lambda: host.file(target).content_string == before)
     host.run("rm -rf /tmp/guard")
