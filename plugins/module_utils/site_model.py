@@ -34,8 +34,8 @@ class Violation:
     remedy: str
 
     def __str__(self) -> str:
-        value = f" = {self.value}" if self.value else ""
-        return f"{self.file}:{self.line}  {self.path}{value}: {self.reason}; {self.remedy}"
+        key = f"  {self.path}" + (f" = {self.value}" if self.value else "") if self.path else ""
+        return f"{self.file}:{self.line}{key}: {self.reason}; {self.remedy}"
 
 
 @dataclass

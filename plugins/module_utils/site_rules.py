@@ -13,11 +13,11 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from . import role_specs, secrets, site_model, yaml_lines
+from . import role_specs, secrets, site_authority, site_model, yaml_lines
 from .shapes import ADDRESS, BAD, PREFIX, Faults, Shape, text
 from .site_model import Inventory, Violation
 
@@ -176,6 +176,19 @@ def secret_names(context: Context) -> Iterator[Violation]:
         yield source.violation(("secrets",), None, "is not encrypted", f"ansible-vault encrypt {source.file}")
 
 
+def authority(context: Context) -> Iterator[Violation]:
+    """The authority that the site already has can sign with the secrets at hand."""
+    held = context.inventory.value("secrets")
+    passphrase = held.get("pki_ca_passphrase") if isinstance(held, dict) else None
+    written = context.inventory.value("pki_directory")
+    if not isinstance(passphrase, str) or "{{" in str(written):
+        return
+    label = str(written or f"{context.inventory.label}/pki")
+    folder = Path(written) if written else context.inventory.folder / "pki"
+    for fault in site_authority.faults(folder, passphrase, datetime.now(UTC)):
+        yield Violation(f"{label}/{fault.file}", 1, "", "", fault.reason, fault.remedy)
+
+
 def mirror(context: Context) -> Iterator[Violation]:
     """The package mirror answers for the suite that the nodes install."""
     written, default = (
@@ -265,4 +278,4 @@ def _near(name: str, known: set[str]) -> str:
     return f"did you mean {near[0]}?" if near else "remove it, or correct its name"
 
 
-RULES = (groups, keys, types, site_variables, addresses, secret_names, mirror, intent)
+RULES = (groups, keys, types, site_variables, addresses, secret_names, authority, mirror, intent)

@@ -6,12 +6,16 @@ from __future__ import annotations
 
 import shutil
 import threading
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.cloudwatt.socle.plugins.action import site_validate
-from ansible_collections.cloudwatt.socle.plugins.module_utils import role_specs, site_rules
+from ansible_collections.cloudwatt.socle.plugins.module_utils import role_specs, site_authority, site_rules
 from socle import vault
 from socle.project import Site
 
@@ -224,3 +228,76 @@ def test_the_choices_of_a_list_are_those_of_its_elements():
     spec = {"type": "list", "elements": "str", "choices": ["a", "b"]}
     assert list(role_specs.faults(spec, ["a", "b"])) == []
     assert [(path, value) for path, value, _, _ in role_specs.faults(spec, ["a", "c"])] == [((1,), "c")]
+
+
+class Authority:
+    """The files of an authority, as role pki makes them."""
+
+    def __init__(self, folder, passphrase="open sesame"):
+        self.folder, self.passphrase = folder, passphrase
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        folder.mkdir(parents=True)
+        self.write()
+
+    def write(self, key=None, days=10, ca=True, passphrase=None):
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "CA")])
+        builder = x509.CertificateBuilder(name, name, self.key.public_key(), 1)
+        builder = builder.not_valid_before(NOW - timedelta(20)).not_valid_after(NOW + timedelta(days))
+        builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        pem = serialization.Encoding.PEM
+        self.folder.joinpath("ca.pem").write_bytes(
+            builder.sign(self.key, hashes.SHA256()).public_bytes(pem)
+        )
+        encryption = serialization.BestAvailableEncryption((passphrase or self.passphrase).encode())
+        private = (key or self.key).private_bytes(pem, serialization.PrivateFormat.PKCS8, encryption)
+        self.folder.joinpath("ca.key").write_bytes(private)
+
+    def faults(self):
+        return [
+            f"{file}: {reason}"
+            for file, reason, _remedy in site_authority.faults(self.folder, self.passphrase, NOW)
+        ]
+
+
+NOW = datetime(2030, 1, 15, tzinfo=UTC)
+
+
+@pytest.fixture
+def ca(tmp_path):
+    return Authority(tmp_path / "pki")
+
+
+def test_an_authority_that_can_sign_is_no_fault_nor_is_none(ca, tmp_path):
+    assert ca.faults() == []
+    ca.folder.joinpath("ca.pem").unlink()
+    assert ca.faults() == [], "role pki makes a new one"
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ({"passphrase": "another"}, "ca.key: cannot be opened with secret pki_ca_passphrase"),
+        ({"key": ec.generate_private_key(ec.SECP256R1())}, "ca.key: is not the key of ca.pem"),
+        ({"days": 0}, "ca.pem: has expired on 2030-01-15"),
+        ({"ca": False}, "ca.pem: is not the certificate of an authority"),
+    ],
+)
+def test_an_authority_that_cannot_sign(ca, broken, said):
+    ca.write(**broken)
+    [found] = ca.faults()
+    assert found.startswith(said)
+
+
+def test_damaged_files_of_an_authority_are_all_told(ca):
+    ca.folder.joinpath("ca.pem").write_text("-----BEGIN CERTIFICATE-----\nnonsense")
+    ca.folder.joinpath("ca.key").unlink()
+    first, second = ca.faults()
+    assert first.startswith("ca.pem: is no certificate that can be read")
+    assert second == "ca.key: is missing beside ca.pem"
+
+
+def test_new_secrets_beside_an_old_authority(site):
+    Authority(site.folder / "pki")
+    [found] = site.check()
+    assert found.startswith("ca.key:1 : cannot be opened with secret pki_ca_passphrase")
+    assert "restore both files and secrets.yml from one backup" in found
