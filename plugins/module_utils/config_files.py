@@ -263,6 +263,19 @@ def look(path: str) -> Entry:
     )
 
 
+def kept(files: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The files, those without a content with the one they have; such a file that is not there is left out."""
+    found = []
+    for item in files:
+        if item.get("content") is None:
+            present = look(item["path"])
+            if present.kind != "file":
+                continue
+            item = {**item, "content": present.text, "format": "text"}
+        found.append(item)
+    return found
+
+
 def _name(lookup: Any, number: int) -> str:
     try:
         return lookup(number)[0]

@@ -76,12 +76,13 @@ options:
       content:
         description:
           - A string, written as it is; or a structure for the other formats.
+          - Without it the file keeps what it has, and only its owner, group and mode are set, as suits one that a
+            package brings; where there is no file there will be none.
           - "V(ini): section, then key, then a scalar, a list (the key is repeated; an empty list writes
             nothing) or null (a bare key). A section given as a list of mappings is repeated; the section
             V('') has no header."
           - "V(env): variable and scalar, quoted for the shell and for systemd's C(EnvironmentFile)."
         type: raw
-        required: true
       format:
         description: How a structure is rendered. V(ini), V(yaml) and V(env) begin with a comment.
         type: str
@@ -305,7 +306,7 @@ def owned(mode: str) -> dict[str, dict]:
 
 FILE = {
     **owned("0644"),
-    "content": {"type": "raw", "required": True},
+    "content": {"type": "raw"},
     "format": {"type": "str", "choices": list(config_files.FORMATS), "default": "text"},
     "validate": TEXT,
 }
@@ -363,7 +364,7 @@ class Call:
         self.options = options
         self.check = check
         self.entries = config_files.wanted(
-            options["files"], options["directories"], options["links"], options["absent"]
+            config_files.kept(options["files"]), options["directories"], options["links"], options["absent"]
         )
         self.schemas = [Schema.of(item) for item in options["schemas"]]
         self.units = [Unit.of(item) for item in options["units"]]

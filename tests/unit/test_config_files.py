@@ -148,3 +148,15 @@ def test_staging_never_follows_a_planted_link(tmp_path):
 
 def test_a_file_in_a_directory_still_to_be_made_is_absent(tmp_path):
     assert engine.look(str(tmp_path / "no" / "such")).kind == "absent"
+
+
+def test_a_file_without_content_keeps_what_it_has(tmp_path):
+    present, lacking = tmp_path / "rootwrap.conf", tmp_path / "other.conf"
+    present.write_bytes(b"[DEFAULT]\r\n\xff")
+    files = [{"path": str(path), "mode": "0640", "owner": str(os.getuid()), "group": str(os.getgid())}
+             for path in (present, lacking)]  # fmt: skip
+    changes = engine.differing(engine.wanted(engine.kept(files)))
+    engine.apply(changes)
+    assert [after.path for _, after in changes] == [str(present)]
+    assert (present.read_bytes(), present.stat().st_mode & 0o777) == (b"[DEFAULT]\r\n\xff", 0o640)
+    assert not lacking.exists()
