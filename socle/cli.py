@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (deploy, wire, harden):
         command.add_argument("--check", action="store_true", help="change nothing: show diffs and restarts")
     _run_verb(verbs, "verify", "verify.yml", "send real packets over every pair of the reachability matrix")
-    _run_verb(verbs, "audit", "audit.yml", "let OpenSCAP and Lynis judge the nodes, and compare with the last time")
+    _run_verb(verbs, "audit", "audit.yml", "judge the nodes by OpenSCAP, Lynis and OpenStack's Security Guide")
     _run_verb(verbs, "validate", "validate.yml", "check the inventory, without touching a node")
 
     backbone = _subparser(verbs.add_parser, "rie", help="the tenants' wiring into the RIE: plan, apply, drift")

@@ -75,7 +75,7 @@ def audit_nodes(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]])
             "name": host,
             "groups": list(known["group_names"]),
             "places": list(known.get("site_not_live") or []),
-            **{key: known["audit_judged"][key] for key in ("checks", "lynis", "seconds")},
+            **{key: known["audit_judged"][key] for key in ("checks", "lynis", "guide", "seconds")},
         }
         for host, known in judged
     ]

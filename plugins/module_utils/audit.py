@@ -4,18 +4,20 @@
 
 One evaluation serves all four levels: the tailored profile is the highest, and what lower ones have besides. A level's
 figures are those of its checks. Counted as *evaluated* is what passed or failed; a waived check is not evaluated, one
-that the place cannot meet (`not live`) is evaluated and told apart. The exit code of oscap says nothing here.
+that the place cannot meet (`not live`) is evaluated and told apart. The exit code of oscap says nothing here. Of the
+OpenStack Security Guide every check has to hold that is about a service of the node and not waived.
 """
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from .hardening_rules import LEVELS, Waiver, not_live, waived
+from .security_guide import CHECKS as GUIDE
 
 XCCDF = "{http://checklists.nist.gov/xccdf/1.2}"
 RULE = "xccdf_org.ssgproject.content_rule_"
@@ -86,7 +88,7 @@ def tailoring(content: Content, known: Iterable[Waiver], groups: Iterable[str], 
     skip = waived(known, groups)
     more = frozenset().union(*content.levels.values()) - content.levels["high"]
     lines = [f'<select idref={quoteattr(RULE + name)} selected="true"/>' for name in sorted(more - set(skip))]
-    for name, waiver in sorted(skip.items()):
+    for name, waiver in sorted(item for item in skip.items() if item[0] in content.checks):
         lines.append(
             f'<select idref={quoteattr(RULE + name)} selected="false"><remark>{escape(waiver.reason)}</remark></select>'
         )
@@ -120,13 +122,17 @@ def read_results(path: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Node:
-    """A node as it was judged: its groups, what it cannot apply live, the result of each check, and Lynis' figures."""
+    """A node as it was judged: its groups, what it cannot apply live, and what each judge said.
+
+    ``results`` of each SCAP check; ``lynis``: index, warnings, suggestions; ``guide``: {state, why, files} by id.
+    """
 
     name: str
     groups: tuple[str, ...]
     places: tuple[str, ...]
     results: Mapping[str, str]
     lynis: Mapping[str, Any]
+    guide: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -178,6 +184,47 @@ def figures(content: Content, found: Sequence[Mapping[str, Any]]) -> dict[str, d
     return out
 
 
+def guide_findings(node: Node, known: Sequence[Waiver]) -> list[dict[str, Any]]:
+    """Every check of the OpenStack Security Guide: its state, and the files and values that made it so."""
+    skip = waived(known, node.groups)
+    out = []
+    for check in GUIDE:
+        told = node.guide.get(check.name, {})
+        said, why = str(told.get("state", "missing")), str(told.get("why", ""))
+        state = {"notapplicable": "not applicable"}.get(said, said)
+        if check.name in skip and said in DECIDED:
+            state, why = "waived", f"{skip[check.name].reason} Instead: {skip[check.name].control}"
+        out.append(
+            {
+                "check": check.name,
+                "title": check.title,
+                "service": check.service.title,
+                "state": state,
+                "said": said,
+                "why": why,
+                "files": list(told.get("files", [])),
+            }
+        )
+    return out
+
+
+def guide_figures(found: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Counts of the OpenStack Security Guide."""
+
+    def count(*states: str) -> int:
+        return sum(item["state"] in states for item in found)
+
+    passed, failed = count("pass"), count("fail", "missing")
+    return {
+        "checks": len(found),
+        "evaluated": passed + count("fail"),
+        "passed": passed,
+        "failed": failed,
+        "waived": count("waived"),
+        "not_applicable": count("not applicable"),
+    }
+
+
 @dataclass(frozen=True)
 class Gate:
     """What a node must reach: at ``level``, a pass rate (percent) and a number of evaluated checks; Lynis' index."""
@@ -201,12 +248,13 @@ def report(
     out: list[dict[str, Any]] = []
     faults: list[str] = []
     for node in nodes:
-        found = findings(content, node, known)
-        counts = figures(content, found)
-        faults += [f"{node.name}: {text}" for text in _missed(counts[gate.level], node.lynis, gate)]
+        found, guide = findings(content, node, known), guide_findings(node, known)
+        counts, guide_counts = figures(content, found), guide_figures(guide)
         old = former.get(node.name)
-        worse = _worse(found, counts, old, gate.level) if old else []
-        faults += [f"{node.name}: {text}" for text in worse]
+        told = _missed(counts[gate.level], node.lynis, gate)
+        told += _worse(found, counts, old, gate.level) if old else []
+        told += _guide_faults(guide, guide_counts, (old or {}).get("guide"))
+        faults += [f"{node.name}: {text}" for text in told]
         out.append(
             {
                 "name": node.name,
@@ -215,7 +263,8 @@ def report(
                 "lynis": dict(node.lynis),
                 "seconds": node.seconds,
                 "findings": found,
-                "since": _since(found, old),
+                "guide": {**guide_counts, "findings": guide},
+                "since": _since([*found, *guide], old),
             }
         )
     return {
@@ -243,7 +292,7 @@ def _worse(
     found: Sequence[Mapping[str, Any]], counts: Mapping[str, Any], old: Mapping[str, Any], level: str
 ) -> list[str]:
     """Regressions: a check that passed and fails now; fewer checks evaluated, by a twentieth or more."""
-    passed = {item["check"] for item in old["findings"] if item["state"] == "pass"}
+    passed = _passed(old)
     out = [
         f"{item['check']} passed and now does not"
         for item in found
@@ -255,11 +304,33 @@ def _worse(
     return out
 
 
+def _passed(old: Mapping[str, Any]) -> set[str]:
+    return {item["check"] for item in old["findings"] if item["state"] == "pass"}
+
+
+def _guide_faults(
+    found: Sequence[Mapping[str, Any]], counts: Mapping[str, int], old: Mapping[str, Any] | None
+) -> list[str]:
+    """Checks that fail, and whether they passed the last time; fewer checks evaluated, by a twentieth or more."""
+    passed = _passed(old) if old else set()
+    out = []
+    for item in found:
+        if item["state"] in ("fail", "missing"):
+            before = "passed and now does not" if item["check"] in passed else "does not pass"
+            out.append(f"{item['check']} {before}: {item['why'] or 'nothing was said of it'}")
+    # What was waived since is not evaluated either, and is on purpose.
+    had = old["evaluated"] + old["waived"] if old else 0
+    if counts["evaluated"] + counts["waived"] < 0.95 * had:
+        out.append(f"only {counts['evaluated']} checks of the Security Guide were evaluated, after {had} the last time")
+    return out
+
+
 def _since(found: Sequence[Mapping[str, Any]], old: Mapping[str, Any] | None) -> dict[str, list[str]]:
     """Checks whose state is another than the last time, by their state now."""
     if not old:
         return {}
-    states = {item["check"]: item["state"] for item in old["findings"]}
+    every = [*old["findings"], *old.get("guide", {}).get("findings", [])]
+    states = {item["check"]: item["state"] for item in every}
     out: dict[str, list[str]] = {}
     for item in found:
         if states.get(item["check"], item["state"]) != item["state"]:

@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from html import escape
 from typing import Any
 
 from .hardening_rules import LEVELS
+from .security_guide import BY_NAME
 
 GUIDE = "https://cyber.gouv.fr/sites/default/files/document/linux_configuration-en-v2.pdf"
 #: Where the page of rules, tasks and waivers is, from the page's place in .socle/reports/SITE/.
 COMPLIANCE = "../../../docs/reference/compliance.md"
+#: Likewise the page of the checks of the OpenStack Security Guide.
+SECURITY_GUIDE = "../../../docs/reference/security-guide.md"
 ORDER = ("fail", "error", "unknown", "missing", "notchecked", "not live", "waived", "pass", "not applicable")
 
 STYLE = """
@@ -60,23 +63,23 @@ def _summary(nodes: Iterable[Mapping[str, Any]]) -> str:
                 + "".join(f"<td class=n>{cell}" for cell in cells)
                 + f"<td class=n>{counts['rate']} %<td class=n>{node['lynis'].get('index', 0)}"
             )
+        counts = node["guide"]
+        cells = [counts.get(head.replace(" ", "_"), "") for head in heads[:-1]]
+        rows.append(
+            f"<tr><td><a href='#{escape(node['name'])}-guide'>{escape(node['name'])}</a><td>Security Guide"
+            + "".join(f"<td class=n>{cell}" for cell in cells)
+            + "<td><td>"
+        )
     head = "".join(f"<th class=n>{escape(text)}" for text in heads)
     return f"<table><tr><th>node<th>level{head}<th class=n>Lynis{''.join(rows)}</table>"
 
 
 def _node(node: Mapping[str, Any]) -> str:
-    states: dict[str, list[Mapping[str, Any]]] = {}
-    for item in node["findings"]:
-        states.setdefault(item["state"], []).append(item)
-    out = [f"<h2 id='{escape(node['name'])}'>{escape(node['name'])} ({escape(', '.join(node['groups']))})</h2>"]
-    for state in sorted(states, key=lambda name: ORDER.index(name) if name in ORDER else 0):
-        opened = " open" if ORDER.index(state) < 4 else ""
-        rows = "".join(_finding(item) for item in states[state])
-        out.append(
-            f"<details{opened}><summary class='{state.replace(' ', '-')}'>"
-            f"{escape(state)}: {len(states[state])}</summary>"
-            f"<table><tr><th>check<th>level<th>rule<th>what<th>{rows}</table></details>"
-        )
+    name = escape(node["name"])
+    out = [f"<h2 id='{name}'>{name} ({escape(', '.join(node['groups']))})</h2>"]
+    out += _by_state(node["findings"], "<th>check<th>level<th>rule<th>what<th>", _finding)
+    out.append(f"<h3 id='{name}-guide'>{name}, OpenStack Security Guide</h3>")
+    out += _by_state(node["guide"]["findings"], "<th>check<th>service<th>what<th>found", _guide_finding)
     for kind in ("warnings", "suggestions"):
         told = node["lynis"].get(kind, [])
         out.append(
@@ -87,15 +90,43 @@ def _node(node: Mapping[str, Any]) -> str:
     return "".join(out)
 
 
+def _by_state(
+    found: Iterable[Mapping[str, Any]], head: str, row: Callable[[Mapping[str, Any]], str]
+) -> Iterator[str]:
+    """Tables of findings, a state each, what wants attention first and opened."""
+    states: dict[str, list[Mapping[str, Any]]] = {}
+    for item in found:
+        states.setdefault(item["state"], []).append(item)
+    for state in sorted(states, key=lambda name: ORDER.index(name) if name in ORDER else 0):
+        opened = " open" if ORDER.index(state) < 4 else ""
+        yield (
+            f"<details{opened}><summary class='{state.replace(' ', '-')}'>"
+            f"{escape(state)}: {len(states[state])}</summary>"
+            f"<table><tr>{head}{''.join(map(row, states[state]))}</table></details>"
+        )
+
+
 def _finding(item: Mapping[str, Any]) -> str:
     rules = ", ".join(
         f"<a href='{COMPLIANCE}#{rule.lower()}'>{escape(rule)}</a> <a href='{GUIDE}'>guide</a>"
         for rule in item["rules"]
     )
-    why = escape(item["why"])
-    if item["state"] == "waived":
-        why = f"<a href='{COMPLIANCE}#{escape(item['check'])}'>waiver</a>: {why}"
     return (
         f"<tr><td><code>{escape(item['check'])}</code><td>{escape(item['level'])}<td>{rules}"
-        f"<td>{escape(item['title'])}<td>{why}"
+        f"<td>{escape(item['title'])}<td>{_why(item)}"
     )
+
+
+def _guide_finding(item: Mapping[str, Any]) -> str:
+    name = item["check"]
+    files = ", ".join(f"<code>{escape(path)}</code>" for path in item["files"])
+    return (
+        f"<tr><td><a href='{SECURITY_GUIDE}#{name.lower()}'>{escape(name)}</a> "
+        f"<a href='{BY_NAME[name].url}'>guide</a><td>{escape(item['service'])}<td>{escape(item['title'])}"
+        f"<td>{files} {_why(item)}"
+    )
+
+
+def _why(item: Mapping[str, Any]) -> str:
+    why = escape(item["why"])
+    return f"<a href='{COMPLIANCE}#{escape(item['check'])}'>waiver</a>: {why}" if item["state"] == "waived" else why

@@ -17,7 +17,8 @@ attributes:
 options:
   content: {description: The datastream., type: path, required: true}
   nodes:
-    description: "What was said of each node: name, groups, places (not live), checks (their results), lynis, seconds."
+    description: "What was said of each node: name, groups, places (not live), checks (their results), lynis, guide (see
+      M(cloudwatt.socle.node_audit)), seconds."
     type: list
     elements: dict
     required: true
@@ -47,7 +48,7 @@ faults:
   type: list
   elements: str
 figures:
-  description: Counts of each node and level.
+  description: Counts of each node, of each level and of the Security Guide.
   returned: always
   type: dict
 """
@@ -112,6 +113,7 @@ def main() -> None:
                 tuple(item["places"]),
                 item["checks"],
                 item["lynis"],
+                item["guide"],
                 item["seconds"],
             )
             for item in params["nodes"]
@@ -134,7 +136,14 @@ def main() -> None:
             write(folder / "audit.html", audit_page.page(found))
     except (engine.AuditError, PolicyError, OSError) as fault:
         module.fail_json(msg=str(fault))
-    figures = {node["name"]: {**node["levels"], "lynis": node["lynis"].get("index", 0)} for node in found["nodes"]}
+    figures = {
+        node["name"]: {
+            **node["levels"],
+            "guide": {key: count for key, count in node["guide"].items() if key != "findings"},
+            "lynis": node["lynis"].get("index", 0),
+        }
+        for node in found["nodes"]
+    }
     module.exit_json(changed=False, ok=found["ok"], faults=found["faults"], figures=figures)
 
 

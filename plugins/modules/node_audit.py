@@ -6,12 +6,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: node_audit
-short_description: Let OpenSCAP and Lynis judge a node
+short_description: Let OpenSCAP, Lynis and the OpenStack Security Guide judge a node
 version_added: 0.1.0
 author: [Cloudwatt, Orange (@cloudwatt)]
 description:
   - Evaluates a tailored profile with C(oscap) and runs C(lynis), both at low priority, and returns what they said.
     The exit code of oscap is not looked at, as it is 0 also where nothing applies.
+  - Beside them it goes through the 54 active checks of the OpenStack Security Guide, by the files of the node's
+    services and by a TLS handshake with each socket of Keystone and of Neutron. A check is not applicable where its
+    service is not installed, or is installed and neither enabled nor running.
 attributes:
   check_mode: {support: full, description: Judges all the same; it changes nothing.}
 options:
@@ -37,6 +40,26 @@ lynis:
   description: Index, warnings and suggestions.
   returned: always
   type: dict
+guide:
+  description: What was found of each check of the Security Guide, by its id.
+  returned: always
+  type: dict
+  contains:
+    state:
+      description: V(pass), V(fail) or V(notapplicable).
+      type: str
+    why:
+      description: File, option and value that made it so, and what is wanted where that is another.
+      type: str
+    files:
+      description: The files, or sockets, it is about.
+      type: list
+      elements: str
+  sample:
+    Check-Identity-08:
+      state: pass
+      why: "/etc/keystone/keystone.conf: [token] provider is fernet"
+      files: [/etc/keystone/keystone.conf]
 seconds:
   description: How long it took.
   returned: always
@@ -49,6 +72,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils import audit as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils import security_guide_host
 from ansible_collections.cloudwatt.socle.plugins.module_utils.common import in_parallel, run
 
 ARGUMENTS = {
@@ -76,7 +100,14 @@ def main() -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for old in (results, lynis):
             old.unlink(missing_ok=True)
-        done = in_parallel(lambda argv: run(argv, timeout=params["timeout"]), [scan, look])
+        *done, guide = in_parallel(
+            lambda judge: judge(),
+            [
+                lambda: run(scan, timeout=params["timeout"]),
+                lambda: run(look, timeout=params["timeout"]),
+                security_guide_host.judge,
+            ],
+        )
         lost = [result.output[-2000:] for file, result in zip((results, lynis), done, strict=True) if not file.exists()]
         if lost:
             raise engine.AuditError("\n".join(lost))
@@ -84,7 +115,8 @@ def main() -> None:
         told = engine.read_lynis(lynis.read_text(encoding="utf-8", errors="replace"))
     except (engine.AuditError, OSError) as fault:
         module.fail_json(msg=str(fault))
-    module.exit_json(changed=False, checks=found, lynis=told, seconds=round(time.monotonic() - begun, 1))
+    seconds = round(time.monotonic() - begun, 1)
+    module.exit_json(changed=False, checks=found, lynis=told, guide=guide, seconds=seconds)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils import audit, audit_page
 from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening_rules import LEVELS, Waiver
+from ansible_collections.cloudwatt.socle.plugins.module_utils.security_guide import BY_NAME
 
 GATE = audit.Gate("enhanced", 98, 3, 80)
 WAIVER = Waiver("sysctl_net_ipv4_ip_forward", ("gateway",), "It routes <for> tenants.", "A packet filter.")
@@ -19,6 +20,10 @@ MEMBERS = {
     "intermediary": ["ssh", "sysctl_net_ipv4_ip_forward"],
     "enhanced": ["ssh", "sysctl_net_ipv4_ip_forward", "sysctl_kernel_sysrq", "auditd"],
     "high": ["ssh", "sysctl_net_ipv4_ip_forward", "sysctl_kernel_sysrq", "auditd", "kernel_config_bug"],
+}
+CONF = "/etc/keystone/keystone.conf"
+GUIDE = {name: {"state": "notapplicable", "why": "", "files": []} for name in BY_NAME} | {
+    name: {"state": "pass", "why": f"{CONF}: as wanted", "files": [CONF]} for name in BY_NAME if "Identity" in name
 }
 LYNIS = {"index": 86, "warnings": [], "suggestions": ["SSH-7408: <change>"]}
 
@@ -48,8 +53,8 @@ def content(datastream):
 
 
 def node(results, **more):
-    given = {"name": "gw1", "groups": ("gateway",), "places": (), "results": results, "lynis": LYNIS} | more
-    return audit.Node(**given)
+    given = {"name": "gw1", "groups": ("gateway",), "places": (), "results": results, "lynis": LYNIS, "guide": GUIDE}
+    return audit.Node(**given | more)
 
 
 GOOD = {
@@ -61,8 +66,14 @@ GOOD = {
 }
 
 
-def judge(content, *nodes, before=None, gate=GATE):
-    return audit.report(content, nodes, [WAIVER], gate, before, "now")
+def judge(content, *nodes, before=None, gate=GATE, more=()):
+    return audit.report(content, nodes, [WAIVER, *more], gate, before, "now")
+
+
+def said(**states):
+    """The guide of a node with another state of some checks, such as identity_07="fail"."""
+    names = {f"Check-{name.title().replace('_', '-')}": state for name, state in states.items()}
+    return GUIDE | {name: {"state": state, "why": f"{CONF}: <x>", "files": [CONF]} for name, state in names.items()}
 
 
 def test_content_gives_levels_rules_and_titles(content):
@@ -141,6 +152,52 @@ def test_lynis_below_the_gate(content):
     assert "Lynis' index is 70" in judge(content, node(GOOD, lynis={"index": 70}))["faults"][0]
 
 
+def test_figures_of_the_security_guide_add_up(content):
+    waiver = Waiver("Check-Identity-05", ("gateway",), "Tokens are large here.", "HAProxy limits bodies.")
+    guide = said(identity_05="fail", identity_08="fail")
+    found = judge(content, node(GOOD, guide=guide), more=[waiver])
+    (told,) = found["nodes"]
+    findings = told["guide"].pop("findings")
+    assert told["guide"] == {
+        "checks": 54, "evaluated": 6, "passed": 5, "failed": 1, "waived": 1, "not_applicable": 47,
+    }  # fmt: skip
+    assert found["faults"] == [f"gw1: Check-Identity-08 does not pass: {CONF}: <x>"]
+    states = {item["check"]: (item["state"], item["why"], item["files"]) for item in findings}
+    assert states["Check-Identity-05"] == ("waived", "Tokens are large here. Instead: HAProxy limits bodies.", [CONF])
+    assert states["Check-Identity-08"] == ("fail", f"{CONF}: <x>", [CONF])
+
+
+def test_a_waiver_of_the_security_guide_is_none_of_the_tailoring(content):
+    waiver = Waiver("Check-Identity-05", ("all",), "Tokens are large here.", "HAProxy limits bodies.")
+    assert "Identity" not in audit.tailoring(content, [WAIVER, waiver], ["gateway"], {})
+
+
+def test_a_regression_of_the_security_guide(content):
+    before = judge(content, node(GOOD))
+    found = judge(content, node(GOOD, guide=said(identity_07="fail")), before=before)
+    assert found["faults"] == [f"gw1: Check-Identity-07 passed and now does not: {CONF}: <x>"]
+    assert found["nodes"][0]["since"] == {"fail": ["Check-Identity-07"]}
+
+
+def test_fewer_checks_of_the_security_guide_than_before(content):
+    before = judge(content, node(GOOD))
+    found = judge(content, node(GOOD, guide=said(identity_07="notapplicable")), before=before)
+    assert found["faults"] == ["gw1: only 6 checks of the Security Guide were evaluated, after 7 the last time"]
+
+
+def test_a_check_of_the_security_guide_that_was_not_answered_is_a_failure(content):
+    guide = {name: told for name, told in GUIDE.items() if name != "Check-Identity-07"}
+    found = judge(content, node(GOOD, guide=guide))
+    assert found["nodes"][0]["guide"]["failed"] == 1
+    assert found["faults"] == ["gw1: Check-Identity-07 does not pass: nothing was said of it"]
+
+
+def test_a_report_from_before_the_security_guide_can_be_compared_with(content):
+    before = judge(content, node(GOOD))
+    del before["nodes"][0]["guide"]
+    assert judge(content, node(GOOD), before=before)["ok"]
+
+
 def test_no_node_is_no_success(content):
     assert not judge(content)["ok"]
 
@@ -180,9 +237,13 @@ class Links(HTMLParser):
 
 def test_each_finding_leads_to_its_rule_and_its_waiver(content):
     page = Links()
-    page.feed(audit_page.page(judge(content, node({**GOOD, "auditd": "fail"}))))
+    report = judge(content, node({**GOOD, "auditd": "fail"}, guide=said(identity_07="fail")))
+    page.feed(audit_page.page(report))
     assert f"{audit_page.COMPLIANCE}#r12" in page.links
     assert f"{audit_page.COMPLIANCE}#{WAIVER.check}" in page.links
     assert audit_page.GUIDE in page.links
     assert "It routes <for> tenants." in page.text
     assert "SSH-7408: <change>" in page.text
+    assert f"{audit_page.SECURITY_GUIDE}#check-identity-07" in page.links
+    assert "https://docs.openstack.org/security-guide/identity/checklist.html" in page.links
+    assert f"{CONF}: <x>" in page.text

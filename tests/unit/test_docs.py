@@ -31,6 +31,10 @@ def test_the_schema_of_the_intent_is_current(program):
     assert program.SCHEMA.read_text() == program.render_schema(), "run `make docs`"
 
 
+def test_the_checks_of_the_security_guide_are_current(program):
+    assert program.SECURITY_GUIDE.read_text() == program.render_security_guide(), "run `make docs`"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page):
     targets = re.findall(r"\]\(([^)#:]+)\)", page.read_text())

@@ -1,0 +1,502 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""The 54 active checks of the OpenStack Security Guide, by id, and what a node's files and sockets say to each.
+
+Pure: :func:`evaluate` takes a :class:`Snapshot` (see security_guide_host). A check holds by what the service *does*, so
+an option that is not set counts with its default of OpenStack 2025.1, and one that a release took away by what took
+its place. Several files of a service are read as oslo.config reads them: the last one that sets an option wins.
+
+Source: https://docs.openstack.org/security-guide/checklist.html; Identity 04 is obsolete there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from .security_guide_facts import COMPUTED, Finding, Options, Snapshot, Unreadable, files, matching, settings
+
+GUIDE = "https://docs.openstack.org/security-guide"
+BODY_SIZE = 114688
+"""Bytes of a request; also oslo.middleware's default."""
+
+
+# --- services -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service of OpenStack: how its ids begin, who owns its files, where they are, and when it is on a node.
+
+    ``files``: those that the guide names, below ``directory``. ``main``: the one that has to be there. ``config``:
+    patterns of what the service reads, a later one wins. ``units``, ``api``: patterns of units that make it, and its
+    API, be on a node. ``uwsgi``: where the address of its API may be said. ``more``: what else is looked into.
+    """
+
+    name: str
+    title: str
+    page: str
+    directory: str
+    owner: str
+    group: str
+    files: tuple[str, ...]
+    main: str
+    config: tuple[str, ...]
+    packages: tuple[str, ...]
+    units: tuple[str, ...]
+    api: tuple[str, ...]
+    port: int = 0
+    uwsgi: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Every file that some check looks into."""
+        return (*self.config, *self.uwsgi, *self.more)
+
+
+IDENTITY = Service(
+    "Identity", "Identity (Keystone)", "identity", "/etc/keystone", "keystone", "keystone",
+    ("keystone.conf", "keystone-paste.ini", "policy.json", "policy.yaml", "logging.conf", "ssl/certs/signing_cert.pem",
+     "ssl/private/signing_key.pem", "ssl/certs/ca.pem"),
+    "/etc/keystone/keystone.conf",
+    ("/etc/keystone/keystone.conf", "/etc/keystone/keystone.conf.d/*.conf"),
+    ("keystone",), ("keystone",), ("keystone",), 5000,
+    ("/etc/keystone/keystone-uwsgi.ini", "/etc/socle/uwsgi/keystone.ini"),
+    ("/etc/keystone/keystone-paste.ini",),
+)  # fmt: skip
+COMPUTE = Service(
+    "Compute", "Compute (Nova)", "compute", "/etc/nova", "root", "nova",
+    ("nova.conf", "api-paste.ini", "policy.json", "policy.yaml", "rootwrap.conf"),
+    "/etc/nova/nova.conf",
+    ("/etc/nova/nova.conf", "/etc/nova/nova-compute.conf", "/etc/nova/nova.conf.d/*.conf"),
+    ("nova-common",), ("nova-*",), ("nova-api",),
+)  # fmt: skip
+NEUTRON = Service(
+    "Neutron", "Networking (Neutron)", "networking", "/etc/neutron", "root", "neutron",
+    ("neutron.conf", "api-paste.ini", "policy.json", "policy.yaml", "rootwrap.conf"),
+    "/etc/neutron/neutron.conf",
+    ("/etc/neutron/neutron.conf", "/etc/neutron/neutron.conf.d/*.conf"),
+    ("neutron-common",), ("neutron-*",), ("neutron-api", "neutron-server"), 9696,
+    ("/etc/neutron/neutron-api-uwsgi.ini", "/etc/socle/uwsgi/neutron-api.ini"),
+)  # fmt: skip
+BLOCK = Service(
+    "Block", "Block Storage (Cinder)", "block-storage", "/etc/cinder", "root", "cinder",
+    ("cinder.conf", "api-paste.ini", "policy.json", "policy.yaml", "rootwrap.conf"),
+    "/etc/cinder/cinder.conf",
+    ("/etc/cinder/cinder.conf", "/etc/cinder/cinder.conf.d/*.conf"),
+    ("cinder-common",), ("cinder-*",), ("cinder-api",),
+)  # fmt: skip
+IMAGE = Service(
+    "Image", "Image (Glance)", "image-storage", "/etc/glance", "root", "glance",
+    ("glance-api-paste.ini", "glance-api.conf", "glance-cache.conf", "glance-manage.conf", "glance-registry-paste.ini",
+     "glance-registry.conf", "glance-scrubber.conf", "glance-swift-store.conf", "policy.json", "policy.yaml",
+     "schema-image.json", "schema.json"),
+    "/etc/glance/glance-api.conf",
+    ("/etc/glance/glance-image-import.conf", "/etc/glance/glance-api.conf", "/etc/glance/glance.conf.d/*.conf",
+     "/etc/glance/glance-api.conf.d/*.conf"),
+    ("glance-api",), ("glance-*",), ("glance-api",),
+    more=("/etc/glance/policy.json", "/etc/glance/policy.yaml", "/etc/glance/policy.d/*"),
+)  # fmt: skip
+DASHBOARD = Service(
+    "Dashboard", "Dashboard (Horizon)", "dashboard", "/etc/openstack-dashboard", "root", "horizon",
+    ("local_settings.py",),
+    "/etc/openstack-dashboard/local_settings.py",
+    ("/etc/openstack-dashboard/local_settings.py", "/etc/openstack-dashboard/local_settings.d/*.py"),
+    ("openstack-dashboard", "openstack-dashboard-apache"), ("apache2", "openstack-dashboard*"), ("apache2",),
+)  # fmt: skip
+KEYS = Service(
+    "Key-Manager", "Key Manager (Barbican)", "secrets-management", "/etc/barbican", "root", "barbican",
+    ("barbican.conf", "barbican-api-paste.ini", "policy.json", "policy.yaml"),
+    "/etc/barbican/barbican.conf",
+    ("/etc/barbican/barbican.conf", "/etc/barbican/barbican.conf.d/*.conf"),
+    ("barbican-common",), ("barbican-*",), ("barbican-api",),
+    more=("/etc/barbican/barbican-api-paste.ini",),
+)  # fmt: skip
+SHARED = Service(
+    "Shared", "Shared File Systems (Manila)", "shared-file-systems", "/etc/manila", "root", "manila",
+    ("manila.conf", "api-paste.ini", "policy.json", "policy.yaml", "rootwrap.conf"),
+    "/etc/manila/manila.conf",
+    ("/etc/manila/manila.conf", "/etc/manila/manila.conf.d/*.conf"),
+    ("manila-common",), ("manila-*",), ("manila-api",),
+)  # fmt: skip
+SERVICES = (IDENTITY, DASHBOARD, COMPUTE, BLOCK, IMAGE, SHARED, NEUTRON, KEYS)
+
+
+def absent(service: Service, snapshot: Snapshot, api: bool = False) -> str:
+    """Why a service (``api``: its API) is not on the node; "" when it is.
+
+    A node image holds the packages of every role and starts none of them, so a unit has to be enabled, or to run.
+    """
+    if not snapshot.packages & set(service.packages):
+        return f"{' or '.join(service.packages)} is not installed"
+    wanted = service.api if api else service.units
+    if not any(fnmatchcase(unit, pattern) for unit in snapshot.units for pattern in wanted):
+        return f"{service.packages[0]} is installed, and no unit {' or '.join(wanted)} is enabled or runs"
+    return ""
+
+
+def ports(service: Service, snapshot: Snapshot) -> list[int]:
+    """Where the API of a service is, by its configuration; else its usual port."""
+    found = []
+    for path in matching(service.uwsgi, snapshot.texts):
+        for name, value in re.findall(r"^([\w-]+)\s*=\s*(\S+)", snapshot.texts[path], re.MULTILINE):
+            port = value.split(",")[0].rpartition(":")[2]
+            if name in ("https-socket", "http-socket", "https", "http") and port.isdigit():
+                found.append(int(port))
+    return sorted(set(found)) or ([service.port] if service.port else [])
+
+
+# --- checks ---------------------------------------------------------------------------------------------
+
+
+Test = Callable[[Snapshot], Iterable[Finding]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of the guide: a title in our words, what it looks at, and the look itself.
+
+    ``api``: it is about the API, and not about every node of the service.
+    """
+
+    service: Service
+    number: int
+    title: str
+    looks_at: str
+    test: Test
+    api: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"Check-{self.service.name}-{self.number:02}"
+
+    @property
+    def url(self) -> str:
+        """The page of the guide; only some of its titles have an anchor that stays."""
+        return f"{GUIDE}/{self.service.page}/checklist.html"
+
+
+def _owned(service: Service) -> Check:
+    def test(snapshot: Snapshot) -> Iterator[Finding]:
+        wanted = f"{service.owner}:{service.group}"
+        for path in _named(service, snapshot):
+            stat = snapshot.stats.get(path)
+            found = f"{stat.owner}:{stat.group}" if stat else "nobody, it is not there"
+            yield Finding(path, "belongs to", found, wanted, found == wanted)
+
+    what = "the files" if service is DASHBOARD else "the folder and the files"
+    title = f"{what.capitalize()} of the configuration belong to {service.owner}:{service.group}"
+    return Check(service, 1, title, f"owner of {service.directory}: {', '.join(service.files)}", test)
+
+
+def _named(service: Service, snapshot: Snapshot) -> list[str]:
+    """The files that the guide names and this release has, and their folder; the main one must be there."""
+    paths = [f"{service.directory}/{file}" for file in service.files]
+    there = [path for path in paths if path in snapshot.stats or path == service.main]
+    return there if service is DASHBOARD else [service.directory, *there]
+
+
+def _closed(service: Service) -> Check:
+    def test(snapshot: Snapshot) -> Iterator[Finding]:
+        folder = snapshot.stats.get(service.directory)
+        if folder and not folder.mode & ~0o750 and service is not DASHBOARD and service.main in snapshot.stats:
+            yield Finding(service.directory, "has the mode", f"{folder.mode:04o}", "0750 or stricter", True)
+            return
+        for path in _named(service, snapshot):
+            stat, most = snapshot.stats.get(path), 0o750 if path == service.directory else 0o640
+            found = f"{stat.mode:04o}" if stat else "none, it is not there"
+            yield Finding(path, "has the mode", found, f"{most:04o} or stricter", bool(stat and not stat.mode & ~most))
+
+    if service is DASHBOARD:
+        return Check(service, 2, "Others cannot read the configuration", f"mode of {service.main}, at most 0640", test)
+    looks_at = f"mode of {service.directory}, at most 0750; else of each file, at most 0640"
+    return Check(service, 2, "Others cannot read the configuration", looks_at, test)
+
+
+def _with_options(service: Service, test: Callable[[Options], Iterable[Finding]]) -> Test:
+    return lambda snapshot: test(Options(snapshot, service.config, service.main))
+
+
+def _strategy(service: Service, section: str = "DEFAULT") -> Check:
+    def test(options: Options) -> Iterator[Finding]:
+        value = options.get(section, "auth_strategy", "keystone")
+        yield value.finding(value.text == "keystone", "keystone")
+
+    looks_at = f"{service.main}: [{section}] auth_strategy"
+    return Check(service, 3, "Keystone authenticates every request", looks_at, _with_options(service, test), api=True)
+
+
+def _authtoken(service: Service) -> Check:
+    def test(options: Options) -> Iterator[Finding]:
+        section = "keystone_authtoken"
+        yield options.https(section, "www_authenticate_uri", (section, "auth_uri"))
+        yield options.off(section, "insecure")
+        if options.get(section, "auth_url").given:
+            yield options.https(section, "auth_url")
+
+    looks_at = f"{service.main}: [keystone_authtoken] www_authenticate_uri, auth_url, insecure"
+    title = "Tokens are checked with Keystone over verified TLS"
+    return Check(service, 4, title, looks_at, _with_options(service, test), api=True)
+
+
+def _tls(service: Service, number: int) -> Check:
+    def test(snapshot: Snapshot) -> Iterator[Finding]:
+        for port in ports(service, snapshot):
+            known = snapshot.listeners.get(port, ())
+            if not known:
+                yield Finding(f"port {port}", "", "nothing listens", "an API over TLS", False)
+            for item in known:
+                found = f"talks {item.tls}" if item.tls else f"talks no TLS: {item.why}"
+                yield Finding(str(item), "", found, "TLS 1.2 or 1.3", bool(item.tls))
+
+    looks_at = f"every socket on the port of the API ({service.port}, or what its configuration says): a TLS handshake"
+    return Check(service, number, "The API is served over TLS", looks_at, test, api=True)
+
+
+def _body_size(service: Service, number: int) -> Check:
+    def test(options: Options) -> Iterator[Finding]:
+        former = [("DEFAULT", "osapi_max_request_body_size"), ("DEFAULT", "max_request_body_size")]
+        value = options.get("oslo_middleware", "max_request_body_size", str(BODY_SIZE), *former)
+        yield value.finding(value.text.isdigit() and 0 < int(value.text) <= BODY_SIZE, f"at most {BODY_SIZE}")
+
+    looks_at = f"{service.main}: [oslo_middleware] max_request_body_size, at most {BODY_SIZE} bytes"
+    return Check(service, number, "The body of a request is limited", looks_at, _with_options(service, test), api=True)
+
+
+def _peer(service: Service, number: int, peer: str, section: str, former: str) -> Check:
+    """A peer that is found by the catalogue, so that only verification can be turned off."""
+
+    def test(options: Options) -> Iterator[Finding]:
+        yield options.off(section, "insecure", ("DEFAULT", former))
+
+    looks_at = f"{service.main}: [{section}] insecure, formerly {former}"
+    title = f"{service.title} talks to {peer} over verified TLS"
+    return Check(service, number, title, looks_at, _with_options(service, test))
+
+
+# Identity
+
+
+def _admin_token(snapshot: Snapshot) -> Iterator[Finding]:
+    value = Options(snapshot, IDENTITY.config, IDENTITY.main).get("DEFAULT", "admin_token")
+    unset = not value.given or value.text in ("", "<none>")
+    yield Finding(value.file, f"{value.name} is", "not set" if unset else "set", "not set", unset)
+    for path in files(snapshot, IDENTITY.more):
+        lines = [line for line in snapshot.texts[path].splitlines() if not line.lstrip().startswith(("#", ";"))]
+        named = any("AdminTokenAuthMiddleware" in line or "filter:admin_token_auth" in line for line in lines)
+        yield Finding(path, "admin_token_auth is", "there" if named else "not there", "not there", not named)
+
+
+def _insecure_debug(options: Options) -> Iterator[Finding]:
+    yield options.off("DEFAULT", "insecure_debug")
+
+
+def _fernet(options: Options) -> Iterator[Finding]:
+    value = options.get("token", "provider", "fernet")
+    yield value.finding(value.text == "fernet", "fernet")
+
+
+# Compute
+
+
+def _nova_glance(options: Options) -> Iterator[Finding]:
+    yield options.off("glance", "insecure", ("glance", "api_insecure"))
+    # Where neither is set the catalogue says where Glance is, and no file of the node shows that it says https.
+    given = [name for name in ("api_servers", "endpoint_override") if options.get("glance", name).given]
+    for name in given or ["endpoint_override"]:
+        yield options.https("glance", name)
+
+
+# Block Storage
+
+
+def _cinder_glance(options: Options) -> Iterator[Finding]:
+    yield options.off("DEFAULT", "glance_api_insecure")
+    yield options.https("DEFAULT", "glance_api_servers")
+
+
+def _nas(options: Options) -> Iterator[Finding]:
+    backends = [name.strip() for name in options.get("DEFAULT", "enabled_backends").text.split(",") if name.strip()]
+    for section in dict.fromkeys(["DEFAULT", *backends]):
+        for name in ("nas_secure_file_permissions", "nas_secure_file_operations"):
+            value = options.get(section, name, "auto")
+            if value.given or section == "DEFAULT":
+                yield value.finding(value.text.lower() in ("auto", "true"), "auto")
+
+
+def _encryption(snapshot: Snapshot) -> Iterator[Finding]:
+    for service in (BLOCK, COMPUTE):
+        if service is COMPUTE and absent(COMPUTE, snapshot):
+            continue
+        options = Options(snapshot, service.config, service.main)
+        value = options.get("key_manager", "backend", "", ("key_manager", "api_class"))
+        # The key manager of the configuration file has one fixed key for everybody.
+        held = value.given and value.text and "conf_key_mgr" not in value.text.lower()
+        yield value.finding(bool(held), "a key manager, such as barbican")
+
+
+# Image
+
+
+def _glance_strategy(options: Options) -> Iterator[Finding]:
+    former = options.get("DEFAULT", "auth_strategy", "keystone")
+    if former.given:
+        yield former.finding(former.text == "keystone", "keystone")
+    value = options.get("paste_deploy", "flavor")
+    yield value.finding("keystone" in value.text.split("+"), "keystone, which puts its middleware into the pipeline")
+
+
+def _port_scans(snapshot: Snapshot) -> Iterator[Finding]:
+    for path in files(snapshot, IMAGE.more):
+        for rule in _rules(snapshot.texts[path], "copy_from"):
+            yield Finding(path, "copy_from is", repr(rule), "a role, such as role:admin", rule not in ("", "@", "[]"))
+    # Version 1 of the API with its copy_from is gone; what fetches from an address of the user's choice now is this.
+    options = Options(snapshot, IMAGE.config, IMAGE.main)
+    methods = options.get("DEFAULT", "enabled_import_methods", "[glance-direct,web-download,copy-image]")
+    if "web-download" not in methods.text:
+        yield methods.finding(True, "")
+        return
+    allowed = options.get("import_filtering_opts", "allowed_ports", "[80,443]")
+    yield allowed.finding(bool(allowed.text.strip("[] ")), "a few ports, or no web-download in enabled_import_methods")
+
+
+def _rules(text: str, name: str) -> list[str]:
+    """The rules that a policy file, JSON or YAML, has for a target."""
+    try:
+        known = json.loads(text)
+        return [str(known[name])] if isinstance(known, dict) and name in known else []
+    except ValueError:
+        found = re.findall(rf"""^\s*["']?{re.escape(name)}["']?\s*:\s*(.*?)\s*,?\s*$""", text, re.MULTILINE)
+        return [item.strip("\"'") for item in found]
+
+
+# Dashboard
+
+
+def _setting(number: int, name: str, wanted: Any, default: Any, title: str) -> Check:
+    """A setting that must have a value; ``default`` is what it is when not set."""
+
+    def test(snapshot: Snapshot) -> Iterator[Finding]:
+        value, path = settings(snapshot, DASHBOARD.config, DASHBOARD.main).get(name, (default, ""))
+        shown = f"{value!r}" if path else f"not set (by default {value!r})"
+        same = type(value) is type(wanted) and value == wanted
+        yield Finding(path or DASHBOARD.main, f"{name} is", shown, repr(wanted), same)
+
+    return Check(DASHBOARD, number, title, f"{DASHBOARD.main}: {name}", test)
+
+
+def _validator(snapshot: Snapshot) -> Iterator[Finding]:
+    value, path = settings(snapshot, DASHBOARD.config, DASHBOARD.main).get("PASSWORD_VALIDATOR", ({}, ""))
+    regex = value.get("regex", "") if isinstance(value, dict) else ""
+    shown = repr(regex) if path else "not set (by default '.*')"
+    ok = bool(regex) and regex not in (".*", "^.*$", COMPUTED)
+    yield Finding(path or DASHBOARD.main, "PASSWORD_VALIDATOR is", shown, "a regex that not all passwords match", ok)
+
+
+# Key Manager
+
+
+def _pipeline(snapshot: Snapshot) -> Iterator[Finding]:
+    parsed = Options(snapshot, KEYS.more, KEYS.more[0])
+    names = dict.fromkeys([parsed.get("composite:main", "/v1", "barbican-api-keystone").text, "barbican-api-keystone"])
+    for name in names:
+        value = parsed.get(f"pipeline:{name}", "pipeline")
+        yield value.finding("authtoken" in value.text.split(), "authtoken among its filters")
+
+
+CHECKS: tuple[Check, ...] = (
+    _owned(IDENTITY),
+    _closed(IDENTITY),
+    _tls(IDENTITY, 3),
+    _body_size(IDENTITY, 5),
+    Check(IDENTITY, 6, "No shared token makes an administrator",
+          f"{IDENTITY.main}: [DEFAULT] admin_token; keystone-paste.ini: admin_token_auth", _admin_token),
+    Check(IDENTITY, 7, "Answers do not tell why an authentication failed", f"{IDENTITY.main}: [DEFAULT] insecure_debug",
+          _with_options(IDENTITY, _insecure_debug)),
+    Check(IDENTITY, 8, "Tokens are Fernet tokens", f"{IDENTITY.main}: [token] provider",
+          _with_options(IDENTITY, _fernet)),
+    _owned(DASHBOARD),
+    _closed(DASHBOARD),
+    _setting(3, "DISALLOW_IFRAME_EMBED", True, True, "No other page can frame the dashboard"),
+    _setting(4, "CSRF_COOKIE_SECURE", True, False, "The cookie against forged requests is sent over TLS only"),
+    _setting(5, "SESSION_COOKIE_SECURE", True, False, "The cookie of the session is sent over TLS only"),
+    _setting(6, "SESSION_COOKIE_HTTPONLY", True, True, "Scripts cannot read the cookie of the session"),
+    _setting(7, "PASSWORD_AUTOCOMPLETE", "off", "off", "Browsers do not keep the password"),
+    _setting(8, "DISABLE_PASSWORD_REVEAL", True, False, "A typed password is not shown"),
+    _setting(9, "ENFORCE_PASSWORD_CHECK", True, False, "Who changes a password gives the administrator's"),
+    Check(DASHBOARD, 10, "Simple passwords are refused", f"{DASHBOARD.main}: PASSWORD_VALIDATOR", _validator),
+    _setting(11, "SECURE_PROXY_SSL_HEADER", ("HTTP_X_FORWARDED_PROTO", "https"), None,
+             "The dashboard knows from its proxy that the user came over TLS"),
+    _owned(COMPUTE),
+    _closed(COMPUTE),
+    _strategy(COMPUTE, "api"),
+    _authtoken(COMPUTE),
+    Check(COMPUTE, 5, "Nova talks to Glance over verified TLS",
+          f"{COMPUTE.main}: [glance] insecure, endpoint_override (or api_servers)",
+          _with_options(COMPUTE, _nova_glance)),
+    _owned(BLOCK),
+    _closed(BLOCK),
+    _strategy(BLOCK),
+    _authtoken(BLOCK),
+    _peer(BLOCK, 5, "Nova", "nova", "nova_api_insecure"),
+    Check(BLOCK, 6, "Cinder talks to Glance over verified TLS",
+          f"{BLOCK.main}: [DEFAULT] glance_api_insecure, glance_api_servers", _with_options(BLOCK, _cinder_glance)),
+    Check(BLOCK, 7, "Volumes on NFS are not everybody's",
+          f"{BLOCK.main}: nas_secure_file_permissions and nas_secure_file_operations of each backend",
+          _with_options(BLOCK, _nas)),
+    _body_size(BLOCK, 8),
+    Check(BLOCK, 9, "Volumes can be encrypted", f"{BLOCK.main} and {COMPUTE.main}: [key_manager] backend", _encryption),
+    _owned(IMAGE),
+    _closed(IMAGE),
+    Check(IMAGE, 3, "Keystone authenticates every request", f"{IMAGE.main}: [paste_deploy] flavor",
+          _with_options(IMAGE, _glance_strategy), api=True),
+    _authtoken(IMAGE),
+    Check(IMAGE, 5, "Nobody scans ports by the download of an image",
+          "policy of copy_from; [import_filtering_opts] allowed_ports where web-download is enabled", _port_scans,
+          api=True),
+    _owned(SHARED),
+    _closed(SHARED),
+    _strategy(SHARED),
+    _authtoken(SHARED),
+    _peer(SHARED, 5, "Nova", "nova", "nova_api_insecure"),
+    _peer(SHARED, 6, "Neutron", "neutron", "neutron_api_insecure"),
+    _peer(SHARED, 7, "Cinder", "cinder", "cinder_api_insecure"),
+    _body_size(SHARED, 8),
+    _owned(NEUTRON),
+    _closed(NEUTRON),
+    _strategy(NEUTRON),
+    _authtoken(NEUTRON),
+    _tls(NEUTRON, 5),
+    _owned(KEYS),
+    _closed(KEYS),
+    Check(KEYS, 3, "Keystone authenticates every request",
+          "/etc/barbican/barbican-api-paste.ini: authtoken in the pipeline", _pipeline, api=True),
+    _authtoken(KEYS),
+)  # fmt: skip
+BY_NAME = {check.name: check for check in CHECKS}
+
+
+def evaluate(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
+    """Every check by its id: ``{state, why, files}``; state is pass, fail or notapplicable, as XCCDF calls them."""
+    return {check.name: _judged(check, snapshot) for check in CHECKS}
+
+
+def _judged(check: Check, snapshot: Snapshot) -> dict[str, Any]:
+    if reason := absent(check.service, snapshot, check.api):
+        return {"state": "notapplicable", "why": reason, "files": []}
+    try:
+        found = list(check.test(snapshot))
+    except Unreadable as fault:
+        found = [fault.args[0]]
+    wrong = [item for item in found if not item.ok]
+    told = wrong or found
+    return {
+        "state": "fail" if wrong or not found else "pass",
+        "why": "; ".join(map(str, told)) or "nothing was found to judge",
+        "files": list(dict.fromkeys(item.file for item in told)),
+    }
