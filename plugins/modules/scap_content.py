@@ -6,27 +6,42 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: scap_content
-short_description: Take the judges' content out of its Debian package, and tailor it for each node
+short_description: Fetch the judges' content, and tailor it for each node
 version_added: 0.1.0
 author: [Cloudwatt, Orange (@cloudwatt)]
 description:
   - Takes the datastream of Debian 13 out of the package C(ssg-debian) and writes a tailoring for each node, without the
     checks that are waived for its groups. Runs on the operator's machine.
+  - The package is the pinned one, believed by its hash. A mirror drops it soon after the next version; then it is the
+    newest of O(suite), by the hash in the index of packages, whose hash is in InRelease, which O(keyring) must have
+    signed. The result and a warning say so.
 attributes:
-  check_mode: {support: full}
+  check_mode: {support: full, description: Fetches and writes nothing.}
 options:
-  package: {description: The package; its content was verified before., type: path, required: true}
+  mirror: {description: Mirror of Debian., type: str, required: true}
+  package: {description: Path of the pinned package below the mirror., type: str, required: true}
+  sha256: {description: Its SHA-256., type: str, required: true}
+  suite: {description: Suite that has a newer one., type: str, default: testing}
+  minimum: {description: The oldest version to take from there., type: str, required: true}
+  keyring:
+    description: Keys of the archive.
+    type: path
+    default: /usr/share/keyrings/debian-archive-keyring.gpg
   member: {description: Path of the datastream in it., type: str, required: true}
   directory: {description: Where the datastream and the tailorings are put., type: path, required: true}
   nodes: {description: Groups of each node., type: dict, required: true}
   waivers: {description: Waivers (see role site)., type: list, elements: dict, required: true}
   values: {description: Values of the content that the site sets., type: dict, default: {}}
+requirements: [gpgv and debian-archive-keyring where the pinned package is gone]
 """
 
 EXAMPLES = r"""
 - name: Tailor the content
   cloudwatt.socle.scap_content:
-    package: /var/lib/socle/cache/scap/ssg-debian_0.1.82-1_all.deb
+    mirror: http://deb.debian.org/debian
+    package: pool/main/s/scap-security-guide/ssg-debian_0.1.82-1_all.deb
+    sha256: cfde145916f1f37ec96c0fe2a9ea5f44a2db0ee6f0a2dacfcf86534c0977755a
+    minimum: 0.1.82
     member: ./usr/share/xml/scap/ssg/content/ssg-debian13-ds.xml
     directory: /var/lib/socle/cache/scap
     nodes: {ctl1: [control, nodes]}
@@ -38,10 +53,17 @@ content:
   description: Path of the datastream.
   returned: always
   type: str
+version:
+  description: Version of the package.
+  returned: not in check mode
+  type: str
+note:
+  description: Why it is not the pinned package, and what vouches for it; empty when it is.
+  returned: not in check mode
+  type: str
 """
 
 import io
-import os
 import subprocess
 import tarfile
 from pathlib import Path
@@ -49,11 +71,17 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils import audit as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils import debian_archive
 from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening_rules import PolicyError, waivers
 from ansible_collections.cloudwatt.socle.plugins.module_utils.security_guide import BY_NAME
 
 ARGUMENTS = {
-    "package": {"type": "path", "required": True},
+    "mirror": {"type": "str", "required": True},
+    "package": {"type": "str", "required": True},
+    "sha256": {"type": "str", "required": True},
+    "suite": {"type": "str", "default": "testing"},
+    "minimum": {"type": "str", "required": True},
+    "keyring": {"type": "path", "default": debian_archive.KEYRING},
     "member": {"type": "str", "required": True},
     "directory": {"type": "path", "required": True},
     "nodes": {"type": "dict", "required": True},
@@ -62,11 +90,13 @@ ARGUMENTS = {
 }
 
 
-def extract(package: str, member: str, target: Path) -> bool:
-    """Take a file out of a Debian package, unless it is there already and younger; whether it was taken."""
-    if target.exists() and target.stat().st_mtime >= os.stat(package).st_mtime:
+def extract(package: Path, member: str, target: Path) -> bool:
+    """Take a file out of a Debian package, unless it was taken from it before; whether it was taken."""
+    stamp = target.with_name(f"{target.name}.from")
+    if target.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == package.name:
         return False
-    done = subprocess.run(["dpkg-deb", "--fsys-tarfile", package], capture_output=True, check=False)
+    stamp.unlink(missing_ok=True)
+    done = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(package)], capture_output=True, check=False)
     if done.returncode:
         raise engine.AuditError(f"{package}: {done.stderr.decode(errors='replace').strip()}")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
@@ -75,6 +105,7 @@ def extract(package: str, member: str, target: Path) -> bool:
         except KeyError:
             raise engine.AuditError(f"{package}: has no {member}") from None
         write(target, stream.read())
+    write(stamp, package.name.encode())
     return True
 
 
@@ -94,12 +125,18 @@ def main() -> None:
     params = module.params
     directory = Path(params["directory"])
     content = directory / Path(params["member"]).name
-    changed = False
+    result = {"changed": False, "content": str(content)}
     try:
         known = waivers(params["waivers"])
         if not module.check_mode:
             directory.mkdir(parents=True, exist_ok=True)
-            changed = extract(params["package"], params["member"], content)
+            pin = debian_archive.Pin(params["package"], params["sha256"])
+            package = debian_archive.obtain(
+                params["mirror"], pin, params["suite"], params["minimum"], params["keyring"], directory
+            )
+            if package.note:
+                module.warn(package.note)
+            changed = extract(package.path, params["member"], content) or package.fetched
             read = engine.read_content(str(content))
             lost = sorted({waiver.check for waiver in known} - set(read.checks) - set(BY_NAME))
             if lost:
@@ -107,9 +144,10 @@ def main() -> None:
             for node, groups in params["nodes"].items():
                 text = engine.tailoring(read, known, groups, params["values"])
                 changed = write(directory / f"tailoring-{node}.xml", text.encode()) or changed
-    except (engine.AuditError, PolicyError, OSError) as fault:
+            result |= {"changed": changed, "version": package.version, "note": package.note}
+    except (debian_archive.ArchiveError, engine.AuditError, PolicyError, OSError) as fault:
         module.fail_json(msg=str(fault))
-    module.exit_json(changed=changed, content=str(content))
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,290 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""The pinned package of a mirror, or the newest that a signature vouches for: a local mirror, and keys of its own."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import json
+import lzma
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils import audit, debian_archive
+from ansible_collections.cloudwatt.socle.plugins.modules import scap_content
+
+TOOLS = ("gpg", "gpgv", "gpgconf", "dpkg", "dpkg-deb")
+pytestmark = pytest.mark.skipif(not all(map(shutil.which, TOOLS)), reason=f"needs {', '.join(TOOLS)}")
+
+POOL = "pool/main/s/scap-security-guide"
+MEMBER = "./usr/share/xml/scap/ssg/content/ssg-debian13-ds.xml"
+
+
+class Keys:
+    """A signing key, in a home whose path is short enough for the agent's socket."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.ring = home, home / "ring.gpg"
+        self.gpg("--passphrase", "", "--quick-gen-key", f"{home.name}@example.org", "ed25519", "sign")
+        self.ring.write_bytes(self.gpg("--export").stdout)
+
+    def gpg(self, *argv, **options):
+        command = ["gpg", "--homedir", str(self.home), "--batch", "--quiet", *argv]
+        return subprocess.run(command, check=True, capture_output=True, **options)
+
+    def sign(self, text: str) -> bytes:
+        return self.gpg("--clearsign", input=text.encode()).stdout
+
+
+def make_keys():
+    home = Path(tempfile.mkdtemp(prefix="keys-", dir="/tmp"))
+    try:
+        yield Keys(home)
+    finally:
+        subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False, capture_output=True)
+        shutil.rmtree(home)
+
+
+@pytest.fixture(scope="module")
+def keys():
+    yield from make_keys()
+
+
+@pytest.fixture(scope="module")
+def stranger():
+    yield from make_keys()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+class Mirror:
+    """A mirror with versions of ssg-debian, and the suite testing."""
+
+    def __init__(self, root: Path, keys: Keys) -> None:
+        self.root, self.keys = root, keys
+        self.server = http.server.ThreadingHTTPServer(
+            ("127.0.0.1", 0), functools.partial(Quiet, directory=str(root))
+        )
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/"
+        (root / POOL).mkdir(parents=True)
+
+    def add(self, version: str, content: bytes | None = None) -> debian_archive.Pin:
+        """A package of that version; without ``content`` it is no package, which nobody looks at here."""
+        path = self.root / POOL / f"ssg-debian_{version}_all.deb"
+        path.write_bytes(content or f"ssg-debian {version}".encode())
+        return debian_archive.Pin(f"{POOL}/{path.name}", hashlib.sha256(path.read_bytes()).hexdigest())
+
+    def publish(self, *versions: str, keys: Keys | None = None, suite: str = "testing", by_hash: bool = True) -> None:
+        stanzas = [f"Package: other\nVersion: 9\nFilename: pool/other_9_all.deb\nSHA256: {'0' * 64}\n"]
+        for version in versions:
+            pin = self.add(version)
+            stanzas.append(
+                f"Package: ssg-debian\nArchitecture: all\nVersion: {version}\n"
+                f"Filename: {pin.filename}\nSize: 1\nSHA256: {pin.sha256}\n"
+            )
+        index = lzma.compress("\n".join(stanzas).encode())
+        folder = self.root / "dists/testing/main/binary-all"
+        digest = hashlib.sha256(index).hexdigest()
+        name = f"by-hash/SHA256/{digest}" if by_hash else "Packages.xz"
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(index)
+        release = (
+            f"Origin: Debian\nSuite: {suite}\nDate: Sat, 01 Aug 2026 08:00:00 UTC\nMD5Sum:\n"
+            f" {'0' * 32} 1 main/binary-all/Packages.xz\nSHA256:\n {digest} {len(index)} main/binary-all/Packages.xz\n"
+        )
+        (self.root / "dists/testing/InRelease").write_bytes((keys or self.keys).sign(release))
+
+
+@pytest.fixture
+def mirror(tmp_path, keys):
+    mirror = Mirror(tmp_path / "mirror", keys)
+    yield mirror
+    mirror.server.shutdown()
+    mirror.server.server_close()
+
+
+@pytest.fixture
+def obtain(mirror, keys, tmp_path):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+
+    def call(pin, minimum="0.1.82", suite="testing"):
+        return debian_archive.obtain(mirror.url, pin, suite, minimum, str(keys.ring), cache)
+
+    return call
+
+
+GONE = debian_archive.Pin(f"{POOL}/ssg-debian_0.1.82-1_all.deb", "0" * 64)
+
+
+def test_the_pinned_package_is_fetched_once_and_needs_no_index(mirror, obtain):
+    pin = mirror.add("0.1.82-1")
+    got = obtain(pin)
+    assert (got.version, got.fetched, got.note) == ("0.1.82-1", True, "")
+    assert got.path.read_bytes() == b"ssg-debian 0.1.82-1"
+    (mirror.root / pin.filename).unlink()
+    assert not obtain(pin).fetched
+
+
+def test_a_damaged_copy_in_the_cache_is_fetched_again(mirror, obtain):
+    pin = mirror.add("0.1.82-1")
+    obtain(pin).path.write_bytes(b"half")
+    assert obtain(pin).fetched
+
+
+def test_another_content_of_the_pinned_package_is_refused_though_there_are_newer(mirror, obtain):
+    mirror.publish("0.1.82-1", "0.1.83-1")
+    with pytest.raises(debian_archive.ArchiveError, match="has not the SHA-256"):
+        obtain(GONE)
+
+
+@pytest.mark.parametrize("by_hash", [True, False])
+def test_the_newest_of_the_signed_index_takes_the_place_of_one_that_is_gone(mirror, obtain, by_hash):
+    mirror.publish("0.1.90-1", "0.1.100-1", "0.1.83-1", by_hash=by_hash)
+    got = obtain(GONE)
+    assert (got.version, got.fetched, got.path.name) == ("0.1.100-1", True, "ssg-debian_0.1.100-1_all.deb")
+    assert "ssg-debian_0.1.82-1_all.deb: 404" in got.note
+    assert "took ssg-debian 0.1.100-1 of testing, whose index of Sat, 01 Aug 2026 08:00:00 UTC is signed" in got.note
+    assert not obtain(GONE).fetched
+
+
+def test_what_is_older_than_the_minimum_is_not_taken(mirror, obtain):
+    mirror.publish("0.1.76-1")
+    with pytest.raises(debian_archive.ArchiveError, match=r"404.*testing has no ssg-debian from 0\.1\.82 on"):
+        obtain(GONE)
+
+
+def test_an_index_that_a_stranger_signed_is_refused(mirror, obtain, stranger):
+    mirror.publish("0.1.83-1", keys=stranger)
+    with pytest.raises(debian_archive.ArchiveError, match="InRelease is not signed by a key of"):
+        obtain(GONE)
+
+
+def test_a_changed_index_is_refused(mirror, obtain):
+    mirror.publish("0.1.83-1")
+    file = mirror.root / "dists/testing/InRelease"
+    file.write_bytes(file.read_bytes().replace(b"Debian", b"Debiam"))
+    with pytest.raises(debian_archive.ArchiveError, match="is not signed by a key"):
+        obtain(GONE)
+
+
+def test_a_signature_that_this_keyring_has_no_key_for_does_no_harm(keys, stranger):
+    """Debian signs with the keys of two releases, of which an older keyring has one."""
+    keys.gpg("--import", input=stranger.gpg("--export-secret-keys").stdout)
+    both = keys.gpg("--local-user", keys.home.name, "--local-user", stranger.home.name, "--clearsign",
+                    input=b"Suite: testing\n").stdout  # fmt: skip
+    assert debian_archive.signed(both, str(keys.ring)) == "Suite: testing\n"
+
+
+@pytest.mark.parametrize("change", [
+    lambda text, other: b"", lambda text, other: b"Suite: testing\n", lambda text, other: b"Suite: testing\n" + text,
+    lambda text, other: text + b"Suite: testing\n", lambda text, other: other + text, lambda text, other: text + other,
+    lambda text, other: text.replace(b"PGP SIGNATURE", b"PGP SIGNED"),
+])  # fmt: skip
+def test_only_one_signed_message_is_believed(keys, stranger, change):
+    text, other = keys.sign("Suite: testing\n"), stranger.sign("Suite: testing\n")
+    with pytest.raises(debian_archive.ArchiveError, match="not one signed message"):
+        debian_archive.signed(change(text, other), str(keys.ring))
+
+
+@pytest.mark.parametrize("where", ["dists/testing/main/binary-all/by-hash/SHA256/*", f"{POOL}/*.deb"])
+def test_what_has_not_the_hash_that_was_signed_is_refused(mirror, obtain, where):
+    mirror.publish("0.1.83-1")
+    (file,) = mirror.root.glob(where)
+    file.write_bytes(file.read_bytes() + b"x")
+    with pytest.raises(debian_archive.ArchiveError, match="has not the SHA-256"):
+        obtain(GONE)
+
+
+def test_another_suite_under_the_name_is_refused(mirror, obtain):
+    mirror.publish("0.1.83-1", suite="oldstable")
+    with pytest.raises(debian_archive.ArchiveError, match="is of the suite oldstable"):
+        obtain(GONE)
+
+
+def test_without_the_keyring_nothing_is_believed(mirror, tmp_path):
+    mirror.publish("0.1.83-1")
+    with pytest.raises(debian_archive.ArchiveError, match="apt-get install debian-archive-keyring"):
+        debian_archive.obtain(mirror.url, GONE, "testing", "0.1.82", str(tmp_path / "none.gpg"), tmp_path)
+
+
+def test_a_mirror_that_does_not_answer_is_no_reason_for_another_package(tmp_path, keys):
+    with pytest.raises(debian_archive.ArchiveError, match="refused") as told:
+        debian_archive.obtain("http://127.0.0.1:9/", GONE, "testing", "0.1.82", str(keys.ring), tmp_path)
+    assert not isinstance(told.value, debian_archive.Gone)
+
+
+def deb(tmp_path: Path, text: str) -> bytes:
+    """A package with a content for Debian 13."""
+    tree = tmp_path / "deb"
+    shutil.rmtree(tree, ignore_errors=True)
+    file = tree / MEMBER
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    (tree / "DEBIAN").mkdir()
+    (tree / "DEBIAN/control").write_text(
+        "Package: ssg-debian\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.org>\nDescription: x\n"
+    )
+    os.chmod(tree / "DEBIAN", 0o755)
+    target = tmp_path / "made.deb"
+    subprocess.run(["dpkg-deb", "--root-owner-group", "--build", tree, target], check=True, capture_output=True)
+    return target.read_bytes()
+
+
+CONTENT = '<d><Benchmark xmlns="http://checklists.nist.gov/xccdf/1.2">{}</Benchmark></d>'.format(
+    "".join(f'<Profile id="{audit.PROFILE}{level}"/>' for level in ("minimal", "intermediary", "enhanced", "high"))
+)
+
+
+def run_module(monkeypatch, capsys, **options):
+    monkeypatch.setattr(AnsibleModule, "warn", lambda self, text: warned.append(text))
+    warned: list[str] = []
+    with pytest.raises(SystemExit), patch_module_args(options):
+        scap_content.main()
+    return json.loads(capsys.readouterr().out), warned
+
+
+def test_the_module_says_which_content_it_took(mirror, keys, tmp_path, monkeypatch, capsys):
+    waiver = {"check": "Check-Identity-05", "groups": ["all"], "reason": "Bodies are larger here than elsewhere.",
+              "control": "HAProxy limits them."}  # fmt: skip
+    pin = mirror.add("0.1.82-1", deb(tmp_path, CONTENT))
+    options = {
+        "mirror": mirror.url, "package": pin.filename, "sha256": pin.sha256, "minimum": "0.1.82", "member": MEMBER,
+        "keyring": str(keys.ring), "directory": str(tmp_path / "cache"), "nodes": {"ctl1": ["control"]},
+        "waivers": [waiver],
+    }  # fmt: skip
+    said, warned = run_module(monkeypatch, capsys, **options)
+    assert (said["changed"], said["version"], said["note"], warned) == (True, "0.1.82-1", "", [])
+    assert Path(said["content"]).read_text() == CONTENT
+    said, _ = run_module(monkeypatch, capsys, **options)
+    assert not said["changed"]
+    said, _ = run_module(monkeypatch, capsys, **options, _ansible_check_mode=True)
+    assert not said["changed"]
+    # The mirror moves on, and the cache of another machine has nothing.
+    shutil.rmtree(tmp_path / "cache")
+    (mirror.root / pin.filename).unlink()
+    with monkeypatch.context() as patch:
+        newer = CONTENT.replace("<d>", "<d><new/>")
+        content = deb(tmp_path, newer)
+        patch.setattr(mirror, "add", functools.partial(mirror.add, content=content))
+        mirror.publish("0.1.83-1")
+    said, warned = run_module(monkeypatch, capsys, **options)
+    assert (said["changed"], said["version"], warned) == (True, "0.1.83-1", [said["note"]])
+    assert Path(said["content"]).read_text() == newer
+    said, _ = run_module(monkeypatch, capsys, **options | {"waivers": [{**waiver, "check": "Check-Identity-99"}]})
+    assert said["failed"]
+    assert "no check of any judge: Check-Identity-99" in said["msg"]
