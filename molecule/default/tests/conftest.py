@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import json
 import ssl
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -16,6 +19,7 @@ from typing import Any
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[3]
 PORTS = {"identity": 5000, "image": 9292, "placement": 8778, "compute": 8774, "network": 9696}
 
 
@@ -65,6 +69,19 @@ def api(hostvars: dict[str, Any], inventory: Path) -> Api:
     status, client.token = client.log_in(client.password)
     assert status == 201
     return client
+
+
+@pytest.fixture(scope="session")
+def socle(inventory: Path) -> Callable[..., tuple[int, dict[str, Any]]]:
+    """`socle(*words)`: exit code and outcome of a verb on this site."""
+
+    def run(*words: str) -> tuple[int, dict[str, Any]]:
+        command = [str(Path(sys.executable).parent / "socle"), *words, "-i", str(inventory), "--json"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+        assert done.stdout, done.stderr[-2000:]
+        return done.returncode, json.loads(done.stdout)
+
+    return run
 
 
 @pytest.fixture(scope="session")

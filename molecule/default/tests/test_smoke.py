@@ -8,26 +8,10 @@ The tests build on one another, in the order of this file.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
-
-ROOT = Path(__file__).resolve().parents[3]
 # The guests run already, so that nothing needs as long as at first: whatever stays silent is broken.
 QUICK = ["-e", "smoke_probe_timeout=30", "-e", "smoke_sessions_timeout=10", "-e", "smoke_probe_tries=1"]
-
-
-@pytest.fixture(scope="module")
-def socle(inventory):
-    def run(*words: str) -> tuple[int, dict]:
-        command = [str(Path(sys.executable).parent / "socle"), *words, "-i", str(inventory), "--json"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
-        assert done.stdout, done.stderr[-2000:]
-        return done.returncode, json.loads(done.stdout)
-
-    return run
 
 
 def report(outcome):
