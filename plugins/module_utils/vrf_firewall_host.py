@@ -3,7 +3,8 @@
 """The rulesets of a node's namespaces: compare, check all, load the changed ones, each in one transaction.
 
 Drift is told without parsing: after a load, the hash of what the kernel then lists (without counters) is kept under
-``/run``. A ruleset someone changed by hand lists differently, and is loaded again.
+``/run``. A ruleset someone changed by hand lists differently, and is loaded again. After a boot, which loads what is on
+disk and leaves no hash, a namespace made for the purpose tells how it should be listed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from . import netns, vrf_firewall
 from .node_files import diff_entry, in_parallel, read, write
 
 STAMPS = Path("/run/socle/nftables")
+LIST = ["nft", "--stateless", "list", "ruleset"]
 
 
 @dataclass
@@ -34,12 +36,22 @@ def _live(namespace: str) -> str | None:
     if not (netns.RUN_NETNS / namespace).exists():
         return None
     with netns.inside(namespace):
-        text = netns.run(["nft", "--stateless", "list", "ruleset"], check=False)
-    return hashlib.sha256(text.encode()).hexdigest() if text else None
+        text = netns.run(LIST, check=False)
+    return _hash(text) if text else None
+
+
+def _would_be(path: Path) -> str:
+    """Hash of the rules that a file puts in force, loaded where it concerns nobody."""
+    loaded = ["unshare", "--net", "sh", "-c", f'nft --file "$1" && {" ".join(LIST)}', "sh", str(path)]
+    return _hash(netns.run(loaded, check=False))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _stamp_text(text: str, live: str | None) -> str:
-    return f"{hashlib.sha256(text.encode()).hexdigest()} {live}\n"
+    return f"{_hash(text)} {live}\n"
 
 
 def _ruleset(vrf: dict[str, Any]) -> tuple[str, Path, str, str | None, bool]:
@@ -48,7 +60,10 @@ def _ruleset(vrf: dict[str, Any]) -> tuple[str, Path, str, str | None, bool]:
     text = vrf_firewall.render_ruleset(vrf)
     path = netns.DEFINITIONS / namespace / "nftables.nft"
     before = read(path)
-    fine = before == text and read(STAMPS / namespace) == _stamp_text(text, _live(namespace))
+    fine = False
+    if before == text and (live := _live(namespace)):
+        stamp = read(STAMPS / namespace) or _stamp_text(text, _would_be(path))
+        fine = stamp == _stamp_text(text, live)
     return namespace, path, text, before, fine
 
 
@@ -67,6 +82,8 @@ def converge(vrfs: list[dict[str, Any]], check_mode: bool = False) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="socle-nft-") as directory:
         for vrf, (namespace, path, text, before, fine) in zip(vrfs, in_parallel(_ruleset, vrfs), strict=True):
             if fine:
+                if not check_mode and not (STAMPS / namespace).exists():
+                    write(STAMPS / namespace, _stamp_text(text, _live(namespace)))
                 continue
             candidate = Path(directory, f"{namespace}.nft")
             candidate.write_text(text)
