@@ -121,13 +121,24 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(act=rie.drain, verb=f"rie-{name}", drain=state)
 
     secrets = _subparser(verbs.add_parser, "secrets", help="the secrets of a site")
+    secrets_verbs = secrets.add_subparsers(title="verbs", metavar="VERB", required=True)
     init = _subparser(
-        secrets.add_subparsers(title="verbs", metavar="VERB", required=True).add_parser,
+        secrets_verbs.add_parser,
         "init",
         help="make what is missing of the vault password and of the encrypted secrets.yml",
     )
     _inventory(init)
     init.set_defaults(act=_secrets_init)
+    rotate = _subparser(secrets_verbs.add_parser, "rotate", help="give secrets new values; a deployment brings them in")
+    rotate.add_argument("names", nargs="*", metavar="NAME", help="as in secrets.yml; BGP keys only if named")
+    rotate.add_argument("--all", action="store_true", help="every secret that is the site's alone: no BGP keys")
+    rotate.add_argument(
+        "--now", action="store_true", help="with a stolen keystone_fernet_seed: refuse every token made so far"
+    )
+    rotate.add_argument("--check", action="store_true", help="change nothing: name what would be rotated")
+    rotate.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    _inventory(rotate)
+    rotate.set_defaults(act=_secrets_rotate)
     return parser
 
 
@@ -238,6 +249,23 @@ def _secrets_init(options: argparse.Namespace) -> int:
     site = find_site(options.inventory)
     added = vault.init(site)
     print(f"{site.secrets_file}: {f'added {len(added)}: ' + ', '.join(added) if added else 'nothing to add'}")
+    return runs.OK
+
+
+def _secrets_rotate(options: argparse.Namespace) -> int:
+    from . import vault
+
+    site = find_site(options.inventory)
+    # A run that is under way has read some of the old values.
+    with runs.only_one(site, "secrets-rotate"):
+        rotated = vault.rotate(site, options.names, options.all, options.now, options.check)
+    following = vault.what_next(site, rotated, options.now)
+    if options.json:
+        print(json.dumps({"site": site.name, "check": options.check, "rotated": rotated, "next": following}, indent=2))
+    else:
+        done = "would rotate" if options.check else "rotated"
+        print(f"{site.secrets_file}: {done} {len(rotated)}: {', '.join(rotated)}")
+        print(*(f"next: {line}" for line in following), sep="\n")
     return runs.OK
 
 

@@ -66,7 +66,7 @@ def run(verb: str, playbook: str, site: Site, arguments: list[str], console: Con
         display.show(recorder.handle(event))
         return True  # keep the event among the artifacts
 
-    alone = nullcontext() if verb in READS_ONLY else _only_one(site, verb)
+    alone = nullcontext() if verb in READS_ONLY else only_one(site, verb)
     with alone, display, _Interruption() as interruption:
         runner = ansible_runner.run(
             private_data_dir=str(directory),
@@ -115,7 +115,7 @@ def _exit_code(rc: int, recorder: Recorder) -> int:
 
 
 @contextmanager
-def _only_one(site: Site, verb: str) -> Iterator[None]:
+def only_one(site: Site, verb: str) -> Iterator[None]:
     """Hold the site's lock: two runs at once would undo each other's work. A killed run lets go of it."""
     lock = STATE / "locks" / f"{site.name}"
     lock.parent.mkdir(parents=True, exist_ok=True)

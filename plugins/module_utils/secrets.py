@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
-import base64
 import secrets
 import string
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from . import keystone_keys
 
 SERVICES = ("glance", "placement", "nova", "neutron")
 ALPHABET = string.ascii_letters + string.digits
@@ -29,9 +31,9 @@ def vrrp() -> str:
     return password()[:8]
 
 
-def fernet() -> str:
-    """Return a Fernet key: 32 random bytes in URL-safe base64, as Keystone's repositories hold them."""
-    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+def seed() -> str:
+    """Return a seed of Keystone's keys: see `keystone_keys`."""
+    return str(keystone_keys.new_seed(int(time.time())))
 
 
 FIXED: dict[str, Callable[[], str]] = {
@@ -44,15 +46,29 @@ FIXED: dict[str, Callable[[], str]] = {
     "rabbitmq_admin": password,
     "rabbitmq_erlang_cookie": cookie,
     "keystone_admin": password,
-    "keystone_fernet_0": fernet,
-    "keystone_fernet_1": fernet,
-    "keystone_credential_0": fernet,
-    "keystone_credential_1": fernet,
+    "keystone_fernet_seed": seed,
+    "keystone_credential_seed": seed,
     "metadata_shared": password,
     "memcache_secret": password,
     "keepalived_vrrp": vrrp,
     "pki_ca_passphrase": password,
 }
+
+
+SEEDS = ("keystone_fernet_seed", "keystone_credential_seed")
+"""Followed by a new one that takes over later, so that what was signed or encrypted stays readable."""
+TOKENS = "keystone_fernet_seed"
+CA_PASSPHRASE = "pki_ca_passphrase"
+
+
+def successor(name: str, value: str, make: Callable[[], str], at_once: bool = False) -> str:
+    """The new value of a secret that is `value`; `at_once`: tokens made so far shall be refused.
+
+    :raises keystone_keys.KeyRingError: when the seeds cannot be read.
+    """
+    if name not in SEEDS or (at_once and name == TOKENS):
+        return make()
+    return keystone_keys.succeed(value, int(time.time()))
 
 
 def required(rie_tenants: Any) -> dict[str, Callable[[], str]]:
