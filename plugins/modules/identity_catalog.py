@@ -81,6 +81,14 @@ options:
       type: {description: Type., type: str, required: true}
       description: {description: Description., type: str}
       endpoints: {description: 'V(public), V(internal) or V(admin) to URL.', type: dict, default: {}}
+  recovery:
+    description:
+      - Command that gives the administrator the password of O(auth), run when Keystone refuses it, as after it was
+        rotated. It finds the password in its environment, as C(OS_BOOTSTRAP_PASSWORD).
+      - Without it, a refusal ends the module. In check mode, it is the only change that can be told.
+    type: list
+    elements: str
+    default: []
   wait:
     description: Seconds to wait for Keystone to answer.
     type: int
@@ -109,6 +117,7 @@ changes:
   elements: str
 """
 
+import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -119,6 +128,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.common import (
     in_parallel,
     lines,
     list_of,
+    run,
 )
 from ansible_collections.cloudwatt.socle.plugins.module_utils.keystone_client import NOT_YET, Keystone
 from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import ApiError, call
@@ -149,8 +159,10 @@ ARGUMENTS = {
     "services": list_of(
         {"name": NEEDED, "type": NEEDED, "description": TEXT, "endpoints": {"type": "dict", "default": {}}}
     ),
+    "recovery": {"type": "list", "elements": "str", "default": []},
     "wait": {"type": "int", "default": 60},
 }
+REFUSED = 401
 
 
 def look(keystone: Keystone, options: dict[str, Any]) -> engine.Live:
@@ -179,15 +191,41 @@ def apply(keystone: Keystone, steps: list[engine.Step], live: engine.Live) -> No
         in_parallel(take, stage, workers=4)
 
 
+def enter(keystone: Keystone, options: dict[str, Any], check: bool) -> list[str]:
+    """Sign in, by the recovery if need be; what that changed, in words."""
+    try:
+        keystone.sign_in(0 if check else options["wait"])
+    except ApiError as fault:
+        if fault.status != REFUSED or not options["recovery"]:
+            raise
+        if not check:
+            recover(keystone, options)
+        return [f"set the password of {options['auth']['username']}"]
+    return []
+
+
+def recover(keystone: Keystone, options: dict[str, Any]) -> None:
+    done = run(options["recovery"], environment={"OS_BOOTSTRAP_PASSWORD": options["auth"]["password"]})
+    if not done.ok:
+        command = " ".join(options["recovery"])
+        raise ApiError(f"Keystone refuses the password, and `{command}` ended with {done.rc}: {done.output[-2000:]}")
+    # A token of the second in which the password changed would count among those that the change revokes.
+    time.sleep(1)
+    keystone.sign_in(options["wait"])
+
+
 def main() -> None:
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     options = module.params
     keystone = Keystone(options["auth"])
     stale: list[str] = []
+    texts: list[str] = []
     try:
         want = engine.wanted(options)
         try:
-            keystone.sign_in(0 if module.check_mode else options["wait"])
+            texts = enter(keystone, options, module.check_mode)
+            if texts and module.check_mode:
+                leave(module, texts)
             live = look(keystone, options)
             stale = stale_users(keystone, want, live, options["domain_id"])
         except ApiError as fault:
@@ -199,7 +237,10 @@ def main() -> None:
             apply(keystone, steps, live)
     except (engine.CatalogError, ApiError, OSError) as fault:
         module.fail_json(msg=str(fault))
-    texts = [step.text for step in steps]
+    leave(module, texts + [step.text for step in steps])
+
+
+def leave(module: AnsibleModule, texts: list[str]) -> None:
     module.exit_json(
         changed=bool(texts),
         changes=texts,

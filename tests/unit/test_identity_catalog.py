@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils import identity_catalog as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import ApiError
+from ansible_collections.cloudwatt.socle.plugins.modules import identity_catalog as module
 
 
 def options(**given_):
@@ -202,3 +204,43 @@ def test_a_user_has_roles_on_further_projects():
         "give glance role admin on project other",
     ]
     assert keystone.reconcile(more) == []
+
+
+class Locked:
+    """A Keystone that lets the administrator in once the recovery has run."""
+
+    def __init__(self, door):
+        self.door, self.waits = door, []
+
+    def sign_in(self, wait):
+        self.waits.append(wait)
+        if not self.door.exists():
+            raise ApiError("refused", 401)
+
+
+@pytest.fixture
+def rotated(tmp_path, monkeypatch):
+    """`rotated(check, recovery)`: what signing in with a rotated password says, and whether the password was set."""
+    monkeypatch.setattr(module.time, "sleep", lambda _: None)
+    door = tmp_path / "door"
+
+    def sign_in(check=False, recovery=("sh", "-c", f'test "$OS_BOOTSTRAP_PASSWORD" = new && touch {door}')):
+        options = {"auth": {"username": "admin", "password": "new"}, "wait": 5, "recovery": list(recovery)}
+        return module.enter(Locked(door), options, check), door.exists()
+
+    return sign_in
+
+
+def test_a_refused_administrator_gets_the_password_by_the_recovery(rotated):
+    told = ["set the password of admin"]
+    assert rotated(check=True) == (told, False)
+    assert rotated() == (told, True)
+    assert rotated() == ([], True)
+
+
+@pytest.mark.parametrize(
+    ("recovery", "told"), [((), "refused"), (("sh", "-c", "echo why; exit 3"), "ended with 3: why")]
+)
+def test_a_refusal_without_a_recovery_that_works_is_an_error(rotated, recovery, told):
+    with pytest.raises(ApiError, match=told):
+        rotated(recovery=recovery)

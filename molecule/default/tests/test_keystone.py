@@ -4,7 +4,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 testinfra_hosts = ["ansible://control"]
+
+SEEDS = "/etc/socle/keystone-keys.json"
 
 
 def test_unit_and_configuration(guarded):
@@ -39,3 +43,72 @@ def test_keys_are_keystones_only(host):
 
 def test_its_own_doctor_finds_nothing(host):
     host.run_expect([0], "runuser -u keystone -- keystone-manage doctor")
+
+
+@pytest.fixture
+def keys(host):
+    """`keys(folder)`: file name to key."""
+
+    def read(folder: str) -> dict[str, str]:
+        files = host.file(folder).listdir()
+        return {name: host.file(f"{folder}/{name}").content_string for name in files if name.isdigit()}
+
+    return read
+
+
+def test_only_root_reads_the_seeds(host):
+    seeds = host.file(SEEDS)
+    assert (seeds.user, seeds.mode) == ("root", 0o600)
+    assert host.run("runuser -u keystone -- cat %s", SEEDS).rc != 0
+
+
+def test_a_timer_turns_the_keys(host, service):
+    timer = service("socle-keystone-keys.timer")
+    assert (timer["ActiveState"], timer["UnitFileState"]) == ("active", "enabled")
+    # It ran when it was started.
+    assert service("socle-keystone-keys.service")["Result"] == "success"
+    host.run_expect([0], "python3 -I -S /usr/local/lib/socle/keystone_keys.py --check")
+
+
+def test_a_turn_leaves_the_keys_of_this_moment_and_three_for_credentials(host, keys):
+    host.run_expect([0], "systemctl start socle-keystone-keys.service")
+    assert 3 <= len(keys("/etc/keystone/fernet-keys")) <= 5
+    host.run_expect([0], "systemctl start socle-keystone-keys.service")
+    credentials = keys("/etc/keystone/credential-keys")
+    assert len(credentials) == 3
+    assert not set(credentials.values()) & set(keys("/etc/keystone/fernet-keys").values())
+
+
+def test_a_token_outlives_a_turn_and_a_lost_repository(host, api, keys):
+    """The keys are as they were, even where everything is lost but the seeds."""
+    folder = "/etc/keystone/fernet-keys"
+    before = keys(folder)
+    status, token = api.log_in(api.password)
+    assert status == 201
+    try:
+        host.run_expect([0], "systemctl start socle-keystone-keys.service")
+        assert api.ask("GET", "identity", "/v3/auth/tokens", **{"X-Subject-Token": token})[0] == 200
+        host.run_expect([0], f"rm {folder}/*")
+    finally:
+        host.run_expect([0], "systemctl start socle-keystone-keys.service")
+    assert keys(folder) == before
+    assert all(host.file(f"{folder}/{name}").mode == 0o600 for name in before)
+    assert api.ask("GET", "identity", "/v3/auth/tokens", **{"X-Subject-Token": token})[0] == 200
+
+
+def test_credentials_stay_readable_over_a_turn(host, api, keys):
+    """A stray key of an earlier time is taken away only after what it encrypted is encrypted anew."""
+    folder = "/etc/keystone/credential-keys"
+    user = api.get("identity", "/v3/auth/tokens", **{"X-Subject-Token": api.token})["token"]["user"]["id"]
+    body = {"credential": {"user_id": user, "type": "molecule", "blob": "a secret"}}
+    # The program tells old keys by their name: this one is from 1970, and nobody encrypts with it.
+    host.run_expect([0], f"install -o keystone -g keystone -m 0600 {folder}/0 {folder}/86400")
+    status, made, _ = api.ask("POST", "identity", "/v3/credentials", body)
+    assert status == 201
+    path = f"/v3/credentials/{made['credential']['id']}"
+    try:
+        host.run_expect([0], "systemctl start socle-keystone-keys.service")
+        assert "86400" not in keys(folder)
+        assert api.get("identity", path)["credential"]["blob"] == "a secret"
+    finally:
+        api.ask("DELETE", "identity", path)
