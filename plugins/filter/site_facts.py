@@ -7,7 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.site_facts import key_files, transport_url, workers
+from ansible_collections.cloudwatt.socle.plugins.module_utils.site_facts import (
+    cell_transport_url,
+    transport_url,
+    workers,
+)
 
 
 class FilterModule:
@@ -15,4 +19,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filters by name."""
-        return {"key_files": key_files, "workers": workers, "transport_url": transport_url}
+        return {"cell_transport_url": cell_transport_url, "transport_url": transport_url, "workers": workers}

@@ -27,9 +27,11 @@ def transport_url(hosts: Iterable[str], user: str, password: str, vhost: str, po
     return "rabbit://" + ",".join(f"{login}@{host}:{port}" for host in hosts) + f"/{quote(vhost, safe='')}"
 
 
-def key_files(keys: Mapping[str, str], directory: str, owner: str) -> list[dict[str, str]]:
-    """Files of a key repository for module `service`: each of `keys` (file name -> key) readable by `owner` alone."""
-    return [
-        {"path": f"{directory}/{name}", "content": key, "owner": owner, "group": owner, "mode": "0600"}
-        for name, key in keys.items()
-    ]
+def cell_transport_url(hosts: Iterable[str]) -> str:
+    """Template of :func:`transport_url` for these `hosts`, as Nova fills it in from its own configuration.
+
+    The variables of several nodes are numbered, from 1 on; those of a single one are not.
+    """
+    numbers = [str(number) for number, _ in enumerate(hosts, 1)]
+    nodes = [f"{{username{n}}}:{{password{n}}}@{{hostname{n}}}:{{port{n}}}" for n in (numbers if numbers[1:] else [""])]
+    return "{scheme}://" + ",".join(nodes) + "/{path}"

@@ -34,3 +34,10 @@ def test_a_guest_that_fits_nowhere_is_refused(api):
 def test_metadata_is_not_public(settings, api):
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(f"https://{settings['site_public_vip']}:8775/", timeout=5, context=api.trust)
+
+
+def test_the_cells_are_kept_without_passwords(host, settings):
+    """So that a rotated one is followed: every service fills in its own."""
+    rows = host.check_output("mariadb -BNe %s", "SELECT * FROM nova_api.cell_mappings")
+    assert rows.count("{username}:{password}@") == 3
+    assert not any(settings["secrets"][name] in rows for name in ("nova_database", "rabbitmq_nova"))
