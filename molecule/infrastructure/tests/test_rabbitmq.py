@@ -75,3 +75,19 @@ def test_its_secrets_are_its_own(host):
     assert (cookie.user, cookie.mode) == ("rabbitmq", 0o400)
     stored = host.file("/etc/rabbitmq/definitions.json")
     assert (stored.group, stored.mode) == ("rabbitmq", 0o640)
+
+
+def test_a_running_broker_takes_another_cookie(host, service):
+    """Without a restart, and back again; its own tools follow."""
+    own, new = "/var/lib/rabbitmq/.erlang.cookie", "/etc/rabbitmq/erlang.cookie"
+    before, run = host.file(new).content_string, service("rabbitmq-server")["MainPID"]
+    assert host.file(own).content_string == before
+    try:
+        host.run_expect([0], f"printf ANOTHERCOOKIE > {new} && systemctl restart rabbitmq-cookie")
+        assert host.check_output("rabbitmqctl --quiet eval %s", "erlang:get_cookie().") == "'ANOTHERCOOKIE'"
+    finally:
+        host.run_expect([0], f"printf %s > {new} && systemctl restart rabbitmq-cookie", before)
+    assert host.check_output("rabbitmqctl --quiet eval %s", "erlang:get_cookie().") == f"'{before}'"
+    cookie = host.file(own)
+    assert (cookie.user, cookie.mode, cookie.content_string) == ("rabbitmq", 0o400, before)
+    assert service("rabbitmq-server")["MainPID"] == run
