@@ -156,7 +156,7 @@ def test_secrets_without_their_password(site):
 
 
 def test_secret_values_are_never_shown(site):
-    site.add("host_vars/ctl1.yml", "---\nkeystone_fernet_keys: tell-no-one\n")
+    site.add("host_vars/ctl1.yml", "---\nkeystone_fernet_seeds: {a: tell-no-one}\n")
     found = site_validate.violations(site.folder, site.folder / ".vault-password")
     assert found
     assert "tell-no-one" not in str(found)
