@@ -322,8 +322,16 @@ def _bfd(vrf: Vrf, shut: bool) -> list[str]:
     return [*lines, "exit", "!"]
 
 
+ZEBRA = "/usr/local/lib/socle/start-zebra"
+"""What starts zebra, once the remains of one that died are gone; the role installs it."""
+
+
 def render_daemons(vrf: Vrf) -> str:
-    """The ``daemons`` file: which daemons run, and in which namespace. No daemon listens on a TCP vty."""
+    """The ``daemons`` file: which daemons run, and in which namespace. No daemon listens on a TCP vty.
+
+    A daemon that dies again soon is started after 5 s, then ever later, up to 120 s; FRR's own 60 s to 600 s count
+    from the start of the instance, so that one which dies in its first minute would be missed for as long.
+    """
     return "\n".join(
         [
             f"# Written by cloudwatt.socle for VRF {vrf['name']}.",
@@ -331,11 +339,12 @@ def render_daemons(vrf: Vrf) -> str:
             "bfdd=yes",
             "vtysh_enable=yes",
             'zebra_options="-P 0 -s 90000000"',
+            f'zebra_wrap="{ZEBRA}"',
             'mgmtd_options="-P 0"',
             'staticd_options="-P 0"',
             'bgpd_options="-P 0"',
             'bfdd_options="-P 0"',
-            f'watchfrr_options="--netns={vrf["netns"]}"',
+            f'watchfrr_options="--netns={vrf["netns"]} --min-restart-interval 5 --max-restart-interval 120"',
             "",
         ]
     )

@@ -185,8 +185,9 @@ class TestFrr:
 
     def test_daemons_stay_in_the_namespace_and_off_tcp(self) -> None:
         text = frr.render_daemons(VRF)
-        assert 'watchfrr_options="--netns=vrf-finances"' in text
+        assert 'watchfrr_options="--netns=vrf-finances --min-restart-interval 5 --max-restart-interval 120"' in text
         assert text.count('"-P 0') == 5
+        assert 'zebra_wrap="/usr/local/lib/socle/start-zebra"' in text
         assert text.startswith(frr.MANAGED)
 
     def test_unit_requires_the_namespace(self) -> None:
