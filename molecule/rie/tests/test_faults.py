@@ -24,11 +24,14 @@ def resting(ledger):
 
 @pytest.fixture
 def state(host, sessions, vtysh):
-    """`state()`: the kernel's routes of the victim, and the neighbours whose sessions are not up."""
+    """`state()`: the victim's routes, the kernel's and the static ones of zebra, and the neighbours that are not up."""
 
     def look():
         text = host.run("ip -n vrf-%s route; ip -n vrf-%s -6 route", VICTIM, VICTIM).stdout
         routes = sorted(re.sub(r" nhid \d+| pref medium|\s+$", "", line) for line in text.splitlines())
+        static = [host.run("vtysh -N %s -c %s", VICTIM, f"show {ip} route static").stdout for ip in ("ip", "ipv6")]
+        # Without their age.
+        routes += sorted(line.rpartition(",")[0] for line in "".join(static).splitlines() if line.startswith("S"))
         shows = ("show bgp summary json", "show bfd peers json")
         if any(host.run("vtysh -N %s -c %s", VICTIM, show).rc != 0 for show in shows):
             return routes, {"vtysh"}
