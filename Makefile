@@ -1,17 +1,21 @@
 # Socle: `make lab` builds the whole cloud on this machine, `make test` proves it.
 PYTHON ?= python3
 BIN := .venv/bin
+LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 # Where this is set, every process would compile Ansible anew: a second each, and three of ten in a run.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab lab-down test lint unit molecule bench-deploy bench-failover bench-gateway bench-rie fault-kill docs clean lock
+.PHONY: help setup setup-dev lab lab-down test lint unit molecule bench-deploy bench-failover bench-gateway bench-rie fault-kill docs clean lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Make .venv and the pinned collections (nothing to do: well under a second)
 	@$(PYTHON) scripts/setup
+
+setup-dev: ## The same, and what the tests and linters need
+	@$(PYTHON) scripts/setup dev
 
 lab: setup ## Build the node image, boot the lab, deploy, wire the tenants and verify
 	$(BIN)/socle secrets init -i lab
@@ -22,16 +26,16 @@ lab: setup ## Build the node image, boot the lab, deploy, wire the tenants and v
 lab-down: setup ## Remove every machine, link, rule and sysctl of the lab
 	$(BIN)/socle lab down
 
-test: setup ## Lint, unit and property tests, then every molecule scenario
+test: setup-dev ## Lint, unit and property tests, then every molecule scenario
 	@$(BIN)/python scripts/test lint unit molecule
 
-lint: setup ## ruff, yamllint and ansible-lint
+lint: setup-dev ## ruff, yamllint and ansible-lint
 	@$(BIN)/python scripts/test lint
 
-unit: setup ## Unit and property tests
+unit: setup-dev ## Unit and property tests
 	@$(BIN)/python scripts/test unit
 
-molecule: setup ## Every molecule scenario, or those named in SCENARIOS="a b"
+molecule: setup-dev ## Every molecule scenario, or those named in SCENARIOS="a b"
 	@$(BIN)/python scripts/test molecule $(SCENARIOS)
 
 bench-deploy: setup ## Measure the floor of a deployment and the deployment itself in one run
@@ -53,8 +57,8 @@ docs: setup ## Write the reference again: the roles' variables, the schema of th
 	$(BIN)/python scripts/docs
 
 lock: setup ## Resolve pyproject.toml again, and the package the collections come from (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--group dev --group build pyproject.toml --output-file requirements.lock
+	uv pip compile $(LOCK) --group dev --group build pyproject.toml --output-file requirements-dev.lock
+	uv pip compile $(LOCK) --group build --constraint requirements-dev.lock pyproject.toml --output-file requirements.lock
 	echo 'ansible==12.3.0' | uv pip compile --no-deps --generate-hashes --no-header --no-annotate \
 		--output-file requirements-collections.lock -
 

@@ -68,12 +68,20 @@ def test_galaxy_depends_on_the_pinned_collections():
 
 
 def test_every_locked_package_has_hashes_and_no_index_is_named():
-    for name in ("requirements.lock", "requirements-collections.lock"):
+    for name in ("requirements.lock", "requirements-dev.lock", "requirements-collections.lock"):
         text = (ROOT / name).read_text()
         pins = re.findall(r"^\S+==\S+.*?(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
         assert pins
         assert all("--hash=sha256:" in pin for pin in pins)
         assert "://" not in text
+
+
+def test_tests_run_what_operators_run():
+    ours, with_tests = (
+        set(re.findall(r"^(\S+==\S+)", (ROOT / name).read_text(), re.MULTILINE))
+        for name in ("requirements.lock", "requirements-dev.lock")
+    )
+    assert ours < with_tests
 
 
 def test_changelog_fragments_use_known_sections():

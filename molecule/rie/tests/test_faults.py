@@ -42,8 +42,7 @@ def state(host, sessions, vtysh):
     return look
 
 
-# watchfrr answers the death of zebra with new daemons all round, and the first of its deeds within a minute at once. So
-# the instance starts anew before each, and nothing that was left in the kernel may be taken for a route.
+# watchfrr answers the death of zebra with new daemons all round.
 @pytest.mark.parametrize("daemon", ["bgpd", "bfdd", "staticd", "mgmtd", "zebra"])
 def test_a_killed_daemon_comes_back(
     host, vrfs, routers, resting, state, since, unmoved, eventually, record_property, daemon
