@@ -324,6 +324,8 @@ def _bfd(vrf: Vrf, shut: bool) -> list[str]:
 
 ZEBRA = "/usr/local/lib/socle/start-zebra"
 """What starts zebra, once the remains of one that died are gone; the role installs it."""
+SEND = "/usr/local/lib/socle/send-config"
+"""What sends frr.conf to daemons that were started, and sees to it that it arrives; the role installs it."""
 
 
 def render_daemons(vrf: Vrf) -> str:
@@ -338,6 +340,7 @@ def render_daemons(vrf: Vrf) -> str:
             "bgpd=yes",
             "bfdd=yes",
             "vtysh_enable=yes",
+            f'VTYSH="{SEND}"',
             'zebra_options="-P 0 -s 90000000"',
             f'zebra_wrap="{ZEBRA}"',
             'mgmtd_options="-P 0"',
