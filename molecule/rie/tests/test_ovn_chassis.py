@@ -36,3 +36,13 @@ def test_the_bridges_have_the_datapath_of_the_site(host, settings):
 def test_the_database_of_the_switch_is_not_reached_from_outside(host):
     listens = host.check_output("ss -Hltn 'sport = 6640'").splitlines()
     assert [line.split()[3] for line in listens] == ["127.0.0.1:6640"]
+
+
+def test_the_tap_of_a_guest_that_goes_down_comes_back(host, eventually):
+    """What the userspace switch does to a tap that libvirt sets up at the same moment."""
+    host.run_expect([0], "ip tuntap add dev tap-lost mode tap && ip link set tap-lost up && sleep 1")
+    try:
+        host.run_expect([0], "ip link set tap-lost down")
+        eventually(lambda: ",UP" in host.check_output("ip -o link show dev tap-lost"), 10)
+    finally:
+        host.run_expect([0], "ip link delete tap-lost")
