@@ -281,7 +281,16 @@ class Smoke:
                 fault = (server.get("fault") or {}).get("message", "no fault given")
                 state = f"still {server['status']} after {self.timeout:g} s" if late else f"in ERROR: {fault}"
                 raise smoke.SmokeError(f"server {name} ({server_id}) {state}{self._console(conn, server_id)}")
+            self._while_in(conn, server, name, deadline)
+
+    def _while_in(self, conn: Any, server: Mapping[str, Any], name: str, deadline: float) -> None:
+        """Wait until a server has left its status. For its details Nova asks Neutron three times, for this nobody."""
+        query = {"name": f"^{name}$", "status": server["status"]}
+        while True:
             time.sleep(1)
+            listed = call(conn.compute, "GET", "/servers", f"server {name}", params=query)["servers"]
+            if time.monotonic() >= deadline or server["id"] not in [entry["id"] for entry in listed]:
+                return
 
     def _console(self, conn: Any, server_id: str) -> str:
         """The end of a server's console, ready to be appended to a message; empty when it cannot be had."""
