@@ -131,6 +131,12 @@ def parse_show(text: str, names: Sequence[str]) -> dict[str, Live]:
 # --- what a unit reads -------------------------------------------------------------------------------------
 
 
+def units_read(unit: Unit) -> list[str]:
+    """Units whose own files are among what ``unit`` reads, as a timer's service."""
+    here = [path for path in unit.reads if os.path.dirname(path) == "/etc/systemd/system"]
+    return [os.path.basename(path) for path in here if path.endswith((".service", ".socket", ".timer"))]
+
+
 @dataclass(frozen=True)
 class Content:
     """Hashes by path, and the latest change (``st_ctime``, seconds of the epoch) of any of them."""

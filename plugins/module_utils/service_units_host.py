@@ -38,7 +38,9 @@ class Runner:
         self.enable, self.disable = engine.enabling(units, self.live)
 
     def look(self) -> dict[str, engine.Live]:
-        names = [unit.name for unit in self.units]
+        # With them the units that they read: systemd starts a timer's service as it has last loaded it.
+        read = [name for unit in self.units for name in engine.units_read(unit)]
+        names = list(dict.fromkeys([*(unit.name for unit in self.units), *read]))
         if not names:
             return {}
         shown = run(

@@ -7,6 +7,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from types import SimpleNamespace
 
 import pytest
 
@@ -103,3 +104,14 @@ def test_a_failure_still_tells_what_was_written(call, tmp_path, monkeypatch):
 def test_values_of_a_command_s_environment_are_secret(call):
     command = {"argv": ["x"], "environment": {"PASSWORD": "abcdefgh"}}
     assert call(schemas=[{"name": "x", "package": "x", "commands": [command]}]).secrets == ["abcdefgh"]
+
+
+def test_a_service_that_only_a_timer_starts_is_loaded_anew(monkeypatch, tmp_path):
+    shown = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\nNeedDaemonReload={}\n"
+    said = "\n".join((shown.format("no"), shown.format("yes")))
+    words: list[str] = []
+    monkeypatch.setattr(service_units_host, "run", lambda argv: SimpleNamespace(ok=True, stdout=said, output=""))
+    monkeypatch.setattr(service_units_host, "systemctl", lambda *argv: words.append(argv[0]))
+    unit = service_units.Unit.of({"name": "keys.timer", "reads": ["/etc/systemd/system/keys.service"]})
+    service_units_host.Runner([unit], [], check=False)
+    assert words == ["daemon-reload"]

@@ -35,6 +35,11 @@ def test_names_get_a_suffix_and_keep_theirs():
     ]
 
 
+def test_the_service_of_a_timer_is_known_by_its_file():
+    reads = ["/etc/systemd/system/keys.service", "/etc/keys.json", "/etc/systemd/system/a.service.d/b.conf"]
+    assert engine.units_read(engine.Unit.of({"name": "keys.timer", "reads": reads})) == ["keys.service"]
+
+
 def test_a_stopped_unit_is_not_enabled_unless_asked():
     assert not engine.Unit.of({"name": "x", "state": "stopped"}).enabled
     assert engine.Unit.of({"name": "x"}).enabled
