@@ -18,13 +18,20 @@ DIFFERENCES = [
     (r"lab_name: molecule", "lab_name: lab"),
 ]
 
+# What spares the lab cycles. The scenarios keep a site's own values: what they run is then nearer to it.
+SPARED = {"site_workers", "neutron_workers", "keystone_config_overrides"}
+
 
 @pytest.mark.parametrize("name", ["hosts.yml", "group_vars/all/site.yml", "group_vars/all/lab.yml"])
 def test_the_scenarios_use_the_lab_on_other_networks(root: Path, name: str) -> None:
     ours = (root / "molecule" / "shared" / "inventory" / name).read_text()
     for pattern, replacement in DIFFERENCES:
         ours = re.sub(pattern, replacement, ours)
-    assert yaml.safe_load(ours) == yaml.safe_load((root / "inventories" / "lab" / name).read_text())
+    lab = yaml.safe_load((root / "inventories" / "lab" / name).read_text())
+    if name.endswith("/site.yml"):
+        assert lab.keys() >= SPARED
+        lab = {key: value for key, value in lab.items() if key not in SPARED}
+    assert yaml.safe_load(ours) == lab
 
 
 def test_everything_else_is_the_labs_own_file(root: Path) -> None:
