@@ -6,7 +6,7 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-ann
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lab lab-down test lint unit molecule bench-deploy bench-failover bench-gateway bench-rie fault-kill docs clean lock
+.PHONY: help setup setup-dev lab lab-down test lint unit molecule bench-deploy bench-failover bench-gateway bench-rie fault-kill harden-order docs clean lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bench-gateway: setup ## Measure a gateway of 100 VRFs: a run that changes nothin
 
 bench-rie: setup ## Measure tenant networks against openstack.cloud and the bare API, on the deployed lab
 	$(BIN)/python tests/bench/rie.py
+
+harden-order: setup ## Harden the lab after its deployment, then before it, and compare all that is in /etc
+	$(BIN)/python tests/faults/harden_order.py
 
 fault-kill: setup ## Kill a deployment of the lab at a dozen moments, then let it finish
 	$(BIN)/python tests/faults/kill_deploy.py

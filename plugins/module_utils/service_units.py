@@ -50,6 +50,7 @@ class Unit:
 
     name: str
     reads: Sequence[str] = ()
+    reloads: Sequence[str] = ()
     on_change: str = "restart"
     test: str = ""
     ready: Mapping[str, Any] | None = None
@@ -64,6 +65,7 @@ class Unit:
         return cls(
             name=name if "." in name.rpartition("@")[2] and _suffix(name) else f"{name}.service",
             reads=tuple(item.get("reads") or ()),
+            reloads=tuple(item.get("reloads") or ()),
             on_change=item.get("on_change") or "restart",
             test=item.get("test") or "",
             ready=item.get("ready"),
@@ -71,6 +73,16 @@ class Unit:
             state=item.get("state") or "started",
             wave=item.get("wave") or 0,
         )
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """All that it reads, whatever a change of it means."""
+        return (*self.reads, *self.reloads)
+
+    def verb_for(self, paths: Iterable[str]) -> str:
+        """What a change of these means: a reload where a reload is enough for each."""
+        eased = all(any(_covers(pattern, path) for pattern in self.reloads) for path in paths)
+        return "reload" if eased else self.on_change
 
 
 def _suffix(name: str) -> bool:
@@ -133,7 +145,7 @@ def parse_show(text: str, names: Sequence[str]) -> dict[str, Live]:
 
 def units_read(unit: Unit) -> list[str]:
     """Units whose own files are among what ``unit`` reads, as a timer's service."""
-    here = [path for path in unit.reads if os.path.dirname(path) == "/etc/systemd/system"]
+    here = [path for path in unit.patterns if os.path.dirname(path) == "/etc/systemd/system"]
     return [os.path.basename(path) for path in here if path.endswith((".service", ".socket", ".timer"))]
 
 
@@ -149,7 +161,7 @@ class Content:
 
 def content(unit: Unit, live: Live) -> Content:
     unit_hashes, unit_changed = fingerprint(live.unit_files)
-    read_hashes, reads_changed = fingerprint(unit.reads)
+    read_hashes, reads_changed = fingerprint(unit.patterns)
     return Content(unit_hashes, read_hashes, unit_changed, reads_changed)
 
 
@@ -229,8 +241,10 @@ def decide(unit: Unit, live: Live, now: Content, stamp: Stamp | None) -> Verdict
     if stamp and stamp.invocation == live.invocation:
         if differ := changed(stamp.unit, now.unit):
             return Verdict("restart", f"changed since it started: {', '.join(differ)}")
-        if differ := changed(stamp.reads, now.reads):
-            return Verdict(unit.on_change, f"changed since it read them: {', '.join(differ)}")
+        # What it no longer reads is no change.
+        asked = {*now.reads, *(path for path in stamp.reads if any(_covers(key, path) for key in unit.patterns))}
+        if differ := [path for path in changed(stamp.reads, now.reads) if path in asked]:
+            return Verdict(unit.verb_for(differ), f"changed since it read them: {', '.join(differ)}")
         return Verdict("none")
     if stamp and (stamp.unit, stamp.reads) == (now.unit, now.reads):
         return Verdict("adopt")
@@ -255,9 +269,9 @@ def forecast(unit: Unit, verdict: Verdict, live: Live, pending: Iterable[str]) -
         return Verdict(
             "restart", f"will change: {', '.join(own)}" if own else "its unit file changed on disk"
         )
-    read = [path for path in pending if any(_covers(pattern, path) for pattern in unit.reads)]
+    read = [path for path in pending if any(_covers(pattern, path) for pattern in unit.patterns)]
     return (
-        Verdict(unit.on_change, f"will change: {', '.join(read)}")
+        Verdict(unit.verb_for(read), f"will change: {', '.join(read)}")
         if read and not verdict.changes
         else verdict
     )

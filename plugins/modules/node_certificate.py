@@ -181,6 +181,12 @@ class Node:
                 if not done.ok:
                     raise OSError(f"gpasswd failed: {done.output}")
 
+    def announce(self) -> None:
+        """Make the key no older than the certificate: OVN takes a new certificate in when both have another time."""
+        key, certificate = self.path("node.key"), self.path("node.pem")
+        if not self.check and os.stat(key).st_mtime_ns <= os.stat(certificate).st_mtime_ns:
+            os.utime(key)
+
     def settle(self) -> None:
         params = self.params
         authority = params["authority"]
@@ -197,6 +203,7 @@ class Node:
         self.reason = engine.flaw(certificate, key, authority, *wanted, now, params["renew_days"])
         if not self.reason:
             self.file(self.path("node.pem"), certificate, 0o644)
+            self.announce()
         elif params["certificate"] and not self.check:
             raise ValueError(f"the certificate just signed will not do: {self.reason}")
         else:

@@ -165,8 +165,13 @@ options:
         type: list
         elements: str
         default: []
+      reloads:
+        description: Likewise, but of these a reload is always enough, as of a certificate.
+        type: list
+        elements: str
+        default: []
       on_change:
-        description: What to do when they change. A changed unit file or drop-in always means a restart.
+        description: What to do when O(units[].reads) change. A changed unit file or drop-in always means a restart.
         type: str
         choices: [restart, reload]
         default: restart
@@ -330,6 +335,7 @@ READY = {
 UNIT = {
     "name": NAME,
     "reads": {"type": "list", "elements": "str", "default": []},
+    "reloads": {"type": "list", "elements": "str", "default": []},
     "on_change": {"type": "str", "choices": ["restart", "reload"], "default": "restart"},
     "test": TEXT,
     "ready": {"type": "dict", "options": READY},

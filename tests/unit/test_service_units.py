@@ -35,6 +35,28 @@ def test_names_get_a_suffix_and_keep_theirs():
     ]
 
 
+EASED = engine.Unit.of({"name": "nova-api", "reads": ["/etc/nova"], "reloads": ["/etc/socle/pki/*.pem"]})
+PEM, CONF = "/etc/socle/pki/node.pem", "/etc/nova/nova.conf"
+
+
+@pytest.mark.parametrize(
+    ("changed", "verb"),
+    [({PEM: "q"}, "reload"), ({CONF: "b"}, "restart"), ({PEM: "q", CONF: "b"}, "restart")],
+)
+def test_a_certificate_costs_a_reload_and_a_configuration_a_restart(changed, verb):
+    had = {CONF: "a", PEM: "p"}
+    stamp = engine.Stamp("run1", dict(FILES.unit), had)
+    assert engine.decide(EASED, RUNNING, now(reads=had), stamp).verb == "none"
+    assert engine.decide(EASED, RUNNING, now(reads={**had, **changed}), stamp).verb == verb
+    assert engine.forecast(EASED, engine.Verdict("none"), RUNNING, changed).verb == verb
+
+
+def test_what_a_unit_no_longer_reads_is_no_change():
+    stamp = engine.Stamp("run1", dict(FILES.unit), {"/etc/nova/nova.conf": "a", "/etc/other": "x"})
+    assert engine.decide(UNIT, RUNNING, FILES, stamp).verb == "none"
+    assert engine.decide(UNIT, RUNNING, now(reads={}), stamp).verb == "restart"
+
+
 def test_the_service_of_a_timer_is_known_by_its_file():
     reads = ["/etc/systemd/system/keys.service", "/etc/keys.json", "/etc/systemd/system/a.service.d/b.conf"]
     assert engine.units_read(engine.Unit.of({"name": "keys.timer", "reads": reads})) == ["keys.service"]
@@ -119,7 +141,7 @@ def test_after_any_verdict_the_second_run_does_nothing(on_change, live, files, s
 
 @given(lives, contents, stamps)
 def test_a_unit_that_may_run_on_old_files_is_never_left_alone(live, files, stamp):
-    left = engine.decide(UNIT, live, files, stamp).verb in ("none", "adopt")
+    left = engine.decide(dataclasses.replace(UNIT, reads=["/*"]), live, files, stamp).verb in ("none", "adopt")
     if left and not (stamp and (stamp.unit, stamp.reads) == (files.unit, files.reads)):
         assert live.running
         assert max(files.unit_changed, files.reads_changed) < live.since

@@ -54,6 +54,14 @@ def test_northd_works(host, service):
     assert "active" in host.check_output("ovs-appctl -t /run/ovn/ovn-northd.$(cat /run/ovn/ovn-northd.pid).ctl status")
 
 
+def test_a_restart_of_northd_leaves_the_databases_alone(host, service):
+    servers = ("ovn-ovsdb-server-nb", "ovn-ovsdb-server-sb")
+    before = [service(name)["MainPID"] for name in servers]
+    host.check_output("systemctl restart ovn-northd")
+    assert [service(name)["MainPID"] for name in servers] == before
+    assert "0" not in before
+
+
 def test_it_survives_a_crash(host, service, eventually):
     before = service("ovn-ovsdb-server-nb")["MainPID"]
     host.check_output("kill -9 %s", before)

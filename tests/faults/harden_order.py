@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Harden a site after its deployment, then, on machines made anew, before it; compare all that is in /etc.
+
+It passes when every node has the same files in both orders (content, owner, group, mode), neither verb changes
+anything afterwards, and the reachability matrix is as expected. The machines are those of the inventory given
+(inventories/lab); they are left running. What differs is printed, a line each: node, path, former and latter state.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from socle.lab import Node, nodes
+from socle.project import find_site
+
+SOCLE = str(ROOT / ".venv" / "bin" / "socle")
+OWN = (
+    "machine-id",
+    "ssh/ssh_host_*",
+    # Backups and caches that programs write by themselves: they keep what was before, which is the order.
+    "*-",
+    "ld.so.cache",
+)
+"""Patterns below /etc of what is one machine's own."""
+
+LOOK = r"""
+import fnmatch, grp, hashlib, json, os, pwd, stat, sys
+found = {}
+for folder, folders, files in os.walk("/etc"):
+    for name in folders + files:
+        path = os.path.join(folder, name)
+        if any(fnmatch.fnmatch(os.path.relpath(path, "/etc"), pattern) for pattern in sys.argv[1:]):
+            continue
+        info = os.lstat(path)
+        try:
+            owner = pwd.getpwuid(info.st_uid).pw_name + ":" + grp.getgrgid(info.st_gid).gr_name
+        except KeyError:
+            owner = f"{info.st_uid}:{info.st_gid}"
+        if stat.S_ISLNK(info.st_mode):
+            what = "-> " + os.readlink(path)
+        elif stat.S_ISREG(info.st_mode):
+            what = hashlib.sha256(open(path, "rb").read()).hexdigest()[:16]
+        else:
+            what = ""
+        found[path] = f"{stat.filemode(info.st_mode)} {owner} {what}".strip()
+print(json.dumps(found))
+"""
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument("-i", "--inventory", default="lab", help="the site (default: lab)")
+    inventory = options.parse_args().inventory
+    states, well = [], True
+    for order in (("deploy", "harden"), ("harden", "deploy")):
+        for words in (("lab", "down"), ("lab", "up"), (order[0],), (order[1],)):
+            if (code := run(*words, "-i", inventory)["exit_code"]) != 0:
+                print(f"{' '.join(words)}: exit {code}")
+                return 1
+        hardened = [node for node in nodes(find_site(inventory)) if "backbone" not in node.groups]
+        states.append({node.name: look(node) for node in hardened})
+        for verb in order:
+            outcome = run(verb, "-i", inventory)
+            print(f"{' then '.join(order)}; {verb} again: exit {outcome['exit_code']}, "
+                  f"changed={outcome['totals']['changed']}", flush=True)  # fmt: skip
+            well = well and (outcome["exit_code"], outcome["totals"]["changed"]) == (0, 0)
+    verified = run("verify", "-i", inventory)["exit_code"]
+    lines = compare(*states)
+    print("\n".join(lines))
+    counts = ", ".join(f"{node} {len(state)}" for node, state in states[1].items())
+    print(f"verify: exit {verified}; files compared: {counts}; {len(lines)} differ")
+    return int(not well or bool(lines) or verified != 0)
+
+
+def compare(former: dict[str, dict[str, str]], latter: dict[str, dict[str, str]]) -> list[str]:
+    """One line a path that is not the same: node, path, state in either order ("none": it is not there)."""
+    lines = []
+    for node in former:
+        for path in sorted({*former[node], *latter[node]}):
+            states = [state[node].get(path, "none") for state in (former, latter)]
+            if states[0] != states[1]:
+                lines.append("\t".join([node, path, *states]))
+    return lines
+
+
+def look(node: Node) -> dict[str, str]:
+    """Path in /etc: what it is."""
+    words = [*node.ssh, shlex.join(["python3", "-", *OWN])]
+    return json.loads(subprocess.run(words, input=LOOK, text=True, stdout=subprocess.PIPE, check=True).stdout)
+
+
+def run(*words: str) -> dict:
+    """The JSON outcome of a verb; progress goes to our standard error."""
+    done = subprocess.run([SOCLE, *words, "--json"], cwd=ROOT, text=True, stdout=subprocess.PIPE, check=False)
+    return json.loads(done.stdout)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
