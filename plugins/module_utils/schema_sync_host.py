@@ -68,19 +68,31 @@ class Runner:
         for command in self.due[schema.name]:
             if command.creates_row and engine.satisfied(database.rows_if_there(command.creates_row)):
                 continue
+            if fault := self.perform(schema, command, database):
+                return f"{schema.name}: `{shlex.join(command.argv)}` {fault}"
+            done.append(command)
+        self.due[schema.name] = done
+        for statement in (*engine.MAKE_STAMPS, engine.save_stamp(schema.name, self.state(schema, database))):
+            database.rows(statement)
+        return ""
+
+    def perform(self, schema: engine.Schema, command: engine.Command, database: Database) -> str:
+        """Run a command, again while its row is not there: what makes the row may need what another service has not yet
+        written. The fault, or nothing."""
+        deadline = time.monotonic() + self.options["schema_wait"]
+        while True:
             result = run(
                 ["runuser", "-u", schema.user, "--", *command.argv],
                 timeout=self.options["schema_timeout"],
                 environment={**self.options["environment"], **command.environment},
             )
             if not result.ok:
-                said = f"`{shlex.join(command.argv)}` ended with {result.rc}"
-                return f"{schema.name}: {said}:\n{result.output[-4000:]}"
-            done.append(command)
-        self.due[schema.name] = done
-        for statement in (*engine.MAKE_STAMPS, engine.save_stamp(schema.name, self.state(schema, database))):
-            database.rows(statement)
-        return ""
+                return f"ended with {result.rc}:\n{result.output[-4000:]}"
+            if not command.creates_row or engine.satisfied(database.rows_if_there(command.creates_row)):
+                return ""
+            if time.monotonic() > deadline:
+                return f"ended well, but {command.creates_row!r} still finds nothing:\n{result.output[-4000:]}"
+            time.sleep(2)
 
     def result(self) -> dict[str, Any]:
         ran = {name: [shlex.join(command.argv) for command in due] for name, due in self.due.items() if due}

@@ -127,7 +127,8 @@ options:
         description:
           - Commands in order, each a list of words, or a mapping of C(argv), C(creates_row), C(environment).
           - C(creates_row) is a query; its command runs, on every call, exactly when the query yields no row
-            or only zeros (a count), or its table does not exist.
+            or only zeros (a count), or its table does not exist. It runs again until the query yields one, for
+            O(schema_wait) seconds at most.
           - C(environment) is the place for secrets, which do not belong on a command line.
         type: list
         elements: raw
@@ -146,7 +147,10 @@ options:
     type: dict
     default: {}
   schema_timeout: {description: Seconds that one schema command may take., type: int, default: 1800}
-  schema_wait: {description: Seconds to wait for the node that makes the schemas., type: int, default: 600}
+  schema_wait:
+    description: Seconds to wait for the node that makes the schemas, and for the row that a command creates.
+    type: int
+    default: 600
   login_unix_socket: {description: The database server's socket., type: path, default: /run/mysqld/mysqld.sock}
   login_user: {description: Who connects to it., type: str, default: root}
   login_password: {description: Not needed where the socket tells who connects., type: str}
