@@ -1,18 +1,19 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Neutron's API as the diff needs it: bulk paginated lists, and operations applied in order, side by side."""
+"""Neutron's API as the diff needs it: bulk paginated lists, and operations applied side by side."""
 
 from __future__ import annotations
 
 import threading
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
 from .common import in_parallel
-from .neutron_diff import Live, Operation, resolve, unresolved
-from .neutron_objects import KINDS, Ref
+from .neutron_diff import Live, Operation, resolve
+from .neutron_objects import KINDS, Ref, references
+from .neutron_steps import BULK, ON_A_ROUTER, Order, steps
 from .openstack_rest import ApiError, call
 
 NEUTRON_API = "/v2.0"  # below the endpoint that the catalogue has
@@ -33,7 +34,6 @@ WHOLE = ("quota", "rbac_policy")  # Neutron cannot sort these, so there are no p
 # router and an event from OVN about the same router in a 500, with the work mostly done.
 RACED = (404, 409, 412, 500, 502, 503, 504)
 FIELDS = {"port": ("id", "device_id", "device_owner", "network_id", "fixed_ips")}
-BULK = ("network", "subnet")  # a bulk POST of scopes or pools ends in a 500
 REVISED = ("subnetpool", "network", "subnet", "router")
 
 
@@ -82,7 +82,10 @@ class NeutronClient:
                 return rows
 
     def apply(self, operations: Iterable[Operation], live: dict[Ref, list[Live]], projects: dict[str, str]) -> None:
-        """Do the operations, each kind and action at once, kinds in order. Raises Moved and ApiError."""
+        """Do the operations: removals, quotas and updates kind by kind, then what is new, side by side.
+
+        Raises Moved and ApiError, when what was under way has ended.
+        """
         ids = {ref: entries[0].id for ref, entries in live.items()}
         ids |= {Ref("project", name): project for name, project in projects.items()}
         revisions = {entry.id: entry.attrs.get("revision_number") for found in live.values() for entry in found}
@@ -90,56 +93,66 @@ class NeutronClient:
         for operation in operations:
             if operation.action == "delete" and ids.get(Ref(operation.kind, operation.key)) == operation.id:
                 del ids[Ref(operation.kind, operation.key)]
-        for (action, kind), group in groupby(operations, key=lambda entry: (entry.action, entry.kind)):
-            todo = [(entry, resolve(entry.attrs, ids)) for entry in group]
-            for entry, attrs in todo:
-                if ref := unresolved(attrs):
-                    raise Moved(f"{entry.kind} {entry.key}: {ref.kind} {ref.key} is not there")
+        changes, new = _divided(operations)
+        for (action, kind), group in groupby(changes, key=lambda entry: (entry.action, entry.kind)):
+            todo = [(entry, _known(entry, ids)) for entry in group]
             if action == "delete":
                 in_parallel(self._delete, [entry for entry, _attrs in todo], self._workers)
-            elif kind == "gateway" and action == "create":
-                self._gateways(todo)
             elif kind == "gateway":
                 for entry, _attrs in todo:
                     self._correct(entry, live[Ref(kind, entry.key)][0].attrs)
-            elif kind == "interface":
-                in_parallel(self._attach, todo, self._workers)
             elif kind == "quota":
                 in_parallel(self._limit, todo, self._workers)
             elif kind == "rbac_policy":
                 self._restrict(todo)
-            elif action == "create":
-                for made in in_parallel(self._create, list(self._batches(kind, todo)), self._workers):
-                    ids |= made
             else:
                 in_parallel(lambda one: self._update(*one, revisions.get(one[0].id)), todo, self._workers)
+        if new:
+            self._make(new, ids)
+
+    def _make(self, new: list[Operation], ids: dict[Ref, str]) -> None:
+        """Make what is new; ``ids`` gets what it is known by."""
+        from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait  # most runs make nothing
+
+        todo = steps(new, workers=self._workers, batch=self._batch)
+        order = Order(todo)
+        running: dict[Future[dict[Ref, str]], int] = {}
+        with ThreadPoolExecutor(self._workers) as pool:
+            while order:
+                while len(running) < self._workers and (number := order.next()) is not None:
+                    step = [(entry, _known(entry, ids)) for entry in todo[number].entries]
+                    running[pool.submit(self._step, todo[number].kind, step)] = number
+                ended, _others = wait(running, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    ids |= future.result()
+                    order.done(running.pop(future))
+
+    def _step(self, kind: str, todo: list[tuple[Operation, dict[str, Any]]]) -> dict[Ref, str]:
+        """Do one step; the ids of what it made."""
+        if kind == "gateway":
+            self._gateways(todo)
+        elif kind == "interface":
+            self._attach(todo[0])
+        elif kind == "rbac_policy":
+            self._restrict(todo)
+        else:
+            keyed_by = KINDS[kind].keyed_by
+            return self._create(kind, [attrs | {keyed_by: entry.key} for entry, attrs in todo])
+        return {}
 
     def forecast(self, operations: Iterable[Operation]) -> Counter[str]:
         """The writes that :meth:`apply` would send, by method."""
-        calls: Counter[str] = Counter()
-        for (action, kind), group in groupby(operations, key=lambda entry: (entry.action, entry.kind)):
-            todo = [(entry, entry.attrs) for entry in group]
-            if kind == "gateway" and action == "create":
-                calls["PUT"] += len({attrs["router_id"] for _entry, attrs in todo})
-            elif kind in ("gateway", "interface", "quota", "rbac_policy"):
-                calls["PUT"] += len(todo)
-            elif action == "create":
-                calls["POST"] += sum(1 for _batch in self._batches(kind, todo))
+        changes, new = _divided(operations)
+        one_put = ("gateway", "interface", "quota", "rbac_policy")
+        calls = Counter("DELETE" if e.action == "delete" and e.kind not in one_put else "PUT" for e in changes)
+        for step in steps(new, workers=self._workers, batch=self._batch):
+            if step.kind == "rbac_policy":
+                calls["PUT"] += len(step.entries)
             else:
-                calls["DELETE" if action == "delete" else "PUT"] += len(todo)
+                calls["PUT" if step.kind in ON_A_ROUTER else "POST"] += 1
         return calls
 
-    def _batches(
-        self, kind: str, todo: list[tuple[Operation, dict[str, Any]]]
-    ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-        """Bodies for bulk POSTs, shared out evenly among the workers."""
-        size = min(self._batch, -(-len(todo) // self._workers)) if kind in BULK else 1
-        keyed_by = KINDS[kind].keyed_by
-        for start in range(0, len(todo), size):
-            yield kind, [attrs | {keyed_by: entry.key} for entry, attrs in todo[start : start + size]]
-
-    def _create(self, batch: tuple[str, list[dict[str, Any]]]) -> dict[Ref, str]:
-        kind, bodies = batch
+    def _create(self, kind: str, bodies: list[dict[str, Any]]) -> dict[Ref, str]:
         collection, keyed_by = KINDS[kind].collection, KINDS[kind].keyed_by
         path = LISTS[kind][0]
         what = f"{kind} {', '.join(body[keyed_by] for body in bodies)}"
@@ -170,17 +183,11 @@ class NeutronClient:
             self._request("DELETE", f"{LISTS[entry.kind][0]}/{entry.id}", what)
 
     def _gateways(self, todo: list[tuple[Operation, dict[str, Any]]]) -> None:
-        """All new gateways of a router in one request; routers side by side."""
-        routers: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for _entry, attrs in todo:
-            routers[attrs["router_id"]].append({k: v for k, v in attrs.items() if k != "router_id"})
-
-        def one(item: tuple[str, list[dict[str, Any]]]) -> None:
-            router, infos = item
-            path, body = f"routers/{router}/add_external_gateways", {"router": {"external_gateways": infos}}
-            self._request("PUT", path, f"gateways of router {router}", json=body)
-
-        in_parallel(one, routers.items(), self._workers)
+        """All new gateways of one router in one request."""
+        router = todo[0][1]["router_id"]
+        infos = [{key: value for key, value in attrs.items() if key != "router_id"} for _entry, attrs in todo]
+        body = {"router": {"external_gateways": infos}}
+        self._put(f"routers/{router}/add_external_gateways", todo[0][0], body)
 
     def _correct(self, entry: Operation, gateway: dict[str, Any]) -> None:
         """Turn SNAT off again on the router whose first gateway this is."""
@@ -201,12 +208,27 @@ class NeutronClient:
         found: dict[str, str] = {}
         if any(entry.id is None for entry, _attrs in todo):
             found = {row["object_id"]: row["id"] for row in self._list("rbac_policy")}
-
-        def one(item: tuple[Operation, dict[str, Any]]) -> None:
-            entry, attrs = item
+        for entry, attrs in todo:
             policy = entry.id or found.get(attrs["object_id"])
             if policy is None:
                 raise Moved(f"no access policy on network {entry.key}")
             self._put(f"rbac-policies/{policy}", entry, {"rbac_policy": {"target_tenant": attrs["target_tenant"]}})
 
-        in_parallel(one, todo, self._workers)
+
+def _divided(operations: Iterable[Operation]) -> tuple[list[Operation], list[Operation]]:
+    """What changes what is there, quotas included, and what makes something new."""
+    changes: list[Operation] = []
+    new: list[Operation] = []
+    for entry in operations:
+        # Neutron makes the access policy of a new network: changing it is a part of making the network.
+        made = entry.kind != "quota" and (entry.action == "create" or (entry.action == "update" and entry.id is None))
+        (new if made else changes).append(entry)
+    return changes, new
+
+
+def _known(entry: Operation, ids: dict[Ref, str]) -> dict[str, Any]:
+    """The attributes of an operation, with ids for all references."""
+    attrs = resolve(entry.attrs, ids)
+    if ref := next(references(attrs), None):
+        raise Moved(f"{entry.kind} {entry.key}: {ref.kind} {ref.key} is not there")
+    return attrs

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .neutron_objects import KEY_PREFIX, KINDS, SCOPE_PREFIX, Ref, Wanted, link_key
+from .neutron_objects import KEY_PREFIX, KINDS, SCOPE_PREFIX, Ref, Wanted, link_key, references
 
 PORT_OWNERS = {"network:router_gateway": "gateway", "network:router_interface": "interface"}
 
@@ -75,16 +75,6 @@ def resolve(value: Any, ids: dict[Ref, str]) -> Any:
     if isinstance(value, dict):
         return {key: resolve(item, ids) for key, item in value.items()}
     return [resolve(item, ids) for item in value] if isinstance(value, list) else value
-
-
-def unresolved(value: Any) -> Ref | None:
-    """The first reference left in a value."""
-    if isinstance(value, Ref):
-        return value
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        if isinstance(item, (Ref, dict, list)) and (found := unresolved(item)):
-            return found
-    return None
 
 
 def index(listed: dict[str, list[dict[str, Any]]]) -> dict[Ref, list[Live]]:
@@ -186,7 +176,7 @@ def diff(
             found = sorted(found, key=lambda entry: entry.attrs["target_tenant"] != attrs["target_tenant"])
         first, *others = found
         doomed += [(other, f"duplicate of {first.id}") for other in others]
-        missing = unresolved(attrs)
+        missing = next(references(attrs), None)
         changed = {
             name: value
             for name, value in attrs.items()

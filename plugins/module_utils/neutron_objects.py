@@ -13,6 +13,7 @@ project, so that a tenant can neither turn SNAT on nor plug anything else into a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,6 +27,15 @@ class Ref(NamedTuple):
 
     kind: str
     key: str
+
+
+def references(value: Any) -> Iterator[Ref]:
+    """Every reference in a value."""
+    if isinstance(value, Ref):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from references(item)
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,7 @@ KINDS = {
         Kind("quota", "quotas"),
         Kind("address_scope", "address_scopes", frozenset({"project_id", "ip_version"}), keyed_by="name"),
         Kind("subnetpool", "subnetpools", frozenset({"project_id", "address_scope_id"})),
+        Kind("router", "routers", frozenset({"project_id"})),
         Kind(
             "network",
             "networks",
@@ -74,7 +85,6 @@ KINDS = {
                 }
             ),
         ),
-        Kind("router", "routers", frozenset({"project_id"})),
         Kind("gateway", fixed=frozenset({"router_id", "network_id", "external_fixed_ips"})),
         Kind("interface", fixed=frozenset({"router_id", "subnet_id"})),
     )

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from ansible_collections.cloudwatt.socle.plugins.module_utils import l3vpn, ovn_gateways
 from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_client import Moved, NeutronClient
 from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_diff import Changes, diff, index
-from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_objects import KINDS, Ref, wanted
+from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_objects import KINDS, Ref, references, wanted
+from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_steps import ON_A_ROUTER, Order, steps
 from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import ApiError
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -225,6 +226,46 @@ def test_state_scale_costs_tens_of_reads() -> None:
     run.converge()
     writes = run.client.api_calls.total() - run.client.api_calls["GET"]
     assert writes == 3  # network, subnet, interface
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 4), st.integers(0, 12), st.integers(1, 5), st.integers(1, 10), st.randoms(use_true_random=False))
+def test_nothing_is_made_before_what_it_refers_to(
+    vrfs: int, networks: int, workers: int, batch: int, rng: random.Random
+) -> None:
+    """However long each request takes, and no two requests change one router at a time."""
+    operations = [
+        op for op in Run(Neutron(), cloud_plan(intent(vrfs, networks))).look().operations if op.kind != "quota"
+    ]
+    todo = steps(operations, workers=workers, batch=batch)
+    assert sorted((op.kind, op.key) for step in todo for op in step.entries) == sorted(
+        (op.kind, op.key) for op in operations
+    )
+    assert max(len(step.entries) for step in todo if step.kind in ("network", "subnet")) <= batch
+    order, made, running = Order(todo), set(), []
+    while order:
+        while len(running) < workers and (number := order.next()) is not None:
+            step = todo[number]
+            needed = {ref for op in step.entries for ref in references(op.attrs) if ref.kind != "project"}
+            assert needed <= made, needed - made
+            running.append(number)
+        routers = [todo[number].entries[0].attrs["router_id"] for number in running if todo[number].kind in ON_A_ROUTER]
+        assert len(routers) == len(set(routers))
+        number = running.pop(rng.randrange(len(running)))
+        made |= {Ref(op.kind, op.key) for op in todo[number].entries}
+        order.done(number)
+    assert made == {Ref(op.kind, op.key) for op in operations}
+
+
+def test_a_network_is_on_its_router_before_all_are_made() -> None:
+    operations = [op for op in Run(Neutron(), cloud_plan(intent(1, 20, "4"))).look().operations if op.kind != "quota"]
+    todo = steps(operations, workers=2, batch=5)
+    order, done = Order(todo), []
+    while order:
+        number = order.next()
+        done.append(todo[number].kind)
+        order.done(number)
+    assert done.index("interface") < len(done) - done[::-1].index("network")
 
 
 BFD = '{"data":[[["uuid","u1"],"lrp-p1","100.64.0.1",["set",[]],["set",[]],["set",[]]],' \

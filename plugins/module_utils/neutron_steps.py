@@ -1,0 +1,96 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""In which requests new objects are made, and which of them have to wait for which. Pure.
+
+Nothing waits for more than it refers to: the first network of a VRF is on its router while the last is being made.
+Only the requests that change one router follow each other. Side by side they wait for each other inside Neutron,
+holding its processes, or end in a deadlock of its database and are done twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from heapq import heappop, heappush
+from itertools import groupby
+from typing import Any
+
+from .neutron_diff import Operation
+from .neutron_objects import Ref, references
+
+BULK = ("network", "subnet")  # a bulk POST of scopes or pools ends in a 500
+ON_A_ROUTER = ("gateway", "interface")
+
+
+@dataclass(frozen=True)
+class Step:
+    """Operations of one kind that belong together, and the numbers of the steps before it."""
+
+    kind: str
+    entries: tuple[Operation, ...]
+    after: frozenset[int] = frozenset()
+
+
+def steps(operations: Iterable[Operation], *, workers: int, batch: int) -> list[Step]:
+    """Divide operations, kinds in order, into steps.
+
+    workers: steps side by side; a bulk POST is no larger than what gives each of them one. batch: most objects in a
+    bulk POST.
+    """
+    made: dict[Ref, int] = {}
+    last: dict[Any, int] = {}
+    found: list[Step] = []
+    for kind, group in groupby(operations, key=lambda entry: entry.kind):
+        for entries in _parts(kind, list(group), workers, batch):
+            refs = {ref for entry in entries for ref in references(entry.attrs)}
+            if kind == "gateway":  # on networks that nobody else can use any more
+                refs |= {Ref("rbac_policy", ref.key) for ref in refs if ref.kind == "network"}
+            after = {made[ref] for ref in refs if ref in made}
+            number = len(found)
+            if kind in ON_A_ROUTER:
+                router = entries[0].attrs["router_id"]
+                after |= {last[router]} if router in last else set()
+                last[router] = number
+            made |= {Ref(kind, entry.key): number for entry in entries}
+            found.append(Step(kind, tuple(entries), frozenset(after)))
+    return found
+
+
+def _parts(kind: str, group: list[Operation], workers: int, batch: int) -> Iterator[list[Operation]]:
+    if kind == "gateway":  # all of a router in one request
+        for _router, entries in groupby(group, key=lambda entry: entry.attrs["router_id"]):
+            yield list(entries)
+        return
+    size = min(batch, -(-len(group) // workers)) if kind in (*BULK, "rbac_policy") else 1
+    for start in range(0, len(group), size):
+        yield group[start : start + size]
+
+
+class Order:
+    """Hands out steps, each when those before it are done; first the one with the longest way to the end behind it.
+
+    Whoever has done a step says so by :meth:`done`.
+    """
+
+    def __init__(self, todo: Sequence[Step]) -> None:
+        self._sorter = TopologicalSorter({number: step.after for number, step in enumerate(todo)})
+        self._sorter.prepare()
+        self._ready: list[tuple[int, int]] = []
+        self._behind = [0] * len(todo)
+        for number in reversed(range(len(todo))):
+            for before in todo[number].after:
+                self._behind[before] = max(self._behind[before], self._behind[number] + 1)
+
+    def __bool__(self) -> bool:
+        """Whether anything is left to do, or under way."""
+        return self._sorter.is_active()
+
+    def next(self) -> int | None:
+        """The number of the next step, None while all wait for steps that are under way."""
+        for number in self._sorter.get_ready():
+            heappush(self._ready, (-self._behind[number], number))
+        return heappop(self._ready)[1] if self._ready else None
+
+    def done(self, number: int) -> None:
+        self._sorter.done(number)
