@@ -26,11 +26,6 @@ def cookie() -> str:
     return "".join(secrets.choice(string.ascii_uppercase) for _ in range(32))
 
 
-def vrrp() -> str:
-    """Return a VRRP password: keepalived reads 8 characters and no more."""
-    return password()[:8]
-
-
 def seed() -> str:
     """Return a seed of Keystone's keys: see `keystone_keys`."""
     return str(keystone_keys.new_seed(int(time.time())))
@@ -50,7 +45,6 @@ FIXED: dict[str, Callable[[], str]] = {
     "keystone_credential_seed": seed,
     "metadata_shared": password,
     "memcache_secret": password,
-    "keepalived_vrrp": vrrp,
     "pki_ca_passphrase": password,
 }
 

@@ -82,7 +82,7 @@ class Unit:
     def verb_for(self, paths: Iterable[str]) -> str:
         """What a change of these means: a reload where a reload is enough for each."""
         eased = all(any(_covers(pattern, path) for pattern in self.reloads) for path in paths)
-        return "reload" if eased else self.on_change
+        return "reload" if eased else self.on_change.replace("none", "restart")
 
 
 def _suffix(name: str) -> bool:
@@ -227,7 +227,7 @@ class Verdict:
 
 
 def decide(unit: Unit, live: Live, now: Content, stamp: Stamp | None) -> Verdict:
-    """What to do with a unit.
+    """What to do with a unit. One of ``on_change`` none that runs is left alone, and gets no stamp.
 
     A unit that something else started (a boot, a crash, a person) has no stamp of its present run. It is
     adopted as it is if nothing it reads has changed since it started, and restarted otherwise.
@@ -238,6 +238,8 @@ def decide(unit: Unit, live: Live, now: Content, stamp: Stamp | None) -> Verdict
         return Verdict("start", f"was {live.active}")
     if live.active == "activating" and live.sub == "auto-restart":
         return Verdict("restart", "was failing over and over")
+    if unit.on_change == "none":
+        return Verdict("none")
     if stamp and stamp.invocation == live.invocation:
         if differ := changed(stamp.unit, now.unit):
             return Verdict("restart", f"changed since it started: {', '.join(differ)}")
@@ -261,7 +263,10 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
 
 
 def forecast(unit: Unit, verdict: Verdict, live: Live, pending: Iterable[str]) -> Verdict:
-    """In check mode: the verdict once ``pending`` paths will have been written."""
+    """In check mode: the verdict once ``pending`` paths will have been written.
+
+    With ``on_change`` none too it is what the later call will do, which does not have the files.
+    """
     if (verdict.changes and verdict.verb != "reload") or unit.state != "started":
         return verdict
     own = [path for path in pending if is_unit_file(unit.name, live, path)]

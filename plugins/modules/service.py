@@ -175,9 +175,12 @@ options:
         elements: str
         default: []
       on_change:
-        description: What to do when O(units[].reads) change. A changed unit file or drop-in always means a restart.
+        description:
+          - What to do when O(units[].reads) change. A changed unit file or drop-in means a restart in either case.
+          - With V(none) the unit is started if it does not run, and else left to a later call with the same
+            O(units[].reads), which may go from node to node. Check mode shows here what that one will do.
         type: str
-        choices: [restart, reload]
+        choices: [restart, reload, none]
         default: restart
       test:
         description: Command that must succeed before this unit, or any other of the call, is touched.
@@ -340,7 +343,7 @@ UNIT = {
     "name": NAME,
     "reads": {"type": "list", "elements": "str", "default": []},
     "reloads": {"type": "list", "elements": "str", "default": []},
-    "on_change": {"type": "str", "choices": ["restart", "reload"], "default": "restart"},
+    "on_change": {"type": "str", "choices": ["restart", "reload", "none"], "default": "restart"},
     "test": TEXT,
     "ready": {"type": "dict", "options": READY},
     "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},

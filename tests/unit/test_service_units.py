@@ -103,6 +103,18 @@ def test_reload_only_for_what_is_read():
     assert engine.decide(unit, RUNNING, now(unit={}), STAMP).verb == "restart"
 
 
+@pytest.mark.parametrize("files", [now(reads=OTHER), now(unit={})])
+def test_what_a_later_call_restarts_is_started_now_and_else_left_alone(files):
+    """And no stamp is taken of what it has not read."""
+    unit = dataclasses.replace(UNIT, on_change="none")
+    assert engine.decide(unit, RUNNING, files, STAMP).verb == "none"
+    assert engine.decide(unit, RUNNING, files, None).verb == "none"
+    assert engine.decide(unit, engine.Live(), files, None).verb == "start"
+    assert engine.decide(UNIT, RUNNING, files, STAMP).verb == "restart"
+    pending = ["/etc/nova/nova.conf"]
+    assert engine.forecast(unit, engine.Verdict("none"), RUNNING, pending).verb == "restart"
+
+
 def test_the_reason_names_the_file():
     verdict = engine.decide(UNIT, RUNNING, now(reads=OTHER), STAMP)
     assert "/etc/nova/nova.conf" in verdict.reason
