@@ -44,7 +44,7 @@ class Moved(Exception):
 class NeutronClient:
     """One connection; counts its requests by method in ``api_calls``."""
 
-    def __init__(self, adapter: Any, *, workers: int = 4, batch: int = 10) -> None:
+    def __init__(self, adapter: Any, *, workers: int = 4, batch: int = 5) -> None:
         """workers: requests side by side. batch: most objects in a bulk POST."""
         self._adapter = adapter
         self._workers = workers

@@ -59,7 +59,7 @@ options:
   batch:
     description: Objects in one bulk request, at most.
     type: int
-    default: 10
+    default: 5
   attempts:
     description: How many times to plan again when the live state moves.
     type: int
@@ -128,7 +128,7 @@ ARGUMENTS = {
     "max_deletes": {"type": "int", "default": 10},
     "allow_replace": {"type": "bool", "default": False},
     "workers": {"type": "int", "default": 4},
-    "batch": {"type": "int", "default": 10},
+    "batch": {"type": "int", "default": 5},
     "attempts": {"type": "int", "default": 5},
 }
 

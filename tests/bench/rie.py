@@ -5,7 +5,8 @@
 
 All on the Neutron of a deployed site, one after the other, each with the same objects in a project of its own: an
 address scope, a subnet pool, a router, and so many networks, each with a subnet and a port of the router. Modules run
-on the first controller, over the same kind of connection. Then many networks, by l3vpn_neutron alone.
+on the first controller, over the same kind of connection. Then many networks, in VRFs of 17 as the State has them, by
+l3vpn_neutron alone.
 
 Times of the modules are those of their tasks from start to end, as ansible reports them; that of the bare API is from
 its first request to its last, with a token in hand, and is the best of several ways to share out the requests. What
@@ -36,6 +37,7 @@ from socle.project import Site, find_site
 
 PREFIX = "bench-rie-"
 PROJECT = "Make the project"
+IN_A_VRF = 17  # 5,000 networks in 300 VRFs
 POOL = ipaddress.ip_network("10.64.0.0/14")
 BARE = ((2, 1), (2, 5), (4, 5))
 """Ways to share out the bare requests: how many side by side, how many networks in one."""
@@ -109,7 +111,7 @@ def measure(site: Site, results: dict[str, Any], options: argparse.Namespace) ->
         job.end()
     if options.many:
         results["many_networks"] = options.many
-        job = Job(site, "many", options.many)
+        job = Job(site, "many", options.many, IN_A_VRF)
         job.run("project")
         results["many"] = job.timed("module")
         results["many_no_change"] = job.timed("module", changes=False)
@@ -117,14 +119,14 @@ def measure(site: Site, results: dict[str, Any], options: argparse.Namespace) ->
 
 
 class Job:
-    """One project, and the networks that are made in it."""
+    """One project, and the networks that are made in it: in one VRF, or so many in each."""
 
-    def __init__(self, site: Site, name: str, count: int) -> None:
+    def __init__(self, site: Site, name: str, count: int, each: int = 0) -> None:
         self.site = site
         self.name = name
         self.project = PREFIX + name
         self.count = count
-        self.plan = plan(self.project, count)
+        self.plan = plan(self.project, count, each or count)
 
     def bare(self, verb: str, **more: Any) -> dict[str, Any]:
         return {"verb": verb, "project": self.project, "plan": self.plan, **more}
@@ -157,31 +159,30 @@ class Job:
                 raise RuntimeError(f"{self.name}: made {found.get(kind)} of {self.count} {kind}")
 
 
-def plan(name: str, count: int) -> dict[str, Any]:
-    """What l3vpn_plan says of one VRF of so many networks, without its links to the gateways."""
-    vrf, tag = name.removeprefix("bench-"), f"rie:{name}"
+def plan(project: str, count: int, each: int) -> dict[str, Any]:
+    """What l3vpn_plan says of so many networks in a project, so many in each VRF, without links to the gateways."""
+    cidrs = list(POOL.subnets(new_prefix=24))[:count]
+    parts = [cidrs[at : at + each] for at in range(0, count, each)]
+    return {"projects": [], "quotas": {}, "vrfs": [_vrf(project, number, part) for number, part in enumerate(parts)]}
+
+
+def _vrf(project: str, number: int, cidrs: list[ipaddress.IPv4Network]) -> dict[str, Any]:
+    name = f"{project}-{number}"
+    tag = f"rie:{name}"
     networks = []
-    for number, cidr in zip(range(count), POOL.subnets(new_prefix=24), strict=False):
-        own = f"{name}-{number:03}"
+    for index, cidr in enumerate(cidrs):
+        own = f"{name}-{index:03}"
         v4 = {"cidr": str(cidr), "gateway_ip": str(cidr[1])}
         networks.append({"name": own, "tag": f"{tag}:{own}", "mtu": 1500, "v4": v4})
     return {
-        "projects": [],
-        "quotas": {},
-        "vrfs": [
-            {
-                "name": name,
-                "tenant": vrf,
-                "project": name,
-                "address_scopes": [{"name": f"rie-{name}-v4", "ip_version": 4}],
-                "subnet_pools": [
-                    {"name": f"rie-{name}-v4", "tag": f"{tag}:v4", "ip_version": 4, "prefixes": [str(POOL)]}
-                ],
-                "networks": networks,
-                "externals": [],
-                "router": {"name": f"rie-{name}", "tag": f"{tag}:router"},
-            }
-        ],
+        "name": name,
+        "tenant": project,
+        "project": project,
+        "address_scopes": [{"name": f"rie-{name}-v4", "ip_version": 4}],
+        "subnet_pools": [{"name": f"rie-{name}-v4", "tag": f"{tag}:v4", "ip_version": 4, "prefixes": [str(POOL)]}],
+        "networks": networks,
+        "externals": [],
+        "router": {"name": f"rie-{name}", "tag": f"{tag}:router"},
     }
 
 
