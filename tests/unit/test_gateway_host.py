@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +35,10 @@ class Node:
 
     def __init__(self, root: Path) -> None:
         self.etc, self.running, self.calls = root / "etc", {}, []
+        self.asked: list[str] = []
         self.refused: set[str] = set()
         self.broken: set[str] = set()
+        self.silent: set[str] = set()
 
     def run(self, argv: list[str], stdin: str | None = None, check: bool = True) -> str:
         del stdin
@@ -48,6 +52,7 @@ class Node:
             if any(word in text for word in self.refused):
                 raise netns.CommandError("line 3: % Unknown command")
         elif argv[0] == "vtysh" and "-c" in argv:
+            self.asked.append(argv[2])
             return f"Current configuration:\nrouter bgp\n{self.running.get(argv[2], '')}"
         elif argv[1].endswith("frr-reload.py"):
             return self.reload(argv)
@@ -66,6 +71,9 @@ class Node:
         self.running[name] = wanted
         return ""
 
+    def fingerprint(self, name: str) -> str | None:
+        return None if name in self.silent else self.running.get(name)
+
     def states(self, units: Any) -> dict[str, dict[str, bool]]:
         names = {unit: unit.removeprefix("frr@").removesuffix(".service") for unit in units}
         return {unit: {"active": name in self.running, "enabled": name in self.running} for unit, name in names.items()}
@@ -82,8 +90,49 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     monkeypatch.setattr(frr_host, "DRAINED", tmp_path / "drained")
     monkeypatch.setattr(frr_host, "run", found.run)
     monkeypatch.setattr(frr_host, "unit_states", found.states)
+    monkeypatch.setattr(frr_host, "fingerprint", found.fingerprint)
     monkeypatch.setattr(frr_host.shutil, "chown", lambda *_args: None)
     return found
+
+
+class Vty:
+    """A daemon's socket as FRR has it: commands end in NUL, answers in three and a code."""
+
+    def __init__(self, path: Path, config: str) -> None:
+        self.config = config
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(str(path))
+        self._server.listen()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            peer, _address = self._server.accept()
+            with peer:
+                known = b""
+                while part := peer.recv(64):
+                    known += part
+                    while b"\0" in known:
+                        command, _end, known = known.partition(b"\0")
+                        text = self.config if command == b"show running-config" else ""
+                        for byte in text.encode() + b"\0\0\0\0":  # in pieces, as it may come
+                            peer.send(bytes([byte]))
+
+
+def test_a_fingerprint_is_of_what_every_daemon_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frr_host, "RUN", tmp_path)
+    assert frr_host.fingerprint("a") is None
+    (tmp_path / "a").mkdir()
+    bgpd = Vty(tmp_path / "a" / "bgpd.vty", "router bgp 1")
+    zebra = Vty(tmp_path / "a" / "zebra.vty", "hostname x")
+    first = frr_host.fingerprint("a")
+    assert first and frr_host.fingerprint("a") == first
+    bgpd.config, zebra.config = zebra.config, bgpd.config
+    assert frr_host.fingerprint("a") not in (first, None)
+    bgpd.config, zebra.config = zebra.config, bgpd.config
+    assert frr_host.fingerprint("a") == first
+    socket.socket(socket.AF_UNIX).bind(str(tmp_path / "a" / "bfdd.vty"))  # nobody listens: the daemon is dead
+    assert frr_host.fingerprint("a") is None
 
 
 class TestInstances:
@@ -94,6 +143,20 @@ class TestInstances:
         node.calls.clear()
         again = frr_host.converge(vrfs, {})
         assert (again.actions, again.diff, node.calls) == ({}, [], [])
+
+    def test_nobody_starts_vtysh_where_nothing_changed(self, node: Node) -> None:
+        frr_host.converge([vrf("a"), vrf("b")], {})
+        node.asked.clear()
+        assert frr_host.converge([vrf("a"), vrf("b")], {}).actions == {}
+        assert node.asked == []
+
+    def test_where_a_daemon_does_not_answer_vtysh_is_asked(self, node: Node) -> None:
+        """Its death is watchfrr's concern: nothing is restarted that runs what it should."""
+        frr_host.converge([vrf("a"), vrf("b")], {})
+        node.silent.add("b")
+        node.asked.clear()
+        assert frr_host.converge([vrf("a"), vrf("b")], {}).actions == {}
+        assert node.asked == ["b"]
 
     def test_only_what_changed_is_reloaded(self, node: Node) -> None:
         frr_host.converge([vrf("a"), vrf("b")], {})
