@@ -44,6 +44,9 @@ def main() -> int:
         names = sorted(check for check, said in told["plain"]["checks"].items() if said in DECIDED)
         judge.PLAIN_RULES.write_text("".join(f"{name}\n" for name in names))
     fixed = judge.PLAIN_RULES.read_text().split()
+    if not fixed:
+        print(f"{judge.PLAIN_RULES.name} is empty: judge the plain node with --fix first", file=sys.stderr)
+        return 1
     rows = {name: {**figures(seen, fixed), "seconds": seen["seconds"]} for name, seen in told.items()}
     print(table(rows, len(fixed)))
     skipped = judge.waived_here()
