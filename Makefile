@@ -6,7 +6,7 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-ann
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lab lab-down test lint unit molecule bench-deploy bench-failover bench-gateway bench-rie fault-kill harden-order docs clean lock
+.PHONY: help setup setup-dev lab lab-down test lint unit molecule test-guest audit-guest bench-deploy bench-failover bench-gateway bench-rie fault-kill harden-order docs clean lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,12 @@ unit: setup-dev ## Unit and property tests
 
 molecule: setup-dev ## Every molecule scenario, or those named in SCENARIOS="a b"
 	@$(BIN)/python scripts/test molecule $(SCENARIOS)
+
+test-guest: setup-dev ## The hardening on an emulated machine with a kernel, a boot loader and disks of its own (half an hour)
+	@$(BIN)/python scripts/test guest
+
+audit-guest: setup ## Judge a plain and a hardened machine, each emulated, by all of the State's rules (an hour)
+	$(BIN)/python molecule/hardening/guest/audit_guest.py
 
 bench-deploy: setup ## Measure the floor of a deployment and the deployment itself in one run
 	$(BIN)/python tests/bench/deploy.py

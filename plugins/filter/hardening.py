@@ -25,6 +25,16 @@ def hardening_files(settings: Mapping[str, Any], groups: Sequence[str]) -> list[
     return [{"mode": "0644", **entry} for entry in entries]
 
 
+def hardening_diverted(settings: Mapping[str, Any], groups: Sequence[str]) -> dict[str, bool]:
+    """Files of packages that are put aside, for `node_access`: settings -> path, whether it is."""
+    try:
+        policy = rules.Policy.of(settings["level"], settings["rules_off"])
+        skip = set(rules.waived(rules.waivers(settings["waivers"]), groups))
+    except rules.PolicyError as fault:
+        raise AnsibleFilterError(str(fault)) from fault
+    return engine.diverted(policy, {**settings, "skip": skip})
+
+
 def anssi_rule(number: int, settings: Mapping[str, Any]) -> bool:
     """Whether a rule of ANSSI-BP-028 holds at a level, with some off."""
     try:
@@ -37,6 +47,11 @@ def hardening_units(settings: Mapping[str, Any], not_live: Sequence[str], lock: 
     """Units of the hardening for `service_units`."""
     policy = rules.Policy.of(settings["level"], settings["rules_off"])
     return engine.units(policy, settings, not_live, lock)
+
+
+def apparmor_off(names: Sequence[str]) -> list[dict[str, Any]]:
+    """Links that keep AppArmor profiles from being loaded, for `service`."""
+    return engine.profile_links(names)
 
 
 def audit_programs(programs: Sequence[str]) -> str:
@@ -88,8 +103,10 @@ class FilterModule:
         """Filters by name."""
         return {
             "anssi_rule": anssi_rule,
+            "apparmor_off": apparmor_off,
             "audit_nodes": audit_nodes,
             "audit_programs": audit_programs,
+            "hardening_diverted": hardening_diverted,
             "hardening_files": hardening_files,
             "hardening_units": hardening_units,
             "host_ruleset": host_ruleset,

@@ -107,6 +107,13 @@ def tailoring(content: Content, known: Iterable[Waiver], groups: Iterable[str], 
     )
 
 
+def scan_argv(content: str, tailored: str, results: str, chosen: Sequence[str]) -> list[str]:
+    """The command that evaluates the profile of the file ``tailored``, or only the ``chosen`` checks of it."""
+    only = [word for name in chosen for word in ("--rule", RULE + name.removeprefix(RULE))]
+    start = ["oscap", "xccdf", "eval", "--profile", TAILORED, "--tailoring-file", tailored]
+    return [*start, *only, "--results", results, content]
+
+
 def read_results(path: str) -> dict[str, str]:
     """Result of each check that was selected: pass, fail, notapplicable, notchecked, error, unknown."""
     found: dict[str, str] = {}

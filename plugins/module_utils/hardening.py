@@ -76,11 +76,15 @@ SYSCTLS: tuple[tuple[int, str, str], ...] = (
 #: What holds instead where the check of a parameter is waived; others are then left alone.
 INSTEAD = {"net.ipv4.conf.all.rp_filter": "2", "net.ipv4.conf.default.rp_filter": "2"}
 
+#: Files of packages that set a parameter to another value. Ours wins over them, but whoever reads all files of sysctl.d
+#: sees both.
+RIVALS = {"kernel.pid_max": "/usr/lib/sysctl.d/50-pid-max.conf"}
+
 #: (rule, argument of the kernel's command line)
 ARGUMENTS: tuple[tuple[int, str], ...] = (
     (7, "iommu=force"),
     (8, "l1tf=full,force"),
-    (8, "page_poison=on"),
+    (8, "page_poison=1"),
     (8, "pti=on"),
     (8, "slab_nomerge=yes"),
     (8, "slub_debug=FZP"),
@@ -144,6 +148,12 @@ def sysctls(policy: Policy, skip: Iterable[str], own: Mapping[str, Any] | None =
 def _kernel(policy: Policy, settings: Settings) -> list[Entry]:
     found = sysctls(policy, settings["skip"], settings["sysctl"])
     return [_text("/etc/sysctl.d/55-hardening.conf", "".join(f"{key} = {value}\n" for key, value in found.items()))]
+
+
+def diverted(policy: Policy, settings: Settings) -> dict[str, bool]:
+    """Files of packages, and whether each is put aside as the node has a value of ours instead."""
+    found = sysctls(policy, settings["skip"], settings["sysctl"])
+    return {path: key in found for key, path in RIVALS.items()}
 
 
 def _command_line(policy: Policy, settings: Settings) -> list[Entry]:
@@ -754,6 +764,11 @@ BUILDERS: tuple[tuple[tuple[int, ...], Callable[[Policy, Settings], list[Entry]]
 # --- units ----------------------------------------------------------------------------------------------
 
 
+def profile_links(names: Iterable[str]) -> list[Entry]:
+    """Links that keep AppArmor profiles from being loaded."""
+    return [{"path": f"/etc/apparmor.d/disable/{name}", "target": f"/etc/apparmor.d/{name}"} for name in names]
+
+
 def units(policy: Policy, settings: Settings, places: Iterable[str], lock: bool) -> list[Entry]:
     """What runs, for ``service_units``; ``places`` is what cannot be applied live on the node."""
     places = set(places)
@@ -788,6 +803,8 @@ def units(policy: Policy, settings: Settings, places: Iterable[str], lock: bool)
         found.append({"name": "mount-options"})
     if policy.holds(7, 8, 45, 73):
         found.append({"name": "boot-menu", "reads": ["/etc/default/grub.d", "/etc/grub.d/01_hardening"]})
+    if policy.holds(29) and "boot" not in places:
+        found.append({"name": "boot-menu-rights.path"})
     if policy.holds(45) and "apparmor" not in places:
         found.append({"name": "apparmor", "reads": ["/etc/apparmor.d"], "on_change": "reload"})
     if policy.holds(73) and "audit" not in places:
@@ -814,8 +831,35 @@ def _helpers(policy: Policy, settings: Settings) -> list[Entry]:
             "boot-menu",
             "Write the boot menu",
             "oneshot",
-            "/bin/sh -c 'if command -v update-grub >/dev/null; then exec update-grub; fi'",
+            # Only when something it is made from is newer: this also runs at each boot.
+            "/bin/sh -c 'command -v update-grub >/dev/null || exit 0; "
+            "if ! test -e /boot/grub/grub.cfg || "
+            "find /etc/default/grub* /etc/grub.d -newer /boot/grub/grub.cfg | grep -q .; "
+            "then update-grub || exit 1; fi; chmod 0600 /boot/grub/grub.cfg'",
         ),
+        # R29: an upgrade of the kernel writes the menu again, readable by all. A chmod wakes the watch again, so it is
+        # done only where needed.
+        {
+            "path": "/etc/systemd/system/boot-menu-rights.service",
+            "format": "ini",
+            "content": {
+                "Unit": {"Description": "Let only root read the boot menu",
+                         "ConditionPathExists": "/boot/grub/grub.cfg"},
+                "Service": {
+                    "Type": "oneshot",
+                    "ExecStart": "/usr/bin/find /boot/grub/grub.cfg -perm /0177 -exec /usr/bin/chmod 0600 {} +",
+                },
+            },
+        },
+        {
+            "path": "/etc/systemd/system/boot-menu-rights.path",
+            "format": "ini",
+            "content": {
+                "Unit": {"Description": "Watch the boot menu"},
+                "Path": {"PathChanged": "/boot/grub/grub.cfg"},
+                "Install": {"WantedBy": "multi-user.target"},
+            },
+        },
         unit(
             "aide-database",
             "Record the state of the system's files",
@@ -852,4 +896,4 @@ def _helpers(policy: Policy, settings: Settings) -> list[Entry]:
     ]
 
 
-BUILDERS += (((7, 8, 45, 73, 76, 79), _helpers),)
+BUILDERS += (((7, 8, 29, 45, 73, 76, 79), _helpers),)

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Engine of ``node_access``: groups, ages of passwords, modes of files that packages own, programs with special rights.
+"""Engine of ``node_access``: groups, ages of passwords, files that packages own, options of mounts, special rights.
 
 Looks first and gives a list of :class:`Step`, each a sentence before, one after, and the command that does it;
 check mode is the list without the commands. What is not on the node (a user, a file) is passed over: packages differ.
@@ -18,6 +18,7 @@ from typing import Any
 
 from .common import run
 from .config_files import parse_mode
+from .mount_table import TABLE, edits
 
 SPECIAL = stat.S_ISUID | stat.S_ISGID
 PROGRAMS = ("/usr",)
@@ -30,12 +31,14 @@ class AccessError(Exception):
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that is not as it should be."""
+    """One thing that is not as it should be: a command puts it right, or ``text`` as the new content of ``path``."""
 
     what: str
     before: str
     after: str
-    argv: tuple[str, ...]
+    argv: tuple[str, ...] = ()
+    path: str = ""
+    text: str = ""
 
 
 def steps(options: Mapping[str, Any], root: str = "") -> list[Step]:
@@ -46,6 +49,8 @@ def steps(options: Mapping[str, Any], root: str = "") -> list[Step]:
         *age_steps(options["login_days"], f"{root}/etc/shadow"),
         *override_steps(options["overrides"], options["plain"]),
         *mode_steps(options["modes"]),
+        *diversion_steps(options["diverted"]),
+        *mount_steps(options["mounts"], f"{root}{TABLE}"),
     ]
 
 
@@ -127,6 +132,33 @@ def mode_steps(modes: Sequence[Mapping[str, str]]) -> Iterator[Step]:
             yield Step(item["path"], f"{now:04o}", f"{wanted:04o}", ("chmod", f"{wanted:04o}", item["path"]))
 
 
+def diversion_steps(diverted: Mapping[str, bool]) -> Iterator[Step]:
+    """Files of packages that are put aside (true) or back (false), which outlasts upgrades (dpkg-divert)."""
+    for path, aside in diverted.items():
+        told = run(["dpkg-divert", "--truename", path]).stdout.strip()
+        away = f"{path}{ASIDE}"
+        argv = ("dpkg-divert", "--quiet", "--local", "--rename", "--divert", away)
+        if aside and told == path:
+            yield Step(path, "the package's", f"put aside as {away}", (*argv, "--add", path))
+        elif not aside and told == away:
+            yield Step(path, f"put aside as {away}", "the package's", (*argv, "--remove", path))
+
+
+#: What the name of a file that is put aside ends in; no program that reads a folder of `.conf` takes it for one.
+ASIDE = ".package"
+
+
+def mount_steps(mounts: Sequence[Mapping[str, Any]], table: str = TABLE) -> Iterator[Step]:
+    """Options that file systems of ``mounts`` lack in fstab; what has no entry there is passed over."""
+    try:
+        with open(table, encoding="utf-8", errors="surrogateescape") as stream:
+            text = stream.read()
+    except FileNotFoundError:
+        return
+    for path, before, after, whole in edits(text, mounts):
+        yield Step(f"{table}: {path}", before, after, path=table, text=whole)
+
+
 def privileged(folders: Iterable[str] = PROGRAMS) -> list[str]:
     """Programs that run with rights of their owner or group, under ``folders`` of one file system."""
     found: list[str] = []
@@ -156,6 +188,22 @@ def apply(todo: Iterable[Step], call: Callable[[Sequence[str]], Any] = run) -> N
     :raises AccessError: a command refused.
     """
     for step in todo:
+        if step.path:
+            replace(step.path, step.text)
+            continue
         done = call(step.argv)
         if not done.ok:
             raise AccessError(f"{step.what}: `{' '.join(step.argv)}` failed: {done.output}")
+
+
+def replace(path: str, text: str) -> None:
+    """Give a file another content by one rename; its owner and mode stay."""
+    info = os.stat(path)
+    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.socle-new")
+    with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as stream:
+        os.fchmod(stream.fileno(), stat.S_IMODE(info.st_mode))
+        os.fchown(stream.fileno(), info.st_uid, info.st_gid)
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(temporary, path)

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: node_access
-short_description: Groups, ages of passwords, and rights of files that packages own, in one call
+short_description: Groups, ages of passwords, files that packages own and options of mounts, in one call
 version_added: 0.1.0
 author: [Cloudwatt, Orange (@cloudwatt)]
 description:
   - Makes groups and adds members; limits the age of passwords; keeps modes of packages' programs through
     C(dpkg-statoverride), so that an upgrade does not bring the old ones back; takes away rights that are too wide.
+  - Puts files of packages aside through C(dpkg-divert), and gives file systems their options in C(/etc/fstab), where
+    everything else stays as it is. What is mounted already is left alone.
   - Users and files that the node does not have are passed over.
 attributes:
   check_mode: {support: full}
@@ -53,6 +55,18 @@ options:
     suboptions:
       path: {description: Absolute path., type: path, required: true}
       mode: {description: Quoted octal mode., type: str, required: true}
+  diverted:
+    description: Files of packages, and whether each is put aside, so that it is not read. A false one is put back.
+    type: dict
+    default: {}
+  mounts:
+    description: Options that file systems of their own must have in C(/etc/fstab); others stay, but for opposites.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {description: Where it is mounted., type: path, required: true}
+      options: {description: Its options., type: list, elements: str, required: true}
 """
 
 EXAMPLES = r"""
@@ -68,10 +82,16 @@ privileged:
   returned: always
   type: list
   elements: str
+lax_profiles:
+  description: Files of AppArmor profiles that are shipped unconfined or only to complain, and so confine nothing.
+  returned: always
+  type: list
+  elements: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.cloudwatt.socle.plugins.module_utils import apparmor_profiles
 from ansible_collections.cloudwatt.socle.plugins.module_utils import node_access as engine
 from ansible_collections.cloudwatt.socle.plugins.module_utils.common import diff_entry, lines, list_of
 from ansible_collections.cloudwatt.socle.plugins.module_utils.config_files import ConfigError
@@ -92,6 +112,8 @@ ARGUMENTS = {
     ),
     "plain": {"type": "list", "elements": "path", "default": []},
     "modes": list_of({"path": PATH, "mode": MODE}),
+    "diverted": {"type": "dict", "default": {}},
+    "mounts": list_of({"path": PATH, "options": {"type": "list", "elements": "str", "required": True}}),
 }
 
 
@@ -109,6 +131,7 @@ def main() -> None:
     module.exit_json(
         changed=bool(todo),
         privileged=privileged,
+        lax_profiles=apparmor_profiles.lax(),
         diff=[diff_entry("access to the node", before, after)] if todo else [],
     )
 

@@ -202,6 +202,16 @@ def test_no_node_is_no_success(content):
     assert not judge(content)["ok"]
 
 
+def test_only_the_chosen_checks_are_evaluated():
+    everything = audit.scan_argv("ds.xml", "tailoring.xml", "results.xml", [])
+    assert "--rule" not in everything
+    assert everything[-1] == "ds.xml"
+    chosen = audit.scan_argv("ds.xml", "tailoring.xml", "results.xml", ["ssh", f"{audit.RULE}auditd"])
+    names = [chosen[place + 1] for place, word in enumerate(chosen) if word == "--rule"]
+    assert names == [f"{audit.RULE}ssh", f"{audit.RULE}auditd"]
+    assert [word for word in chosen if word not in names and word != "--rule"] == everything
+
+
 def test_results_are_read_and_unselected_ones_are_not(tmp_path):
     file = tmp_path / "results.xml"
     rows = "".join(

@@ -18,9 +18,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils import (
+    apparmor_profiles,
     hardening,
     host_firewall,
     lockout_guard,
+    mount_table,
     node_access,
 )
 from ansible_collections.cloudwatt.socle.plugins.module_utils.config_files import wanted
@@ -201,6 +203,146 @@ def test_the_audit_rules_are_whole():
     assert by_path()["/etc/audit/rules.d/99-immutable.rules"]["content"].endswith("-e 2\n")
 
 
+def test_freed_memory_is_poisoned_as_the_judge_wants_it():
+    assert " page_poison=1 " in by_path()["/etc/default/grub.d/hardening.cfg"]["content"]
+
+
+def test_a_file_that_says_otherwise_is_put_aside_where_ours_holds():
+    (path,) = hardening.RIVALS.values()
+    assert hardening.diverted(Policy.of("enhanced"), settings()) == {path: True}
+    skip = set(waived(waivers(WAIVERS), ["compute", "nodes"]))
+    assert hardening.diverted(Policy.of("enhanced"), settings(skip=skip)) == {path: False}
+    assert hardening.diverted(Policy.of("high", {"R9": REASON}), settings()) == {path: False}
+    own = settings(skip=skip, sysctl={"kernel.pid_max": 1048576})
+    assert hardening.diverted(Policy.of("enhanced"), own) == {path: True}
+
+
+def test_only_root_reads_the_boot_menu_also_after_it_was_written_again():
+    files = by_path()
+    menu = files["/etc/systemd/system/boot-menu.service"]["content"]["Service"]["ExecStart"]
+    assert menu.endswith("chmod 0600 /boot/grub/grub.cfg'")
+    watch = files["/etc/systemd/system/boot-menu-rights.path"]["content"]["Path"]
+    assert watch == {"PathChanged": "/boot/grub/grub.cfg"}
+    # A chmod is a change that wakes the watch again, so it has to end.
+    rights = files["/etc/systemd/system/boot-menu-rights.service"]["content"]["Service"]["ExecStart"]
+    assert "-perm /0177" in rights
+    units = [
+        {unit["name"] for unit in hardening.units(Policy.of("enhanced"), settings(), places, lock=True)}
+        for places in ([], ["boot"])
+    ]
+    assert [("boot-menu-rights.path" in names) for names in units] == [True, False]
+
+
+def test_the_boot_menu_is_written_when_what_it_is_made_from_is_newer(tmp_path):
+    command = by_path()["/etc/systemd/system/boot-menu.service"]["content"]["Service"]["ExecStart"]
+    (tmp_path / "etc/default/grub.d").mkdir(parents=True)
+    (tmp_path / "etc/grub.d").mkdir()
+    (tmp_path / "boot/grub").mkdir(parents=True)
+    menu = tmp_path / "boot/grub/grub.cfg"
+    program = tmp_path / "bin/update-grub"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho written >> {menu}\n")
+    program.chmod(0o755)
+    script = re.sub(r"(?<![\w/])/(?=etc|boot)", f"{tmp_path}/", command.removeprefix("/bin/sh -c '").removesuffix("'"))
+
+    def run():
+        path = f"{program.parent}:{os.environ['PATH']}"
+        subprocess.run(["sh", "-c", script], check=True, env={**os.environ, "PATH": path})
+        return menu.read_text().count("written"), menu.stat().st_mode & 0o777
+
+    assert run() == (1, 0o600)
+    menu.chmod(0o444)
+    assert run() == (1, 0o600)
+    (tmp_path / "etc/default/grub.d/hardening.cfg").write_text("")
+    os.utime(tmp_path / "etc/default/grub.d/hardening.cfg", (2e9, 2e9))
+    assert run() == (2, 0o600)
+
+
+def test_usr_has_no_devices():
+    assert {"path": "/usr", "options": ["nodev"]} in DEFAULTS["hardening_mounts"]
+    script = by_path()["/etc/systemd/system/mount-options.service"]["content"]["Service"]["ExecStart"]
+    assert "mount -o remount,nodev /usr;" in script
+
+
+# --- options of mounts in fstab
+
+FSTAB = """\
+# /home is elsewhere: /dev/x /home ext4 defaults 0 2
+UUID=1 /  ext4\terrors=remount-ro 0 1
+UUID=2\t/home/   ext4  defaults,exec,noatime  0 2 # people
+UUID=3 /tmp ext4 nosuid,nodev,noexec 0 2
+/dev/sda4 none swap sw 0 0
+"""
+
+
+def test_options_of_a_mount_are_added_and_the_rest_of_the_table_stays():
+    found = list(mount_table.edits(FSTAB, DEFAULTS["hardening_mounts"]))
+    assert [edit[:3] for edit in found] == [("/home", "defaults,exec,noatime", "defaults,noatime,nosuid,nodev,noexec")]
+    text = found[-1][3]
+    assert text == FSTAB.replace("defaults,exec,noatime", "defaults,noatime,nosuid,nodev,noexec")
+    assert list(mount_table.edits(text, DEFAULTS["hardening_mounts"])) == []
+
+
+options = st.lists(st.sampled_from(["defaults", "ro", "exec", "noexec", "dev", "nodev", "x-a.b=1"]), min_size=1)
+
+
+@given(options, st.lists(st.sampled_from(["nosuid", "nodev", "noexec"]), unique=True))
+def test_other_options_of_a_mount_stay(had, wanted):
+    after = mount_table.with_options(",".join(had), wanted).split(",")
+    assert set(wanted) <= set(after)
+    assert not {name.removeprefix("no") for name in wanted} & set(after)
+    assert [name for name in after if name not in wanted] == [
+        name for name in had if name not in wanted and f"no{name}" not in wanted
+    ]
+    assert mount_table.with_options(",".join(after), wanted).split(",") == after
+
+
+def test_the_table_of_mounts_is_written_once(tmp_path):
+    table = tmp_path / "fstab"
+    table.write_text("a /home ext4 defaults 0 2\nb /srv ext4 defaults 0 2\n")
+    table.chmod(0o640)
+    mounts = DEFAULTS["hardening_mounts"]
+    todo = list(node_access.mount_steps(mounts, str(table)))
+    assert [step.what for step in todo] == [f"{table}: /home", f"{table}: /srv"]
+    node_access.apply(todo)
+    assert table.read_text() == (
+        "a /home ext4 defaults,nosuid,nodev,noexec 0 2\nb /srv ext4 defaults,nosuid,nodev 0 2\n"
+    )
+    assert table.stat().st_mode & 0o777 == 0o640
+    assert list(node_access.mount_steps(mounts, str(table))) == []
+    assert list(node_access.mount_steps(mounts, str(tmp_path / "none"))) == []
+
+
+# --- AppArmor
+
+
+@pytest.mark.parametrize(
+    ("text", "lax"),
+    [
+        ("abi <abi/4.0>,\nprofile firefox /usr/bin/firefox flags=(unconfined) {\n  userns,\n}\n", True),
+        ("/usr/bin/keystone-wsgi-public flags=(complain) {\n}\n", True),
+        ("profile a /a flags=(attach_disconnected, complain) {\n}\nprofile b flags=(complain) {\n}\n", True),
+        ("/usr/sbin/chronyd flags=(attach_disconnected) { # time\n}\n", False),
+        ("profile lsb_release {\n  profile child flags=(complain) {\n  }\n}\n", False),
+        ("profile a flags=(complain) {\n}\nprofile b {\n}\n", False),
+        ("# This file is intentionally empty\n", False),
+    ],
+)
+def test_a_profile_that_confines_nothing_is_known(text, lax):
+    assert apparmor_profiles.confines_nothing(text) is lax
+
+
+def test_only_profiles_that_confine_nothing_are_not_loaded(tmp_path):
+    for name in ("firefox", "firefox.dpkg-new", ".hidden", "disable/x", "libvirt/y"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("profile x flags=(unconfined) {\n}\n")
+    (tmp_path / "tcpdump").write_text("profile tcpdump /usr/bin/tcpdump {\n}\n")
+    assert apparmor_profiles.lax(str(tmp_path)) == ["firefox"]
+    assert apparmor_profiles.lax(str(tmp_path / "none")) == []
+    (link,) = hardening.profile_links(["firefox"])
+    assert link == {"path": "/etc/apparmor.d/disable/firefox", "target": "/etc/apparmor.d/firefox"}
+
+
 def test_a_mount_unit_has_the_name_that_systemd_wants():
     (entry,) = hardening.mount_units([{"path": "/var/log-x/audit", "options": ["noexec"]}])
     assert entry["path"] == r"/etc/systemd/system/var-log\x2dx-audit.mount"
@@ -332,3 +474,23 @@ def test_a_refused_command_is_told():
     step = node_access.Step("x", "a", "b", ("false",))
     with pytest.raises(node_access.AccessError, match="`false` failed"):
         node_access.apply([step])
+
+
+def test_a_file_of_a_package_is_put_aside_and_back_once(monkeypatch):
+    path = "/usr/lib/sysctl.d/50-pid-max.conf"
+
+    def steps(truename, aside):
+        done = node_access.run(["printf", truename])
+        monkeypatch.setattr(node_access, "run", lambda argv: done)
+        found = list(node_access.diversion_steps({path: aside}))
+        monkeypatch.undo()
+        return [step.argv for step in found]
+
+    away = f"{path}{node_access.ASIDE}"
+    (add,) = steps(path, True)
+    assert add[-4:] == ("--divert", away, "--add", path)
+    assert steps(away, True) == []
+    (remove,) = steps(away, False)
+    assert remove[-2:] == ("--remove", path)
+    assert steps(path, False) == steps("/elsewhere", False) == []
+    assert not away.endswith(".conf")

@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Judge a plain Debian and a hardened node by the whole of ANSSI-BP-028 enhanced, each on a machine of its own.
+
+Rules that apply to the plain node (`plain_rules.txt` beside this file) are a fixed set: what a hardening installs makes
+more rules apply, and would else change what its rate is a rate of. Of that set the hardened node must pass
+95 percent, where a waived rule counts as one that does not pass. It takes about an hour, as the machines are emulated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import judge
+from guest import GuestError, running
+
+from plugins.module_utils.lab_host import LabHostError
+
+TARGET = 95.0
+DECIDED = ("pass", "fail")
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument("--json", metavar="FILE", type=Path, help="write all that was seen as JSON")
+    options.add_argument("--fix", action="store_true", help="write plain_rules.txt anew")
+    options.add_argument("--only", choices=["plain", "hardened"], help="judge one of the two")
+    given = options.parse_args()
+    told: dict[str, Any] = {}
+    try:
+        for name in ("plain", "hardened"):
+            if given.only in (None, name):
+                told[name] = see(name)
+    except (GuestError, LabHostError) as fault:
+        print(fault, file=sys.stderr)
+        return 1
+    if given.fix and "plain" in told:
+        names = sorted(check for check, said in told["plain"]["checks"].items() if said in DECIDED)
+        judge.PLAIN_RULES.write_text("".join(f"{name}\n" for name in names))
+    fixed = judge.PLAIN_RULES.read_text().split()
+    if not fixed:
+        print(f"{judge.PLAIN_RULES.name} is empty: judge the plain node with --fix first", file=sys.stderr)
+        return 1
+    rows = {name: {**figures(seen, fixed), "seconds": seen["seconds"]} for name, seen in told.items()}
+    print(table(rows, len(fixed)))
+    skipped = judge.waived_here()
+    for check in rows.get("hardened", {}).get("not_passed", []):
+        said = told["hardened"]["checks"].get(check, "missing")
+        print(f"hardened: {check}: {'waived' if check in skipped else said}")
+    if given.json:
+        given.json.write_text(json.dumps({"rules": fixed, "figures": rows, "said": told}, indent=1) + "\n")
+    return int("hardened" in rows and rows["hardened"]["rate"] < TARGET)
+
+
+def see(name: str) -> dict[str, Any]:
+    """What the judges say of one of the machines, of all checks of the level, the waived included."""
+    begun = time.monotonic()
+    with running(name, plain=name == "plain") as guest:
+        guest.run("update-grub")
+        if name == "hardened":
+            judge.harden(guest)
+            guest.reboot()
+        said = judge.judge(guest, audit_waivers=[])
+    known = judge.checks_of_the_level()
+    said["checks"] = {check: result for check, result in said["checks"].items() if check in known}
+    print(f"{name}: judged after {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+    return said
+
+
+def figures(seen: dict[str, Any], fixed: list[str]) -> dict[str, Any]:
+    """Counts over the whole level, and the rate on the fixed set."""
+    said = seen["checks"]
+    passed = [check for check in fixed if said.get(check) == "pass"]
+    counts = judge.counted(said, sorted(said))
+    return {
+        **{state: len(counts.get(state, [])) for state in ("pass", "fail", "notapplicable")},
+        "of_fixed": len(passed),
+        "rate": round(100 * len(passed) / max(1, len(fixed)), 1),
+        "not_passed": [check for check in fixed if check not in passed],
+        "lynis": seen["lynis"]["index"],
+    }
+
+
+def table(rows: dict[str, dict[str, Any]], count: int) -> str:
+    """The figures, a line a machine."""
+    names = {"evaluated": 10, "pass": 6, "fail": 6, "n/a": 6, f"pass of {count}": 14, "rate": 9, "Lynis": 7}
+    head = f"{'node':<10}" + "".join(f"{name:>{width}}" for name, width in names.items())
+    return "\n".join(
+        [head, *(
+            f"{name:<10}{row['pass'] + row['fail']:>10}{row['pass']:>6}{row['fail']:>6}{row['notapplicable']:>6}"
+            f"{row['of_fixed']:>14}{row['rate']:>7} %{row['lynis']:>7}"
+            for name, row in rows.items()
+        )]
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
