@@ -3,8 +3,8 @@
 """In which requests new objects are made, and which of them have to wait for which. Pure.
 
 Nothing waits for more than it refers to: the first network of a VRF is on its router while the last is being made.
-Only the requests that change one router are limited: two at a time. For 30 networks on one router that took two thirds
-of the time of one after the other; more of them wait for each other inside Neutron and hold its processes.
+Only the requests that change one router are limited: two at a time. For 30 networks on one router that took three
+quarters of the time of one after the other; more of them wait for each other inside Neutron and hold its processes.
 """
 
 from __future__ import annotations
