@@ -20,6 +20,7 @@ import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from fnmatch import fnmatch
 from typing import Any
 
@@ -109,7 +110,7 @@ class Live:
     fragment: str = ""
     drop_ins: Sequence[str] = ()
     invocation: str = ""
-    since: int = 0
+    since: float = 0
     stale: bool = False
 
     @property
@@ -122,7 +123,7 @@ class Live:
 
 
 def parse_show(text: str, names: Sequence[str]) -> dict[str, Live]:
-    """The output of ``systemctl show --timestamp=unix`` for ``names``: a block a unit, in the order asked."""
+    """The output of ``systemctl show --timestamp=us+utc`` for ``names``: a block a unit, in the order asked."""
     blocks = [block for block in text.split("\n\n") if block.strip()]
     if len(blocks) != len(names):
         raise ValueError(f"systemctl show told of {len(blocks)} units, not of {len(names)}")
@@ -130,14 +131,23 @@ def parse_show(text: str, names: Sequence[str]) -> dict[str, Live]:
     for name, block in zip(names, blocks, strict=True):
         raw = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         values: dict[str, Any] = {ours: raw.get(theirs, "") for theirs, ours in PROPERTIES.items()}
-        since = values["since"].lstrip("@")
         values.update(
             drop_ins=tuple(values["drop_ins"].split()),
-            since=int(since) if since.isdigit() else 0,
+            since=moment(values["since"]),
             stale=values["stale"] == "yes",
         )
         found[name] = Live(**values)
     return found
+
+
+def moment(text: str) -> float:
+    """Seconds of the epoch of such a timestamp, to the microsecond (0: never).
+
+    A unit that is started right after its files were written must not look older than they are.
+    """
+    if not text:
+        return 0.0
+    return datetime.strptime(text, "%a %Y-%m-%d %H:%M:%S.%f %Z").replace(tzinfo=UTC).timestamp()
 
 
 # --- what a unit reads -------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ class Runner:
         if not names:
             return {}
         shown = run(
-            ["systemctl", "show", "--timestamp=unix", f"--property={','.join(engine.PROPERTIES)}", *names]
+            ["systemctl", "show", "--timestamp=us+utc", f"--property={','.join(engine.PROPERTIES)}", *names]
         )
         if shown.ok:
             return engine.parse_show(shown.stdout, names)

@@ -202,7 +202,7 @@ UnitFileState=enabled
 FragmentPath=/usr/lib/systemd/system/a.service
 DropInPaths=/etc/systemd/system/a.service.d/1.conf /etc/systemd/system/a.service.d/2.conf
 InvocationID=abc
-InactiveExitTimestamp=@1732226400
+InactiveExitTimestamp=Thu 2024-11-21 22:00:00.250000 UTC
 NeedDaemonReload=yes
 
 LoadState=not-found
@@ -215,7 +215,7 @@ NeedDaemonReload=no
 
 def test_parse_show():
     live = engine.parse_show(SHOWN, ["a.service", "b.service"])
-    assert live["a.service"].since == 1732226400
+    assert live["a.service"].since == 1732226400.25
     assert len(live["a.service"].unit_files) == 3
     assert live["a.service"].stale
     assert live["b.service"] == engine.Live()
