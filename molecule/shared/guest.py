@@ -91,6 +91,7 @@ BUILD = r"""
 image=$1 dir=$2 cache=$3 root=$2/root
 mount -t overlay socle-guest -o "lowerdir=$image,upperdir=$dir/upper,workdir=$dir/work" "$root"
 mount --bind /dev "$root/dev"
+mount --bind /dev/pts "$root/dev/pts"
 mount -t proc proc "$root/proc"
 mount -t tmpfs tmpfs "$root/run"
 mkdir -m 1777 "$root/run/lock"
@@ -118,15 +119,14 @@ $in grub-mkimage -O i386-pc -o /mnt/disk/core.img -p '(hd0,gpt2)/grub' biosdisk 
     search search_fs_uuid linux test echo serial terminal minicmd
 cp "$root/usr/lib/grub/i386-pc/boot.img" "$dir/boot.img"
 $in sfdisk --quiet --wipe never /mnt/disk/disk.img < "$dir/table"
-umount "$root/var/cache/apt/archives" "$root/mnt/disk" "$root/mnt" "$root/run" "$root/proc" "$root/dev"
-# The deepest first; what has a file system of its own is then covered by an empty one.
+umount "$root/var/cache/apt/archives" "$root/mnt/disk" "$root/mnt" "$root/run" "$root/proc" "$root/dev/pts" "$root/dev"
+# The deepest first; what has a file system of its own is then covered by an empty one. The mounts end with the namespace.
 while read -r where start size uuid; do
     mkdir -p "$root$where"
     mkfs.ext4 -q -F -m 1 -O ^metadata_csum_seed,^orphan_file -U "$uuid" -d "$root$where" -E "offset=$((start << 20))" \
         "$dir/disk.img" "${size}M"
     test "$where" = / || mount -t tmpfs -o "mode=$(stat -c %a "$root$where")" tmpfs "$root$where"
 done < "$dir/partitions"
-umount -R "$root"
 """
 RUN = """
 root=$1 dir=$2; shift 2
