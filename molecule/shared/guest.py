@@ -120,7 +120,7 @@ $in grub-mkimage -O i386-pc -o /mnt/disk/core.img -p '(hd0,gpt2)/grub' biosdisk 
 cp "$root/usr/lib/grub/i386-pc/boot.img" "$dir/boot.img"
 $in sfdisk --quiet --wipe never /mnt/disk/disk.img < "$dir/table"
 umount "$root/var/cache/apt/archives" "$root/mnt/disk" "$root/mnt" "$root/run" "$root/proc" "$root/dev/pts" "$root/dev"
-# The deepest first; what has a file system of its own is then covered by an empty one. The mounts end with the namespace.
+# The deepest first; what has a file system of its own is then covered by an empty one. They end with the namespace.
 while read -r where start size uuid; do
     mkdir -p "$root$where"
     mkfs.ext4 -q -F -m 1 -O ^metadata_csum_seed,^orphan_file -U "$uuid" -d "$root$where" -E "offset=$((start << 20))" \

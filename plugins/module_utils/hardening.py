@@ -645,7 +645,8 @@ def _auditd(policy: Policy, settings: Settings) -> list[Entry]:
             "local_events": "yes",
             "write_logs": "yes",
             "log_file": "/var/log/audit/audit.log",
-            "log_group": "adm",
+            # With any other group auditd opens its folder to it, at each start.
+            "log_group": "root",
             "log_format": "ENRICHED",
             "flush": "INCREMENTAL_ASYNC",
             "freq": 50,

@@ -298,8 +298,10 @@ def installed_packages(tree: Path) -> dict[str, str]:
 def failure_reason(log: str) -> str:
     """The lines of a build log that say why it failed, else its end."""
     lines = log.replace("\r", "\n").splitlines()
-    wanted = [line.strip() for line in lines if line.startswith(("E:", "Err:", "W: GPG", "dpkg: error"))]
-    reason = "\n".join(dict.fromkeys(wanted[:12])) or "\n".join(lines[-12:])
+    wanted = [line.strip() for line in lines if line.startswith(("E:", "Err:", "W: GPG", "dpkg: error"))][:12]
+    if wanted and not lines[-1].startswith("I:"):
+        wanted.append(lines[-1].strip())  # what ended it need not be apt's
+    reason = "\n".join(dict.fromkeys(wanted)) or "\n".join(lines[-12:])
     if "Failed to fetch" in reason:
         reason += "\nRemedy: let image_mirror and image_security_mirror name Debian mirrors this machine reaches"
     elif "Unable to locate package" in reason:

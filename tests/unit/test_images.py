@@ -83,6 +83,8 @@ def test_remains_of_a_killed_build_are_cleared(tmp_path: Path) -> None:
 def test_the_reason_of_a_failure_is_picked_from_the_log() -> None:
     log = "I: running\nErr:1 http://a trixie\n  Could not connect\nE: apt-get update failed\nI: more\n"
     assert node_image.failure_reason(log) == "Err:1 http://a trixie\nE: apt-get update failed"
+    later = "E: Can not write log (Is /dev/pts mounted?)\nSetting up grub\numount: /root: target is busy\n"
+    assert node_image.failure_reason(later).splitlines()[-1] == "umount: /root: target is busy"
     assert node_image.failure_reason("one\ntwo\n") == "one\ntwo"
 
 
