@@ -69,7 +69,7 @@ def test_the_kernel_audits_by_all_our_rules_until_the_next_boot(hardened):
     wanted = [rule for rule in written if rule.startswith(("-a ", "-w "))]
     assert len(wanted) > 100
     assert len(hardened.run("auditctl -l").splitlines()) == len(wanted)
-    assert "immutable" in hardened.run("auditctl -D 2>&1", check=False)
+    assert "not permitted" in hardened.run("auditctl -D 2>&1", check=False)
 
 
 def test_every_apparmor_profile_is_enforced(hardened):
@@ -120,7 +120,7 @@ def test_the_judges_agree(hardened):
     said = judge.judge(hardened, judge.excluded_in_containers())
     found = judge.counted(said["checks"], judge.excluded_in_containers())
     counts = ", ".join(f"{len(names)} {state}" for state, names in sorted(found.items()))
-    print(f"judged in {said['seconds']} s: {counts}", flush=True)
+    print(f"judged in {said['seconds']} s: {counts}; Lynis {said['lynis']['index']}", flush=True)
     assert len(found.get("pass", [])) >= 45
     assert set(found) - {"pass", "fail", "notapplicable", "missing"} == set()
     # What the tailoring leaves out is waived, and nothing else.
