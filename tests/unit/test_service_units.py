@@ -213,6 +213,14 @@ NeedDaemonReload=no
 """
 
 
+def test_a_unit_started_in_the_second_in_which_its_file_was_written_is_left_alone():
+    """A member that has just formed its cluster of databases would find nobody to come back to."""
+    live = engine.parse_show(SHOWN, ["a.service", "b.service"])["a.service"]
+    live = dataclasses.replace(live, active="active", sub="running")
+    assert engine.decide(UNIT, live, engine.Content(unit_changed=1732226400.2), None).verb == "adopt"
+    assert engine.decide(UNIT, live, engine.Content(unit_changed=1732226400.3), None).verb == "restart"
+
+
 def test_parse_show():
     live = engine.parse_show(SHOWN, ["a.service", "b.service"])
     assert live["a.service"].since == 1732226400.25
