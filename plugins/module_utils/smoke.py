@@ -166,7 +166,8 @@ def disk_properties(kernel_id: str, ramdisk_id: str, name: str) -> dict[str, str
 def server_verdict(servers: Sequence[Mapping[str, Any]], image_id: str | None, port: Mapping[str, Any]) -> str:
     """What to do with a guest's servers: ``keep``, ``wait``, ``start``, ``create`` or ``replace``.
 
-    More than one of a name (two runs at a time made them) share a port that works for none: all give way.
+    More than one of a name (two runs at a time made them) share a port that works for none: all give way. One that
+    is being deleted still shows as ACTIVE, and may for minutes: it is as good as gone.
     """
     if not servers:
         return "create"
@@ -174,6 +175,7 @@ def server_verdict(servers: Sequence[Mapping[str, Any]], image_id: str | None, p
     building = server["status"] == "BUILD"
     if (
         len(servers) > 1
+        or server.get("OS-EXT-STS:task_state") in ("deleting", "soft-deleting")
         or (server.get("image") or {}).get("id") != image_id
         or (server.get("metadata") or {}).get("socle_port") != port["id"]
         or (port["device_id"] != server["id"] and not building)

@@ -222,6 +222,18 @@ def test_a_stopped_guest_is_started_and_a_broken_one_replaced(boot: dict[str, st
     assert broken not in cloud.all("servers")
 
 
+def test_a_guest_that_is_being_deleted_is_not_one_that_runs(boot: dict[str, str]) -> None:
+    cloud = Cloud()
+    ensure(cloud, boot)
+    leaving, kept = cloud.all("servers")
+    leaving["OS-EXT-STS:task_state"] = "deleting"
+    _guests, changes = ensure(cloud, boot)
+    assert changes == [f"server {leaving['name']} (replace)"]
+    assert kept in cloud.all("servers")
+    assert leaving not in cloud.all("servers")
+    assert ensure(cloud, boot)[1] == []
+
+
 def test_twins_and_a_guest_that_lost_its_port_are_replaced(boot: dict[str, str]) -> None:
     cloud = Cloud()
     ensure(cloud, boot)

@@ -85,6 +85,19 @@ def socle(inventory: Path) -> Callable[..., tuple[int, dict[str, Any]]]:
 
 
 @pytest.fixture(scope="session")
+def proven() -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """`proven(outcome)`: the report that `socle verify` wrote, which must be without a violation."""
+
+    def read(outcome: dict[str, Any]) -> dict[str, Any]:
+        report = json.loads(next(Path(name) for name in outcome["reports"] if name.endswith(".json")).read_text())
+        texts = [violation["text"] for violation in report["violations"]]
+        assert not texts, f"{len(texts)} violations: {'; '.join(texts)}"
+        return report
+
+    return read
+
+
+@pytest.fixture(scope="session")
 def vrfs(hostvars: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {vrf["name"]: vrf for tenant in hostvars["ctl1"]["rie_tenants"] for vrf in tenant["vrfs"]}
 
