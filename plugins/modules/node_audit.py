@@ -28,6 +28,12 @@ options:
     type: list
     elements: str
     default: []
+  judges:
+    description: Who is asked. A judge that is not has no finding in what is returned.
+    type: list
+    elements: str
+    choices: [openscap, lynis, guide]
+    default: [openscap, lynis, guide]
   timeout: {description: Seconds for each judge., type: int, default: 1800}
 """
 
@@ -81,6 +87,7 @@ seconds:
 
 import time
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -88,11 +95,13 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils import audit as en
 from ansible_collections.cloudwatt.socle.plugins.module_utils import security_guide_host
 from ansible_collections.cloudwatt.socle.plugins.module_utils.common import in_parallel, run
 
+JUDGES = ["openscap", "lynis", "guide"]
 ARGUMENTS = {
     "content": {"type": "path", "required": True},
     "tailoring": {"type": "path", "required": True},
     "directory": {"type": "path", "default": "/var/lib/socle/audit"},
     "checks": {"type": "list", "elements": "str", "default": []},
+    "judges": {"type": "list", "elements": "str", "choices": JUDGES, "default": JUDGES},
     "timeout": {"type": "int", "default": 1800},
 }
 
@@ -104,26 +113,28 @@ def main() -> None:
     results, lynis = directory / "results.xml", directory / "lynis.dat"
     begun = time.monotonic()
     scan = engine.scan_argv(params["content"], params["tailoring"], str(results), params["checks"])
-    look = [
-        "nice", "-n", "5", "lynis", "audit", "system", "--cronjob", "--no-log", "--report-file", str(lynis),
-    ]  # fmt: skip
+    look = ["lynis", "audit", "system", "--cronjob", "--no-log", "--report-file", str(lynis)]
+
+    def programme(command: list[str], report: Path) -> Path:
+        """Run a judge out of the way of the node's services; its report."""
+        report.unlink(missing_ok=True)
+        done = run(["nice", "-n", "5", *command], timeout=params["timeout"])
+        if not report.exists():
+            raise engine.AuditError(done.output[-2000:])
+        return report
+
+    def findings(judge: str) -> dict[str, Any]:
+        if judge not in params["judges"]:
+            return {}
+        if judge == "openscap":
+            return engine.read_results(str(programme(scan, results)))
+        if judge == "lynis":
+            return engine.read_lynis(programme(look, lynis).read_text(encoding="utf-8", errors="replace"))
+        return security_guide_host.judge()
+
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for old in (results, lynis):
-            old.unlink(missing_ok=True)
-        *done, guide = in_parallel(
-            lambda judge: judge(),
-            [
-                lambda: run(["nice", "-n", "5", *scan], timeout=params["timeout"]),
-                lambda: run(look, timeout=params["timeout"]),
-                security_guide_host.judge,
-            ],
-        )
-        lost = [result.output[-2000:] for file, result in zip((results, lynis), done, strict=True) if not file.exists()]
-        if lost:
-            raise engine.AuditError("\n".join(lost))
-        found = engine.read_results(str(results))
-        told = engine.read_lynis(lynis.read_text(encoding="utf-8", errors="replace"))
+        found, told, guide = in_parallel(findings, JUDGES)
     except (engine.AuditError, OSError) as fault:
         module.fail_json(msg=str(fault))
     seconds = round(time.monotonic() - begun, 1)
