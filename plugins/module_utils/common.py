@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -65,6 +66,20 @@ def run(
     except OSError as error:
         return Completed(argv, 126, "", f"{argv[0]}: {error.strerror}")
     return Completed(argv, done.returncode, done.stdout, done.stderr)
+
+
+def make_directory(path: str | os.PathLike[str], mode: int = 0o755) -> None:
+    """Have a directory; what is missing of it gets this mode, missing parents 0755, whatever the umask.
+
+    On a hardened node a session's umask lets nobody but root in, also where a service is to read.
+    """
+    path = os.fspath(path)
+    if not path or os.path.isdir(path):
+        return
+    make_directory(os.path.dirname(path.rstrip("/")))
+    with contextlib.suppress(FileExistsError):  # another thread was quicker
+        os.mkdir(path)
+        os.chmod(path, mode)
 
 
 def in_parallel(function: Callable[[T], R], items: Iterable[T], workers: int = 8) -> list[R]:

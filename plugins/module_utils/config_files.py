@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from . import common
 from .common import diff_entry, run
 
 HEADER = "# Managed by Socle: local changes are overwritten.\n"
@@ -317,18 +318,10 @@ def identity(entry: Entry) -> tuple[int, int]:
     return owner, group
 
 
-def make_parents(folder: str) -> None:
-    """Missing parents are root's and 0755, whatever the umask; other wishes are said under `directories`."""
-    if folder and not os.path.isdir(folder):
-        make_parents(os.path.dirname(folder.rstrip("/")))
-        os.mkdir(folder)
-        os.chmod(folder, 0o755)
-
-
 def stage(entry: Entry) -> str:
     """Write the file beside its place, complete and flushed to disk; returns the temporary path."""
     folder, name = os.path.split(entry.path)
-    make_parents(folder)
+    common.make_directory(folder)  # other wishes than 0755 are said under `directories`
     owner, group = identity(entry)
     temporary = os.path.join(folder, f".{name}.socle-new")  # fixed: a killed run leaves no litter
     if os.path.lexists(temporary):
@@ -348,7 +341,7 @@ def make_directory(entry: Entry, before: Entry) -> None:
     owner, group = identity(entry)
     if before.kind not in ("directory", "absent"):
         raise ConfigError(f"{entry.path}: a {before.kind} is in the way of the directory")
-    os.makedirs(entry.path, mode=0o755, exist_ok=True)
+    common.make_directory(entry.path)
     os.chown(entry.path, owner, group)
     os.chmod(entry.path, entry.mode)
 

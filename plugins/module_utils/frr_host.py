@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from . import frr
+from .common import make_directory
 from .netns import CommandError, run
 from .node_files import diff_entry, in_parallel, read, unit_states, write, write_if_changed
 
@@ -210,7 +211,7 @@ def _decide(instance: Instance, directory: Path) -> None:
 def _write_files(name: str, files: dict[str, str | None]) -> None:
     directory = ETC / name
     if not directory.is_dir():
-        directory.mkdir(mode=0o750)
+        make_directory(directory, 0o750)
         shutil.chown(directory, "frr", "frr")
     for file, text in files.items():
         if text is None:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .common import make_directory
 from .netns import run
 
 Item = TypeVar("Item")
@@ -34,7 +35,7 @@ def write(
     content: text is written in UTF-8.
     owner: user and group; None leaves the file to whoever runs this, as on an operator's machine.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:

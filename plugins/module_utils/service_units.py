@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatch
 from typing import Any
 
-from .common import run
+from .common import make_directory, run
 
 STAMPS = "/run/socle/units"
 PROPERTIES = {
@@ -214,7 +214,7 @@ def load_stamp(name: str, folder: str = STAMPS) -> Stamp | None:
 
 
 def save_stamp(name: str, stamp: Stamp, folder: str = STAMPS) -> None:
-    os.makedirs(folder, mode=0o755, exist_ok=True)
+    make_directory(folder)
     path = os.path.join(folder, f"{name}.json")
     with open(f"{path}.new", "w", encoding="utf-8") as stream:
         json.dump(asdict(stamp), stream)

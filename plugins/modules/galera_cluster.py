@@ -67,7 +67,7 @@ from dataclasses import asdict, replace
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils import galera as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils.common import diff_entry, run
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import diff_entry, make_directory, run
 
 OWN = {"mysql", "performance_schema", "sys", "lost+found"}
 STATUS = (
@@ -155,7 +155,7 @@ def form(directory: str, socket: str, timeout: float) -> None:
             file.write(text)
     run(["systemctl", "daemon-reload"])
     run(["systemctl", "reset-failed", "mariadb"])
-    os.makedirs(os.path.dirname(NEW_CLUSTER), exist_ok=True)
+    make_directory(os.path.dirname(NEW_CLUSTER))
     with open(NEW_CLUSTER, "w", encoding="utf-8") as file:
         file.write("_WSREP_NEW_CLUSTER=--wsrep-new-cluster\n")
     started = run(["systemctl", "start", "mariadb"])

@@ -84,7 +84,7 @@ from datetime import UTC, datetime
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.common import diff_entry, lines, run
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import diff_entry, lines, make_directory, run
 
 try:
     from ansible_collections.cloudwatt.socle.plugins.module_utils import node_certificates as engine
@@ -191,7 +191,7 @@ class Node:
         params = self.params
         authority = params["authority"]
         if not self.check:
-            os.makedirs(params["directory"], mode=0o755, exist_ok=True)
+            make_directory(params["directory"])
         self.admit()
         key = self.key()
         if authority:
@@ -229,7 +229,7 @@ def read(path: str) -> str:
 
 def write(path: str, content: str, mode: int, gid: int) -> None:
     """Replace a file in one rename; it is never readable by more than its mode says."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    make_directory(os.path.dirname(path))
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".socle-")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(content)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Harden a site after its deployment, then, on machines made anew, before it; compare all that is in /etc.
+"""Harden a site after its deployment, then, on machines made anew, before it; compare /etc and /usr/local.
 
 It passes when every node has the same files in both orders (content, owner, group, mode), neither verb changes
 anything afterwards, and the reachability matrix is as expected. The machines are those of the inventory given
@@ -26,6 +26,7 @@ from socle.project import find_site
 SOCLE = str(ROOT / ".venv" / "bin" / "socle")
 OWN = (
     "machine-id",
+    "socle/pki/node.*",
     "ssh/ssh_host_*",
     # Backups and caches that programs write by themselves: they keep what was before, which is the order.
     "*-",
@@ -34,12 +35,14 @@ OWN = (
 """Patterns below /etc of what is one machine's own."""
 
 LOOK = r"""
-import fnmatch, grp, hashlib, json, os, pwd, stat, sys
+import fnmatch, grp, hashlib, json, os, pwd, re, stat, sys
+# libvirt draws these for each machine.
+drawn = re.compile(rb"<uuid>[^<]*</uuid>|uuid='[^']*'|<mac address=[^>]*>")
 found = {}
-for folder, folders, files in os.walk("/etc"):
+for folder, folders, files in [*os.walk("/etc"), *os.walk("/usr/local")]:
     for name in folders + files:
         path = os.path.join(folder, name)
-        if any(fnmatch.fnmatch(os.path.relpath(path, "/etc"), pattern) for pattern in sys.argv[1:]):
+        if any(fnmatch.fnmatch(path, "/etc/" + pattern) for pattern in sys.argv[1:]):
             continue
         info = os.lstat(path)
         try:
@@ -49,7 +52,10 @@ for folder, folders, files in os.walk("/etc"):
         if stat.S_ISLNK(info.st_mode):
             what = "-> " + os.readlink(path)
         elif stat.S_ISREG(info.st_mode):
-            what = hashlib.sha256(open(path, "rb").read()).hexdigest()[:16]
+            content = open(path, "rb").read()
+            if path.startswith("/etc/libvirt/"):
+                content = drawn.sub(b"", content)
+            what = hashlib.sha256(content).hexdigest()[:16]
         else:
             what = ""
         found[path] = f"{stat.filemode(info.st_mode)} {owner} {what}".strip()
@@ -94,7 +100,7 @@ def compare(former: dict[str, dict[str, str]], latter: dict[str, dict[str, str]]
 
 
 def look(node: Node) -> dict[str, str]:
-    """Path in /etc: what it is."""
+    """Path in /etc or /usr/local: what it is."""
     words = [*node.ssh, shlex.join(["python3", "-", *OWN])]
     return json.loads(subprocess.run(words, input=LOOK, text=True, stdout=subprocess.PIPE, check=True).stdout)
 

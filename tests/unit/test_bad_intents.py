@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import ast
 import copy
-import json
 import os
 import re
 import sys
@@ -17,10 +16,10 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.cloudwatt.socle.plugins.action import l3vpn_plan
 from ansible_collections.cloudwatt.socle.plugins.module_utils import (
     l3vpn,
     l3vpn_intent,
@@ -28,7 +27,6 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils import (
     l3vpn_rules,
     shapes,
 )
-from ansible_collections.cloudwatt.socle.plugins.modules import l3vpn_plan
 
 sys.path.insert(0, str(Path(__file__).parent))
 from bad_intents import BAD, GLOBAL, LOCAL, STRUCTURAL, Bad, at, in_vrf, vrf_path
@@ -231,33 +229,30 @@ def test_no_value_anywhere_in_the_ledger_raises(changes: list[Any]) -> None:
 
 
 class Ran:
-    """The module run in this process: exit code, result, and the ledger file that it may have written."""
+    """The task: its result, and the ledger file that it may have written."""
 
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.path, self._capsys = folder / "allocations.yml", capsys
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "allocations.yml"
 
-    def __call__(self, source: Any, site: dict[str, Any], **options: Any) -> dict[str, Any]:
-        arguments = {
+    def __call__(self, source: Any, site: dict[str, Any], check_mode: bool = False) -> dict[str, Any]:
+        options = {
             "intent": source,
             "ledger_path": str(self.path),
             "gateways": site["gateways"],
             "reserved": site["reserved"],
             "secret_names": site["secrets"],
+            "allow_documentation": False,
             "today": site["today"],
         }
-        with patch_module_args(arguments | options), pytest.raises(SystemExit) as stopped:
-            l3vpn_plan.main()
-        result: dict[str, Any] = json.loads(self._capsys.readouterr().out)
-        assert bool(stopped.value.code) == bool(result.get("failed"))
-        return result
+        return l3vpn_plan.planned(options, check_mode)
 
     def state(self) -> tuple[bytes, int, list[str]]:
         return self.path.read_bytes(), self.path.stat().st_mtime_ns, os.listdir(self.path.parent)
 
 
 @pytest.fixture
-def module(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Ran:
-    return Ran(tmp_path, capsys)
+def module(tmp_path: Path) -> Ran:
+    return Ran(tmp_path)
 
 
 def test_the_module_writes_nothing_for_a_bad_intent_and_says_all(module: Ran) -> None:
@@ -274,7 +269,7 @@ def test_the_module_writes_nothing_for_a_bad_intent_and_says_all(module: Ran) ->
 
 
 def test_the_module_writes_once_for_a_good_intent_and_not_when_only_asked(module: Ran) -> None:
-    assert module(full(), SITE, _ansible_check_mode=True)["changed"]
+    assert module(full(), SITE, check_mode=True)["changed"]
     assert not module.path.exists()
     assert module(full(), SITE)["changed"]
     os.utime(module.path, ns=(1, 1))
