@@ -45,9 +45,14 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
+        # The validator copies all that it gets, value by value. Of the intent it would look at the kind only.
+        intent = self._task.args.get("intent")
+        if isinstance(intent, dict):
+            self._task.args = self._task.args | {"intent": {}}
         _checked, options = self.validate_argument_spec(argument_spec=ARGUMENTS)
         # Plain data, as a module would get it: Ansible's own kinds of text and number are no YAML.
-        return result | planned(json.loads(json.dumps(options)), self._task.check_mode)
+        plain = json.loads(json.dumps(options | {"intent": intent}))
+        return result | planned(plain, self._task.check_mode)
 
 
 def planned(options: Mapping[str, Any], check_mode: bool = False) -> dict[str, Any]:
