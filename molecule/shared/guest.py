@@ -44,7 +44,7 @@ NETWORK, HOST, ADDRESS = "10.97.0.0/24", "10.97.0.2", "10.97.0.15"
 MAC = "52:54:00:97:00:15"
 BOOT_SECONDS = 900
 #: Built over the image: what a machine of its own has besides.
-KERNEL_PACKAGES = ("linux-image-cloud-amd64", "initramfs-tools", "grub-pc")
+KERNEL_PACKAGES = ("linux-image-amd64", "initramfs-tools", "grub-pc")
 #: A node as Debian installs it, with the judges; from the image's packages (see role image) it is still to be hardened.
 PLAIN_PACKAGES = (
     "ca-certificates", "dbus", "debian-archive-keyring", "iproute2", "iputils-ping", "kmod", "libpam-systemd",
@@ -176,7 +176,12 @@ class Guest:
             "-netdev", f"user,id=net,restrict=on,ipv6=off,net={NETWORK},host={HOST},"
                        f"hostfwd=tcp:127.0.0.1:{self.port}-{ADDRESS}:22",
             "-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile=",
+            # A keyboard, as a server's management controller has one, and a stick that nobody asked for.
+            "-device", "qemu-xhci", "-device", "usb-kbd", "-device", "usb-storage,drive=stick",
+            "-drive", "if=none,id=stick,format=raw,file=/mnt/stick.img",
         ]  # fmt: skip
+        with open(self.dir / "stick.img", "wb") as stick:
+            stick.truncate(1 << 20)
         with open(self.dir / "qemu.log", "wb") as log:
             process = subprocess.Popen(
                 ["nice", "-n", "10", *ALONE, "sh", "-euc", RUN, "guest", str(image), str(self.dir), *qemu],

@@ -18,6 +18,7 @@ import yaml
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils import l3vpn, node_files
+from ansible_collections.cloudwatt.socle.plugins.module_utils.yaml_lines import DUMPER, LOADER
 
 HEADER = """\
 ---
@@ -33,10 +34,6 @@ ARGUMENTS = {
     "allow_documentation": {"type": "bool", "default": False},
     "today": {"type": "str"},
 }
-
-# The loader and dumper in C are several times as fast, and not in every build of PyYAML.
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 class ActionModule(ActionBase):
@@ -60,7 +57,7 @@ def planned(options: Mapping[str, Any], check_mode: bool = False) -> dict[str, A
     path = Path(options["ledger_path"]) if options["ledger_path"] else None
     try:
         before = path.read_text(encoding="utf-8") if path and path.exists() else ""
-        ledger = yaml.load(before, Loader) or {}
+        ledger = yaml.load(before, LOADER) or {}
     except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a date that does not exist
         return failure(f"{path}: cannot be read: {error}")
     today = options["today"] or datetime.datetime.now(datetime.UTC).date().isoformat()
@@ -93,7 +90,7 @@ def planned(options: Mapping[str, Any], check_mode: bool = False) -> dict[str, A
 
 
 def render(ledger: Mapping[str, Any]) -> str:
-    return HEADER + yaml.dump(ledger, Dumper=Dumper, sort_keys=False, allow_unicode=True)
+    return HEADER + yaml.dump(ledger, Dumper=DUMPER, sort_keys=False, allow_unicode=True)
 
 
 def failure(text: str, violations: list[dict[str, Any]] | None = None) -> dict[str, Any]:

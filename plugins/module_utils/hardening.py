@@ -809,7 +809,7 @@ def units(policy: Policy, settings: Settings, places: Iterable[str], lock: bool)
     ]
     if policy.holds(61):
         found += [{"name": "apt-daily.timer"}, {"name": "apt-daily-upgrade.timer"}]
-    if policy.holds(62) and "kernel" not in places:
+    if policy.holds(62) and "usb" not in places:
         found.append({"name": "usbguard", "reads": ["/etc/usbguard"]})
         found.append({"name": "usbguard-dbus", "state": "stopped", "enabled": False})
     if policy.holds(71):

@@ -39,6 +39,7 @@ NOT_LIVE: dict[str, tuple[str, tuple[str, ...]]] = {
         "the kernel here has no AppArmor",
         ("apparmor_configured", "all_apparmor_profiles_enforced", "grub2_enable_apparmor"),
     ),
+    "usb": ("the kernel here has no USB, or is another's", ()),
     "partitions": ("all file systems here are one", ("partition_for_*", "mount_option_nodev_nonroot_local_partitions")),
 }
 

@@ -36,9 +36,13 @@ class Document:
         return self.lines.get(path, 1)
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """In C where PyYAML has it, which is several times as fast. Ansible's own tags (!vault, !unsafe) are read as the
-    scalar they carry."""
+# In C where this build of PyYAML has them, which is several times as fast.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class _Loader(LOADER):  # type: ignore[misc,valid-type]
+    """Ansible's own tags (!vault, !unsafe) are read as the scalar they carry."""
 
 
 _Loader.add_multi_constructor("!", lambda loader, suffix, node: getattr(node, "value", None))

@@ -24,7 +24,7 @@ options:
   checks:
     description:
       - Names of the checks of the profile to evaluate, which takes seconds and not minutes for a few. All when empty.
-      - Those that the tailoring leaves out stay out.
+      - They are evaluated even where the tailoring leaves them out.
     type: list
     elements: str
     default: []
