@@ -210,7 +210,7 @@ def mirror(context: Context) -> Iterator[Violation]:
 
 
 def intent(context: Context) -> Iterator[Violation]:
-    """The RIE intent, judged by the engine that plans it."""
+    """The RIE intent, judged by the engine that plans it. Every deployment wires, so no site is without."""
     from . import l3vpn
 
     inventory = context.inventory
@@ -220,8 +220,6 @@ def intent(context: Context) -> Iterator[Violation]:
         for key, value in source.variables.items()
         if _is_intent(context, key)
     }
-    if not written:
-        return
     held = inventory.value("secrets")
     site = {
         "gateways": inventory.members("gateway"),
@@ -235,9 +233,13 @@ def intent(context: Context) -> Iterator[Violation]:
         path = site_model.undotted(fault.path)
         if path[:1] == ("ledger",):
             yield inventory.ledger.violation(path[1:], fault.value, fault.reason, fault.remedy)
-        else:
-            source, _value = written.get(path[0] if path else "", next(iter(written.values())))
+        elif path[:1] and path[0] in written:
+            yield written[path[0]][0].violation(path, fault.value, fault.reason, fault.remedy)
+        elif written:
+            source, _value = next(iter(written.values()))
             yield source.violation(path, fault.value, fault.reason, fault.remedy)
+        else:
+            yield _missing(context, fault.path, fault.reason, fault.remedy, "rie.yml")
 
 
 def _reserved(context: Context) -> dict[str, list[str]]:
@@ -269,8 +271,8 @@ def _at(context: Context, path: yaml_lines.Path, reason: str, remedy: str) -> Vi
     return context.inventory.listing.violation(path, None, reason, remedy)
 
 
-def _missing(context: Context, name: str, reason: str, remedy: str) -> Violation:
-    return Violation(f"{context.inventory.label}/group_vars/all/site.yml", 1, name, "", reason, remedy)
+def _missing(context: Context, name: str, reason: str, remedy: str, file: str = "site.yml") -> Violation:
+    return Violation(f"{context.inventory.label}/group_vars/all/{file}", 1, name, "", reason, remedy)
 
 
 def _near(name: str, known: set[str]) -> str:

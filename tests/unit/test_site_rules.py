@@ -116,6 +116,16 @@ def test_one_thing_wrong(site, name):
             assert any(f"{file.rsplit('/', 1)[-1]}:{number} " in line for number in numbers for line in found)
 
 
+def test_a_site_without_an_intent(site):
+    (site.folder / RIE).unlink()
+    found = [line for line in site.check() if "rie.yml:1 " in line]
+    assert {name for name in ("rie_asn", "rie_pools", "rie_tenants") for line in found if name in line} == {
+        "rie_asn",
+        "rie_pools",
+        "rie_tenants",
+    }
+
+
 def test_all_at_once(site):
     site.edit(SITE, "site_region:", "site_regoin:").edit(HOSTS, "10.99.0.32", "10.99.0.31")
     site.edit(RIE, "vlan: 101-1999", "vlan: 101-5000")
