@@ -351,19 +351,23 @@ def converge(
         DRAINED.unlink(missing_ok=True)
     for path, text in drop_ins.items():
         write(path, text)
-    disabled = [unit_name(item.name) for item in todo if not item.enabled]
+    reload_them = [item for item in todo if item.action == "reloaded"]
+    new = [item for item in todo if not item.enabled]
+    for item in new:  # before its unit is enabled: a boot in between must find what it starts
+        if item not in reload_them:
+            _write_files(item.name, dict(item.files))
+    disabled = [unit_name(item.name) for item in new]
     _systemctl("enable", disabled, "--no-reload")
     if drop_ins or disabled:  # one reload for both: it takes half a second where there are hundreds of units
         run(["systemctl", "daemon-reload"])
     remove(gone)
-    reload_them = [item for item in todo if item.action == "reloaded"]
     start = [item for item in todo if item.action in ("created", "started", "restarted")]
     # A prefix that moves from one VRF to another is withdrawn here before it is announced there.
     losing = [item for item in reload_them if frr.exported(item.running) - frr.exported(item.files["frr.conf"])]
     in_parallel(_reload_instance, losing)
     in_parallel(_reload_instance, [item for item in reload_them if item not in losing])
     for item in todo:
-        if item not in reload_them:
+        if item not in reload_them and item not in new:
             _write_files(item.name, dict(item.files))
     _systemctl("reset-failed", [unit_name(item.name) for item in start])
     _systemctl("restart", [unit_name(item.name) for item in start])
