@@ -39,12 +39,11 @@ def main() -> int:
         for name in ("plain", "hardened"):
             if given.only in (None, name):
                 told[name] = see(name, ("openscap", "lynis") if given.lynis else ("openscap",))
+                if given.fix and name == "plain":
+                    fix(told[name]["checks"])
     except (GuestError, LabHostError) as fault:
         print(fault, file=sys.stderr)
         return 1
-    if given.fix and "plain" in told:
-        names = sorted(check for check, said in told["plain"]["checks"].items() if said in DECIDED)
-        judge.PLAIN_RULES.write_text("".join(f"{name}\n" for name in names))
     fixed = judge.PLAIN_RULES.read_text().split()
     if not fixed:
         print(f"{judge.PLAIN_RULES.name} is empty: judge the plain node with --fix first", file=sys.stderr)
@@ -58,6 +57,12 @@ def main() -> int:
     if given.json:
         given.json.write_text(json.dumps({"rules": fixed, "figures": rows, "said": told}, indent=1) + "\n")
     return int("hardened" in rows and rows["hardened"]["rate"] < TARGET)
+
+
+def fix(said: dict[str, str]) -> None:
+    """Write the fixed set: what was decided on the plain node."""
+    names = sorted(check for check, result in said.items() if result in DECIDED)
+    judge.PLAIN_RULES.write_text("".join(f"{name}\n" for name in names))
 
 
 def see(name: str, judges: Sequence[str]) -> dict[str, Any]:

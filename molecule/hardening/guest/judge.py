@@ -25,6 +25,8 @@ from plugins.module_utils.hardening_rules import NOT_LIVE, not_live, waived, wai
 CONTENT = Path("/var/lib/socle/cache/scap/ssg-debian13-ds.xml")
 PLAIN_RULES = HERE / "plain_rules.txt"
 LEVEL = "enhanced"
+LIMIT = 7200
+"""Seconds for a judge."""
 
 
 def harden(guest: Guest) -> int:
@@ -38,10 +40,11 @@ def judge(
 ) -> dict[str, Any]:
     """What the judges say of the guest: ``checks`` (result of each), ``lynis`` (index...), ``seconds``.
 
-    OpenSCAP takes 4 minutes on an emulated processor, Lynis over a quarter of an hour.
+    Of a whole level OpenSCAP says it within 4 minutes on a plain node whose processor is emulated, and takes more than
+    half an hour where all packages of a node are; Lynis takes over a quarter of an hour.
     """
     results = guest.dir / "judged.json"
-    asked = {"audit_checks": list(checks), "audit_judges": list(judges)}
+    asked = {"audit_checks": list(checks), "audit_judges": list(judges), "audit_timeout": LIMIT}
     guest.play(HERE / "audit.yml", **asked, guest_results=str(results), **more)
     return json.loads(results.read_text())
 
