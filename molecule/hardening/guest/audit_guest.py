@@ -5,7 +5,7 @@
 
 Rules that apply to the plain node (`plain_rules.txt` beside this file) are a fixed set: what a hardening installs makes
 more rules apply, and would else change what its rate is a rate of. Of that set the hardened node must pass
-95 percent, where a waived rule counts as one that does not pass. It takes about an hour, as the machines are emulated.
+95 percent, where a waived rule counts as one that does not pass. It takes over an hour, as the machines are emulated.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Role hardening on a machine of its own: what no machine can show that shares its host's kernel and disk.
 
-Run by `make test-guest`; it takes about half an hour, as the machine is emulated.
+Run by `make test-guest`; it takes about ten minutes, as the machine is emulated.
 """
 
 from __future__ import annotations
