@@ -41,7 +41,7 @@ molecule: setup-dev ## Every molecule scenario, or those named in SCENARIOS="a b
 test-guest: setup-dev ## The hardening on an emulated machine with a kernel, a boot loader and disks of its own (10 minutes)
 	@$(BIN)/python scripts/test guest
 
-audit-guest: setup ## Judge a plain and a hardened machine, each emulated, by all of the State's rules (over an hour)
+audit-guest: setup ## Judge a plain and a hardened machine, each emulated, by all of the State's rules (half an hour)
 	$(BIN)/python molecule/hardening/guest/audit_guest.py
 
 bench-deploy: setup ## Measure the floor of a deployment and the deployment itself in one run

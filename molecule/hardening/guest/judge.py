@@ -41,7 +41,7 @@ def judge(
     """What the judges say of the guest: ``checks`` (result of each), ``lynis`` (index...), ``seconds``.
 
     Of a whole level OpenSCAP says it within 4 minutes on a plain node whose processor is emulated, and takes more than
-    half an hour where all packages of a node are; Lynis takes over a quarter of an hour.
+    half an hour on a hardened one; Lynis takes over a quarter of an hour.
     """
     results = guest.dir / "judged.json"
     asked = {"audit_checks": list(checks), "audit_judges": list(judges), "audit_timeout": LIMIT}
