@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 from .common import make_directory
 from .netns import run
 
+UNITS = Path("/etc/systemd/system")
+
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
@@ -61,21 +63,19 @@ def write_if_changed(path: Path, text: str, check_mode: bool = False) -> bool:
 
 
 def unit_states(units: Iterable[str]) -> dict[str, dict[str, bool]]:
-    """``{unit: {active, enabled}}`` by one call."""
+    """``{unit: {active, enabled}}`` by one call.
+
+    Enabled is a unit that another one wants or requires, by a link on disk: systemd, asked for a property, puts
+    together all that it knows of a unit, which takes a third of a second for a hundred of them.
+    """
     names = list(units)
     if not names:
         return {}
-    text = run(["systemctl", "show", "--property=Id,ActiveState,UnitFileState", "--", *names], check=False)
-    blocks = [
-        dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in text.split("\n\n")
-    ]
-    blocks = [block for block in blocks if block]
-    found = {name: {"active": False, "enabled": False} for name in names}
-    for name, block in zip(names, blocks, strict=False):
-        found[name] = {
-            "active": block.get("ActiveState") in ("active", "reloading"),
-            "enabled": block.get("UnitFileState") == "enabled",
-        }
+    states = run(["systemctl", "is-active", "--", *names], check=False).split()
+    wanted = {link.name for kind in ("wants", "requires") for link in UNITS.glob(f"*.{kind}/*")}
+    found = {name: {"active": False, "enabled": name in wanted} for name in names}
+    for name, state in zip(names, states, strict=False):
+        found[name]["active"] = state in ("active", "reloading")
     return found
 
 

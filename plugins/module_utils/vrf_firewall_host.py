@@ -19,7 +19,11 @@ from . import netns, vrf_firewall
 from .node_files import diff_entry, in_parallel, read, write
 
 STAMPS = Path("/run/socle/nftables")
-LIST = ["nft", "--stateless", "list", "ruleset"]
+
+try:
+    from nftables import Nftables
+except ImportError:  # a preview of a node without its packages
+    Nftables = None
 
 
 @dataclass
@@ -36,13 +40,24 @@ def _live(namespace: str) -> str | None:
     if not (netns.RUN_NETNS / namespace).exists():
         return None
     with netns.inside(namespace):
-        text = netns.run(LIST, check=False)
+        text = _listed()
     return _hash(text) if text else None
+
+
+def _listed() -> str:
+    """The rules in force in this thread's namespace. By nft's library: a program for each takes six times as long."""
+    if Nftables is None:
+        return ""
+    nft = Nftables()
+    nft.set_stateless_output(True)
+    _code, text, _error = nft.cmd("list ruleset")
+    return text
 
 
 def _would_be(path: Path) -> str:
     """Hash of the rules that a file puts in force, loaded where it concerns nobody."""
-    loaded = ["unshare", "--net", "sh", "-c", f'nft --file "$1" && {" ".join(LIST)}', "sh", str(path)]
+    listed = 'nft --file "$1" && nft --stateless list ruleset'
+    loaded = ["unshare", "--net", "sh", "-c", listed, "sh", str(path)]
     return _hash(netns.run(loaded, check=False))
 
 

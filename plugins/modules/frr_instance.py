@@ -73,6 +73,7 @@ deltas:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils import frr, frr_host, netns
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import told
 
 
 def main() -> None:
@@ -105,6 +106,7 @@ def main() -> None:
         "deltas": outcome.deltas,
         "drained": outcome.drained,
         "diff": outcome.diff,
+        "invocation": told(options, "vrfs", "passwords"),
     }
     if outcome.failed:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(outcome.failed.items()))

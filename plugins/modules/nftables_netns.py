@@ -43,6 +43,7 @@ actions:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils import netns, vrf_firewall_host
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import told
 
 
 def main() -> None:
@@ -56,6 +57,7 @@ def main() -> None:
     except (netns.CommandError, OSError) as error:
         module.fail_json(msg=str(error))
     result = {"changed": bool(outcome.actions), "actions": outcome.actions, "diff": outcome.diff}
+    result["invocation"] = told(module.params, "vrfs")
     if outcome.failed:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(outcome.failed.items()))
         module.fail_json(msg=f"Refused, nothing was loaded: {reasons}", failed_vrfs=outcome.failed)

@@ -66,6 +66,7 @@ steps:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils import gateway, netns, vrf_netns_host
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import told
 
 
 def main() -> None:
@@ -93,7 +94,13 @@ def main() -> None:
         )
     except (netns.CommandError, OSError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=outcome.changed, actions=outcome.actions, steps=outcome.steps, diff=outcome.diff)
+    module.exit_json(
+        changed=outcome.changed,
+        actions=outcome.actions,
+        steps=outcome.steps,
+        diff=outcome.diff,
+        invocation=told(options, "vrfs"),
+    )
 
 
 if __name__ == "__main__":

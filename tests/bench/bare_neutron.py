@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import openstack
@@ -32,44 +33,53 @@ def call(method: str, path: str, body: Any = None) -> Any:
 
 
 def make(project: str, plan: dict[str, Any], workers: int, batch: int) -> dict[str, Any]:
-    """POST the objects of a plan of one VRF, whose networks are IPv4 only; the seconds from first to last request."""
-    (vrf,) = plan["vrfs"]
-    (scope,), (pool,), networks = vrf["address_scopes"], vrf["subnet_pools"], vrf["networks"]
+    """POST the objects of a plan whose networks are IPv4 only; the seconds from first to last request."""
     owner = CLOUD.identity.find_project(project, ignore_missing=False).id
     call("GET", "/networks?limit=1&fields=id")  # a token and a connection
     CALLS.clear()
     begun = time.monotonic()
     unlimited = dict.fromkeys(("network", "subnet", "port", "router", "rbac_policy"), -1)
     call("PUT", f"/quotas/{owner}", {"quota": unlimited})
+    with ThreadPoolExecutor(workers) as pool:
+        shared = list(pool.map(partial(_around, owner), plan["vrfs"]))
+        parts = [
+            [(*ids, vrf["networks"][at : at + batch]) for at in range(0, len(vrf["networks"]), batch)]
+            for ids, vrf in zip(shared, plan["vrfs"], strict=True)
+        ]
+        # A router takes one change at a time: those of several side by side.
+        turns = [part for turn in zip_longest(*parts) for part in turn if part]
+        list(pool.map(lambda part: _networks(owner, *part), turns))
+    return {"seconds": round(time.monotonic() - begun, 2), "api_calls": CALLS.total()}
+
+
+def _around(owner: str, vrf: dict[str, Any]) -> tuple[str, str]:
+    """What the networks of a VRF share: ids of its subnet pool and of its router."""
+    (scope,), (pool,) = vrf["address_scopes"], vrf["subnet_pools"]
     body = {"name": scope["name"], "ip_version": 4, "project_id": owner}
     made = call("POST", "/address-scopes", {"address_scope": body})["address_scope"]
     body = {"name": pool["name"], "description": pool["tag"], "prefixes": pool["prefixes"], "project_id": owner}
     pooled = call("POST", "/subnetpools", {"subnetpool": body | {"address_scope_id": made["id"]}})["subnetpool"]
     body = {"name": vrf["router"]["name"], "description": vrf["router"]["tag"], "project_id": owner}
     body |= {"admin_state_up": True, "enable_default_route_bfd": True, "enable_default_route_ecmp": True}
-    router = call("POST", "/routers", {"router": body})["router"]
+    return pooled["id"], call("POST", "/routers", {"router": body})["router"]["id"]
 
-    def some(part: list[dict[str, Any]]) -> None:
-        """Some networks with all that is theirs: nobody waits for the networks of others."""
-        bodies = [
-            {"name": net["name"], "description": net["tag"], "project_id": owner, "mtu": net["mtu"],
-             "admin_state_up": True, "router:external": False}
-            for net in part
-        ]  # fmt: skip
-        nets = call("POST", "/networks", {"networks": bodies})["networks"]
-        ids = {row["description"]: row["id"] for row in nets}
-        bodies = [
-            {"name": f"{net['name']}-v4", "description": f"{net['tag']}/v4", "project_id": owner,
-             "network_id": ids[net["tag"]], "subnetpool_id": pooled["id"], "ip_version": 4, "enable_dhcp": True,
-             **net["v4"]}
-            for net in part
-        ]  # fmt: skip
-        for subnet in call("POST", "/subnets", {"subnets": bodies})["subnets"]:
-            call("PUT", f"/routers/{router['id']}/add_router_interface", {"subnet_id": subnet["id"]})
 
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(some, (networks[at : at + batch] for at in range(0, len(networks), batch))))
-    return {"seconds": round(time.monotonic() - begun, 2), "api_calls": CALLS.total()}
+def _networks(owner: str, pool: str, router: str, part: list[dict[str, Any]]) -> None:
+    """Some networks with all that is theirs: nobody waits for the networks of others."""
+    bodies = [
+        {"name": net["name"], "description": net["tag"], "project_id": owner, "mtu": net["mtu"],
+         "admin_state_up": True, "router:external": False}
+        for net in part
+    ]  # fmt: skip
+    nets = call("POST", "/networks", {"networks": bodies})["networks"]
+    ids = {row["description"]: row["id"] for row in nets}
+    bodies = [
+        {"name": f"{net['name']}-v4", "description": f"{net['tag']}/v4", "project_id": owner,
+         "network_id": ids[net["tag"]], "subnetpool_id": pool, "ip_version": 4, "enable_dhcp": True, **net["v4"]}
+        for net in part
+    ]  # fmt: skip
+    for subnet in call("POST", "/subnets", {"subnets": bodies})["subnets"]:
+        call("PUT", f"/routers/{router}/add_router_interface", {"subnet_id": subnet["id"]})
 
 
 def sweep(prefix: str) -> dict[str, int]:
@@ -126,6 +136,23 @@ def _empty(owner: str) -> Counter[str]:
     return found
 
 
+def guests(mark: str, pause: bool) -> list[str]:
+    """Pause the guests that run, or let those go on that carry the mark; their names."""
+    found = []
+    for server in CLOUD.compute.servers(all_projects=True, status="ACTIVE" if pause else "PAUSED"):
+        if pause:
+            CLOUD.compute.set_server_metadata(server, **{mark: "paused"})
+            CLOUD.compute.pause_server(server)
+        elif mark in server.metadata:
+            CLOUD.compute.unpause_server(server)
+            CLOUD.compute.delete_server_metadata(server, [mark])
+        else:
+            continue
+        CLOUD.compute.wait_for_server(server, status="PAUSED" if pause else "ACTIVE", interval=1, wait=60)
+        found.append(server.name)
+    return found
+
+
 if __name__ == "__main__":
     job = json.load(sys.stdin)
-    print(json.dumps({"make": make, "sweep": sweep}[job.pop("verb")](**job)))
+    print(json.dumps({"make": make, "sweep": sweep, "guests": guests}[job.pop("verb")](**job)))

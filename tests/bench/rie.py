@@ -3,14 +3,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure tenant networks made by l3vpn_neutron, by a loop of openstack.cloud modules, and by the bare API.
 
-All on the Neutron of a deployed site, one after the other, each with the same objects in a project of its own: an
-address scope, a subnet pool, a router, and so many networks, each with a subnet and a port of the router. Modules run
-on the first controller, over the same kind of connection. Then many networks, in VRFs of 17 as the State has them, by
-l3vpn_neutron alone.
+All on the Neutron of a deployed site, one after the other, each with the same objects in a project of its own: so many
+networks, each with a subnet and a port of a router, in VRFs of 17 as the State has them, each with an address scope, a
+subnet pool and a router. Modules run on the first controller, over the same kind of connection. Then many networks by
+l3vpn_neutron alone. Guests of the site are paused meanwhile: on an emulated processor, one that idles takes a tenth of
+a core from what is measured.
 
 Times of the modules are those of their tasks from start to end, as ansible reports them; that of the bare API is from
 its first request to its last, with a token in hand, and is the best of several ways to share out the requests. What
-was made is removed, whatever happens, and so is what a killed run left: it is all in the projects `bench-rie-*`.
+was made is removed, whatever happens, and so is what a killed run left: it is all in the projects `bench-rie-*`. Guests
+that it paused go on.
 """
 
 from __future__ import annotations
@@ -56,10 +58,12 @@ def main() -> int:
     try:
         sweep(site)
         try:
+            say(f"{len(guests(site, pause=True))} guests are paused")
             measure(site, results, options)
         finally:
             say("remove what was made")
             sweep(site)
+            guests(site, pause=False)
     except KeyboardInterrupt:
         return 130
     except (OSError, subprocess.SubprocessError, RuntimeError) as error:
@@ -111,7 +115,7 @@ def measure(site: Site, results: dict[str, Any], options: argparse.Namespace) ->
         job.end()
     if options.many:
         results["many_networks"] = options.many
-        job = Job(site, "many", options.many, IN_A_VRF)
+        job = Job(site, "many", options.many)
         job.run("project")
         results["many"] = job.timed("module")
         results["many_no_change"] = job.timed("module", changes=False)
@@ -119,14 +123,14 @@ def measure(site: Site, results: dict[str, Any], options: argparse.Namespace) ->
 
 
 class Job:
-    """One project, and the networks that are made in it: in one VRF, or so many in each."""
+    """One project, and the networks that are made in it."""
 
-    def __init__(self, site: Site, name: str, count: int, each: int = 0) -> None:
+    def __init__(self, site: Site, name: str, count: int) -> None:
         self.site = site
         self.name = name
         self.project = PREFIX + name
         self.count = count
-        self.plan = plan(self.project, count, each or count)
+        self.plan = plan(self.project, count)
 
     def bare(self, verb: str, **more: Any) -> dict[str, Any]:
         return {"verb": verb, "project": self.project, "plan": self.plan, **more}
@@ -159,10 +163,10 @@ class Job:
                 raise RuntimeError(f"{self.name}: made {found.get(kind)} of {self.count} {kind}")
 
 
-def plan(project: str, count: int, each: int) -> dict[str, Any]:
-    """What l3vpn_plan says of so many networks in a project, so many in each VRF, without links to the gateways."""
+def plan(project: str, count: int) -> dict[str, Any]:
+    """What l3vpn_plan says of so many networks in a project, without links to the gateways."""
     cidrs = list(POOL.subnets(new_prefix=24))[:count]
-    parts = [cidrs[at : at + each] for at in range(0, count, each)]
+    parts = [cidrs[at : at + IN_A_VRF] for at in range(0, count, IN_A_VRF)]
     return {"projects": [], "quotas": {}, "vrfs": [_vrf(project, number, part) for number, part in enumerate(parts)]}
 
 
@@ -189,6 +193,13 @@ def _vrf(project: str, number: int, cidrs: list[ipaddress.IPv4Network]) -> dict[
 def sweep(site: Site) -> dict[str, int]:
     """Remove whatever a benchmark has made; how much that was, by kind."""
     (answer,) = play(site, "bare", bench_project="", bench_job={"verb": "sweep", "prefix": PREFIX}).values()
+    return json.loads(answer["result"]["stdout"])
+
+
+def guests(site: Site, pause: bool) -> list[str]:
+    """Pause the site's guests, or let those go on that were paused here; their names."""
+    job = {"verb": "guests", "mark": PREFIX.strip("-"), "pause": pause}
+    (answer,) = play(site, "bare", bench_project="", bench_job=job).values()
     return json.loads(answer["result"]["stdout"])
 
 

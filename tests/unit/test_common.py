@@ -38,3 +38,8 @@ def test_directories_have_their_mode_whatever_the_umask(tmp_path: Path) -> None:
 def test_parents_of_a_file_can_be_entered(tmp_path: Path) -> None:
     node_files.write(tmp_path / "lib" / "part" / "programme", "x", owner=None)
     assert modes(tmp_path) == {"lib": "0o755", "part": "0o755", "programme": "0o644"}
+
+
+def test_a_result_holds_neither_what_is_large_nor_what_is_secret() -> None:
+    options = {"vrfs": [{"name": "a"}], "passwords": {"a": "b"}, "prune": True}
+    assert common.told(options, "vrfs", "passwords") == {"module_args": {"prune": True}}
