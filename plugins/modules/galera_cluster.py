@@ -67,14 +67,13 @@ from dataclasses import asdict, replace
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils import galera as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils.common import diff_entry, make_directory, run
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import diff_entry, run
 
 OWN = {"mysql", "performance_schema", "sys", "lost+found"}
 STATUS = (
     "SHOW STATUS WHERE Variable_name IN ('wsrep_cluster_status', 'wsrep_cluster_state_uuid', 'wsrep_last_committed')"
 )
-# Read by the unit (EnvironmentFile), and removed by it once the server runs.
-NEW_CLUSTER = "/run/mysqld/wsrep-new-cluster"
+START_TIMEOUT = 960.0  # seconds; the unit's own is 900
 ACTIVE = {"active": "running", "reloading": "running", "activating": "starting", "deactivating": "starting"}
 
 
@@ -155,12 +154,9 @@ def form(directory: str, socket: str, timeout: float) -> None:
             file.write(text)
     run(["systemctl", "daemon-reload"])
     run(["systemctl", "reset-failed", "mariadb"])
-    make_directory(os.path.dirname(NEW_CLUSTER))
-    with open(NEW_CLUSTER, "w", encoding="utf-8") as file:
-        file.write("_WSREP_NEW_CLUSTER=--wsrep-new-cluster\n")
-    started = run(["systemctl", "start", "mariadb"])
+    # The package's own program: where its unit looks for the word to form a cluster has changed between versions.
+    started = run(["galera_new_cluster"], timeout=START_TIMEOUT)
     if not started.ok:
-        os.unlink(NEW_CLUSTER)
         journal = run(["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=30", "--unit=mariadb"])
         raise ClusterError(f"mariadb does not start: {started.output}\n{journal.output}")
     wait_while(lambda: ask(socket).get("wsrep_cluster_status") != "Primary", timeout)

@@ -94,9 +94,10 @@ def test_undrained_it_is_as_before(rie, machine, eventually):
     eventually(lambda: rie("drift")[0] == 0)
 
 
-def test_a_tenant_is_shown(rie, vrfs):
-    code, found, said = rie("show", "interieur", "--json")
-    assert code == 0, said
+def test_a_tenant_is_shown(rie, vrfs, eventually):
+    # A session that is down for a moment, on a busy machine, is told by the exit code.
+    eventually(lambda: rie("show", "interieur", "--json")[0] == 0)
+    _code, found, _said = rie("show", "interieur", "--json")
     assert [vrf["name"] for vrf in found["cloud"]] == ["interieur"]
     assert {row["vrf"] for row in found["sessions"] + found["routes"]} == {"interieur"}
     announced = {prefix for row in found["routes"] for prefix in row["announced"]}
