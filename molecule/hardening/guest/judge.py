@@ -40,7 +40,7 @@ def judge(
 ) -> dict[str, Any]:
     """What the judges say of the guest: ``checks`` (result of each), ``lynis`` (index...), ``seconds``.
 
-    Of a whole level OpenSCAP says it within 4 minutes on a plain node whose processor is emulated, and takes more than
+    Of a whole level OpenSCAP says it within 6 minutes on a plain node whose processor is emulated, and takes more than
     half an hour on a hardened one; Lynis takes over a quarter of an hour.
     """
     results = guest.dir / "judged.json"
