@@ -92,6 +92,8 @@ def _load(ruleset: tuple[str, Path, str]) -> None:
 
 def converge(vrfs: list[dict[str, Any]], check_mode: bool = False) -> Outcome:
     """Load the ruleset of every VRF that differs on disk or in the kernel. Nothing is loaded if one is refused."""
+    if Nftables is None and not check_mode:
+        raise netns.CommandError("python3-nftables is not installed: `socle deploy` brings the packages of a gateway")
     outcome = Outcome()
     todo: list[tuple[str, Path, str]] = []
     with tempfile.TemporaryDirectory(prefix="socle-nft-") as directory:

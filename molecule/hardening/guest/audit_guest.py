@@ -6,8 +6,8 @@
 Rules that apply to the plain node (`plain_rules.txt` beside this file) are a fixed set: what a hardening installs makes
 more rules apply, and would else change what its rate is a rate of. Of that set the hardened node must pass
 95 percent, where a waived rule counts as one that does not pass. Machines are emulated: the plain node takes 6 minutes,
-the hardened one, which has many more files, over half an hour, and with `--all` more than twice that. `--lab` takes
-what `socle audit` said of the nodes of a hardened lab, and has the machine judged by what no container can show.
+the hardened one, which has many more files, over half an hour, and with `--all` longer still. `--lab` takes what
+`socle audit` said of the nodes of a hardened lab, and has the machine judged by what no container can show.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ def main() -> int:
     given = options.parse_args()
     told: dict[str, Any] = {}
     try:
+        if given.lab and not given.lab.exists():
+            raise GuestError(f"{given.lab}: no report; `socle harden -i lab` and `socle audit -i lab` make it")
         of_lab = lab(given.lab) if given.lab else {}
         for name in ("plain", "hardened"):
             if given.only in (None, name):
