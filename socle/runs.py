@@ -164,7 +164,6 @@ class _Interruption:
 def _environment() -> dict[str, str]:
     return {
         "ANSIBLE_CACHE_PLUGIN_TIMEOUT": str(FACTS_KEPT),
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
         "ANSIBLE_NOCOLOR": "True",

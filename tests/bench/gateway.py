@@ -31,7 +31,6 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / ".ansible" / "collections"), str(ROOT)]
-os.environ["ANSIBLE_CONFIG"] = str(ROOT / "ansible.cfg")
 
 from socle.lab import nodes
 from socle.project import Site

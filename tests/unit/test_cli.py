@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -69,6 +72,15 @@ def test_a_site_by_path_name_and_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("SOCLE_INVENTORY")
     with pytest.raises(UsageError):
         find_site(None)
+
+
+def test_the_lab_is_known_from_any_folder(tmp_path):
+    code = "from socle import lab, project; print(*(node.name for node in lab.nodes(project.find_site('lab'))))"
+    environment = {key: value for key, value in os.environ.items() if key != "ANSIBLE_CONFIG"}
+    environment["PYTHONPATH"] = str(project.ROOT)
+    words = [sys.executable, "-c", code]
+    answer = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert {"ctl1", "gw2"} <= set(answer.stdout.split()), answer.stderr
 
 
 def test_json_is_all_of_stdout(calls, capsys):
