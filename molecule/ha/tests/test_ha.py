@@ -159,6 +159,20 @@ def test_the_addresses_leave_a_controller_whose_front_ends(unit, holders, machin
     assert holders() == holders(others)
 
 
+def test_no_address_stays_on_two_nodes_when_keepalived_was_killed(holders, machine, eventually):
+    assert eventually(lambda: len(holders()) == 1)
+    (former,) = holders()
+
+    def process() -> str:
+        return machine(former).check_output("systemctl show --property=MainPID --value keepalived")
+
+    before = process()
+    machine(former).check_output("systemctl kill --signal=KILL keepalived")
+    assert eventually(lambda: process() not in ("0", before))
+    time.sleep(5)  # others have noticed by now
+    assert eventually(lambda: len(holders()) == 1)
+
+
 def test_clients_outlive_a_controller_without_power(holders, machine, public, power, hostvars, inventory, eventually):
     assert eventually(lambda: len(holders()) == 1)
     (dead,) = holders()

@@ -29,3 +29,14 @@ def test_it_follows_the_health_of_haproxy(host, service):
     keepalived = service("keepalived")
     assert (keepalived["ActiveState"], keepalived["UnitFileState"]) == ("active", "enabled")
     assert "http://127.0.0.1:8404/health" in host.file("/etc/keepalived/keepalived.conf").content_string
+
+
+def test_it_comes_back_when_it_was_killed(host, service, eventually):
+    before = service("keepalived")["MainPID"]
+    host.run_expect([0], "systemctl kill --signal=KILL keepalived")
+
+    def back():
+        now = service("keepalived")
+        return now["ActiveState"] == "active" and now["MainPID"] not in ("0", before)
+
+    assert eventually(back)
