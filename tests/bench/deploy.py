@@ -30,6 +30,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / ".ansible" / "collections"), str(ROOT)]
+os.environ["ANSIBLE_CONFIG"] = str(ROOT / "ansible.cfg")  # floor imports Ansible, and before socle
 
 import floor
 
