@@ -324,8 +324,8 @@ def _bfd(vrf: Vrf, shut: bool) -> list[str]:
 
 ZEBRA = "/usr/local/lib/socle/start-zebra"
 """What starts zebra, once the remains of one that died are gone; the role installs it."""
-SEND = "/usr/local/lib/socle/send-config"
-"""What sends frr.conf to daemons that were started, and sees to it that it arrives; the role installs it."""
+MGMTD = "/usr/local/lib/socle/start-mgmtd"
+"""What starts mgmtd with its part of frr.conf already read; the role installs it."""
 
 
 def render_daemons(vrf: Vrf) -> str:
@@ -340,10 +340,10 @@ def render_daemons(vrf: Vrf) -> str:
             "bgpd=yes",
             "bfdd=yes",
             "vtysh_enable=yes",
-            f'VTYSH="{SEND}"',
             'zebra_options="-P 0 -s 90000000"',
             f'zebra_wrap="{ZEBRA}"',
             'mgmtd_options="-P 0"',
+            f'mgmtd_wrap="{MGMTD}"',
             'staticd_options="-P 0"',
             'bgpd_options="-P 0"',
             'bfdd_options="-P 0"',

@@ -41,6 +41,8 @@ MARK = "An operator has drained this gateway; `socle rie undrain` ends that.\n"
 RELOAD = "/usr/lib/frr/frr-reload.py"
 START_TIMEOUT = 30.0
 VTY_TIMEOUT = 10.0
+LOADS = 5
+"""How often a configuration is loaded: mgmtd drops what is not committed yet when anybody's vtysh hangs up."""
 
 
 def unit_name(name: str) -> str:
@@ -230,7 +232,7 @@ def _load(name: str, wanted: str) -> None:
             handle.flush()
             run(["vtysh", "-N", name, "-f", handle.name])
     left = ""
-    for _attempt in range(2):
+    for _attempt in range(LOADS):
         _reload(name, path, test=False)
         left = _reload(name, path, test=True)
         if not left:

@@ -188,7 +188,7 @@ class TestFrr:
         assert 'watchfrr_options="--netns=vrf-finances --min-restart-interval 5 --max-restart-interval 120"' in text
         assert text.count('"-P 0') == 5
         assert 'zebra_wrap="/usr/local/lib/socle/start-zebra"' in text
-        assert 'VTYSH="/usr/local/lib/socle/send-config"' in text
+        assert 'mgmtd_wrap="/usr/local/lib/socle/start-mgmtd"' in text
         assert text.startswith(frr.MANAGED)
 
     def test_unit_requires_the_namespace(self) -> None:
