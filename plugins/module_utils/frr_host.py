@@ -77,13 +77,17 @@ class Instance:
 
 @dataclass
 class Outcome:
-    """What a run did, or would do: ``actions`` is ``{vrf: created|reloaded|restarted|started|enabled|removed}``."""
+    """What a run did, or would do: ``actions`` is ``{vrf: created|reloaded|restarted|started|enabled|removed}``.
+
+    ``waiting``: the instances that need a restart which this run was not to make.
+    """
 
     actions: dict[str, str] = field(default_factory=dict)
     diff: list[dict[str, Any]] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     deltas: dict[str, str] = field(default_factory=dict)
     drained: bool = False
+    waiting: list[str] = field(default_factory=list)
 
 
 def is_drained() -> bool:
@@ -178,6 +182,15 @@ def _observe(
     for item, text in zip(asked, in_parallel(lambda item: running_config(item.name), asked), strict=True):
         item.running = text
     return found
+
+
+def _waits(instance: Instance) -> bool:
+    """Whether a running instance would have to be restarted; if so, that change of its files is left for later."""
+    before = instance.before["daemons"]
+    if before is None or before == instance.files["daemons"] or not (instance.running or instance.settled):
+        return False
+    instance.files["daemons"] = before
+    return True
 
 
 def _decide(instance: Instance, directory: Path) -> None:
@@ -308,10 +321,12 @@ def converge(
     hostname: str = "",
     prune: bool = True,
     drain: str | None = None,
+    restart: bool = True,
     check_mode: bool = False,
 ) -> Outcome:
     """Bring all instances of the node to the plan; ``failed`` of the outcome names those that could not be.
 
+    restart: whether instances that run may be restarted, which all their sessions are lost for.
     drain: from where the node shall get no traffic, one of frr.DRAINS; None leaves that as an operator last decided.
     The node is drained until it is "none": what goes wrong between "rie" and that leaves it so, for another try. "rie"
     is a way back, so it leaves a node that is not drained as it is.
@@ -325,6 +340,7 @@ def converge(
     drop_ins = {drop_in_path(vrf["name"]): frr.render_drop_in(vrf) for vrf in vrfs}
     drop_ins = {path: text for path, text in drop_ins.items() if read(path) != text}
     instances = _observe(vrfs, passwords, hostname, drain)
+    outcome.waiting = [] if restart else [item.name for item in instances if item.active and _waits(item)]
     with tempfile.TemporaryDirectory(prefix="socle-frr-") as directory:
         in_parallel(lambda item: _decide(item, Path(directory)), instances)
     outcome.failed = {item.name: item.error for item in instances if item.error}

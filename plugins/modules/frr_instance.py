@@ -41,6 +41,13 @@ options:
       - Kept on the node until it is V(none); by default it stays as it is.
     type: str
     choices: [all, rie, none]
+  restart:
+    description:
+      - Whether instances that run may be restarted, where their daemons have to be started otherwise. All their
+        sessions are lost for that.
+      - If not, the rest is done, and RV(waiting) names them.
+    type: bool
+    default: true
   prune:
     description: Remove instances made by this module that are not in O(vrfs).
     type: bool
@@ -59,6 +66,11 @@ RETURN = r"""
 actions:
   description: What was done, by VRF (created, reloaded, restarted, started, enabled, removed); empty if nothing.
   type: dict
+  returned: always
+waiting:
+  description: The VRFs whose instances have to be restarted, where O(restart) forbids it.
+  type: list
+  elements: str
   returned: always
 drained:
   description: Whether the gateway is drained, or in check mode would be.
@@ -85,6 +97,7 @@ def main() -> None:
             "hostname": {"type": "str", "required": True},
             "prune": {"type": "bool", "default": True},
             "drain": {"type": "str", "choices": list(frr.DRAINS)},
+            "restart": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
@@ -96,6 +109,7 @@ def main() -> None:
             options["hostname"],
             options["prune"],
             options["drain"],
+            options["restart"],
             module.check_mode,
         )
     except (netns.CommandError, OSError) as error:
@@ -105,6 +119,7 @@ def main() -> None:
         "actions": outcome.actions,
         "deltas": outcome.deltas,
         "drained": outcome.drained,
+        "waiting": outcome.waiting,
         "diff": outcome.diff,
         "invocation": told(options, "vrfs", "passwords"),
     }

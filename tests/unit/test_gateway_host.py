@@ -249,6 +249,33 @@ class TestInstances:
         outcome = frr_host.converge([vrf("a")], {}, drain="rie")
         assert (outcome.actions, outcome.diff, outcome.drained) == ({}, [], False)
 
+    def test_what_needs_a_restart_waits_and_the_rest_is_done(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+        frr_host.converge([vrf("a"), vrf("b")], {})
+        del node.running["b"]
+        old, new = (node.etc / "a" / "daemons").read_text(), "another way to start them\n"
+        monkeypatch.setattr(frr, "render_daemons", lambda _vrf: new)
+        node.calls.clear()
+        changed = [vrf("a", communities=["1:2"]), vrf("b"), vrf("c")]
+        outcome = frr_host.converge(changed, {}, restart=False)
+        assert (outcome.actions, outcome.waiting) == ({"a": "reloaded", "b": "started", "c": "created"}, ["a"])
+        assert "1:2" in node.running["a"]
+        assert [(node.etc / name / "daemons").read_text() for name in "abc"] == [old, new, new]
+        again = frr_host.converge(changed, {}, restart=False)
+        assert (again.actions, again.diff, again.waiting) == ({}, [], ["a"])
+        preview = frr_host.converge(changed, {}, check_mode=True)
+        assert (preview.actions, preview.waiting) == ({"a": "restarted"}, [])
+        assert frr_host.converge(changed, {}).actions == {"a": "restarted"}
+        assert (node.etc / "a" / "daemons").read_text() == new
+        assert frr_host.converge(changed, {}, restart=False).waiting == []
+
+    def test_what_does_not_answer_waits_for_nobody(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+        frr_host.converge([vrf("a")], {})
+        node.silent.add("a")
+        monkeypatch.setattr(frr_host, "running_config", lambda _name: None)
+        monkeypatch.setattr(frr, "render_daemons", lambda _vrf: "another way to start them\n")
+        outcome = frr_host.converge([vrf("a")], {}, restart=False, check_mode=True)
+        assert (outcome.actions, outcome.waiting) == ({"a": "restarted"}, [])
+
     def test_unit_of_a_name_with_a_dash(self) -> None:
         assert frr_host.unit_name("a-b") == "frr@a\\x2db.service"
 

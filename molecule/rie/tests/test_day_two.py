@@ -189,3 +189,21 @@ def test_a_tenant_goes(site, wire, vrfs, since, unmoved, machine, ledger):
         assert resting[held["vlan"][owner]]["owner"] == owner
     assert unmoved(before)
     assert wire(tenants)[2] == set()
+
+
+def test_frr_is_restarted_on_one_gateway_after_the_other(site, wire, vrfs, since, unmoved, machine):
+    """Its daemons are started otherwise than they should be, on both: the other one's sessions are up meanwhile."""
+    name = "justice"
+    before = since(*(vrf for vrf in vrfs if vrf != name))
+    for gateway in EDGES:
+        machine(gateway).run_expect([0], f"sed -i '$a # by hand' /etc/frr/{name}/daemons")
+    start = int(machine("gw1").check_output("date +%s"))
+    tenants, _by_name = site()
+    code, said, changed = wire(tenants)
+    assert (code, changed) == (0, set(EDGES)), said
+    shown = machine("gw2").check_output("systemctl show --timestamp=unix -P ActiveExitTimestamp frr@%s", name)
+    link = vrfs[name]["links"]["gw1"]
+    up = {key: when for (gateway, _vrf, key), when in since(name).items() if gateway == "gw1"}
+    assert all(start <= up[link[peer]] <= int(shown.lstrip("@")) for peer in ("peer_v4", "peer_v6"))
+    assert unmoved(before)
+    assert wire(tenants)[2] == set()
