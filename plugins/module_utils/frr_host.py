@@ -101,26 +101,30 @@ def fingerprint(name: str) -> str | None:
     daemons = sorted((RUN / name).glob("*.vty"))
     try:
         for path in daemons:
-            found.update(path.name.encode() + _ask(path, "show running-config"))
+            found.update(path.name.encode() + ask(path, ["show running-config"])[0])
     except OSError:
         return None
     return found.hexdigest() if daemons else None
 
 
-def _ask(path: Path, command: str) -> bytes:
-    """What a daemon says to a command on vtysh's socket: a command ends in NUL, an answer in three and a code."""
+def ask(path: Path, commands: list[str]) -> list[bytes]:
+    """What a daemon says to commands on vtysh's socket; OSError if it does not answer.
+
+    A command ends in NUL, an answer in three and a code.
+    """
+    answers = []
     with socket.socket(socket.AF_UNIX) as vty:
         vty.settimeout(VTY_TIMEOUT)
         vty.connect(str(path))
-        answer = b""
-        for line in ("enable", command):
-            vty.sendall(line.encode() + b"\0")
-            answer = b""
+        for command in ["enable", *commands]:
+            vty.sendall(command.encode() + b"\0")
+            answer = bytearray()
             while answer[-4:-1] != b"\0\0\0":
                 if not (part := vty.recv(65536)):
                     raise ConnectionResetError(f"{path}: closed")
                 answer += part
-    return answer
+            answers.append(bytes(answer[:-4]))
+    return answers[1:]
 
 
 def _settled(name: str) -> bool:
@@ -268,6 +272,7 @@ def _reload_instance(instance: Instance) -> None:
                 instance.error += "; the previous configuration is back"
             except CommandError as second:
                 instance.error += f"; putting the previous one back failed as well: {frr.masked(str(second))}"
+                instance.error += f"; `systemctl restart {unit_name(name)}` has FRR read it anew"
         return
     _settle(name)
 

@@ -11,7 +11,6 @@ session with a provider edge must also announce every exported prefix and accept
 from __future__ import annotations
 
 import ipaddress
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,20 +72,6 @@ def text(entry: Mapping[str, Any]) -> str:
     detail = f" ({entry['detail']})" if entry.get("detail") else ""
     where = f"{entry['gateway']} {entry['vrf']}: {entry['what']} {entry['neighbor']}"
     return f"{where} is {entry['state']}{detail}"
-
-
-def documents(said: str) -> list[Any]:
-    """The JSON texts that FRR printed one after the other; [] when anything else is among them."""
-    decoder, found, place = json.JSONDecoder(), [], 0
-    while place < len(said := said.rstrip()):
-        try:
-            document, place = decoder.raw_decode(said, place)
-        except ValueError:
-            return []
-        found.append(document)
-        while said[place : place + 1].isspace():
-            place += 1
-    return found
 
 
 def prefixes(answer: Mapping[str, Any] | None) -> list[str]:

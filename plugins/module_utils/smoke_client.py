@@ -19,6 +19,8 @@ DISK_SIZE = 1024 * 1024
 CONSOLE_LINES = 30
 #: Role the administrator needs on a tenant's project to run a guest there.
 ROLE = "admin"
+#: Whose ports are those of routers.
+ROUTER_PORT = "network:router_interface"
 
 
 def digest_of(path: str) -> str:
@@ -152,6 +154,8 @@ class Smoke:
         """All guests ACTIVE: ``{tenant, project, vrf, name, network, v4, v6, status, host}`` each."""
 
         member = self._join(guests)
+        if not self.check:
+            self._await_routers()
 
         def named(guest: Mapping[str, Any]) -> dict[str, Any]:
             if guest["project"] not in member:
@@ -165,6 +169,22 @@ class Smoke:
                 raise smoke.SmokeError(f"{guest['name']} in project {guest['project']}: {error}") from error
 
         return self._parallel(named, list(guests))
+
+    def _await_routers(self) -> None:
+        """Wait while Neutron takes in that the routers' ports are up, unless it gets no further with that.
+
+        It takes OVN's events one after the other, and two to six seconds for that of a router's new port (Neutron 26).
+        Until it is through with those of a site just wired, no guest hears that its own port is up.
+        """
+        query = {"device_owner": ROUTER_PORT, "status": "DOWN", "admin_state_up": "true", "fields": "id"}
+        network = self.connect(None).network
+        fewest, deadline = None, 0.0
+        while left := len(call(network, "GET", "/ports", "ports of routers", params=query)["ports"]):
+            if fewest is None or left < fewest:
+                fewest, deadline = left, time.monotonic() + self.timeout
+            if time.monotonic() >= deadline:
+                return
+            time.sleep(2)
 
     def _guest(self, guest: Mapping[str, Any], shared: Mapping[str, str | None]) -> dict[str, Any]:
         name = guest["name"]

@@ -12,6 +12,8 @@ author: [Cloudwatt, Orange (@cloudwatt)]
 description:
   - Ensures the smoke images and flavor and, side by side for all tenants, a security group, a port and a
     server that is ACTIVE. Waits for it, and fails with the server's fault and the end of its console.
+  - First it waits until Neutron knows that the ports of routers are up. Just after many networks were wired it does
+    not hear of those of guests, and Nova would give up on them.
   - A guest is found again by its name and its port's description (C(smoke:VRF)); one that is stopped is
     started, one in ERROR or made from another kernel or ramdisk is replaced.
   - Tenants with the same IPv4 prefix get guests at different host numbers.
@@ -55,7 +57,10 @@ options:
       disk: {description: Root disk in GiB., type: int, default: 1}
   offset: {description: Host number of a guest in its IPv4 prefix., type: int, default: 10}
   step: {description: Distance of the host numbers of guests whose prefixes overlap., type: int, default: 10}
-  timeout: {description: Seconds to wait for one server., type: int, default: 180}
+  timeout:
+    description: Seconds to wait for one server, and for Neutron while it gets no further with the ports of routers.
+    type: int
+    default: 180
   state:
     description: Whether the guests, images and flavor should be there.
     type: str

@@ -18,6 +18,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils import (
     node_files,
     vrf_netns_host,
 )
+from ansible_collections.cloudwatt.socle.plugins.modules import l3vpn_info
 
 
 def vrf(name: str, **changes: Any) -> dict[str, Any]:
@@ -98,8 +99,8 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
 class Vty:
     """A daemon's socket as FRR has it: commands end in NUL, answers in three and a code."""
 
-    def __init__(self, path: Path, config: str) -> None:
-        self.config = config
+    def __init__(self, path: Path, config: str = "", **said: str) -> None:
+        self.config, self.said = config, {command.replace("_", " "): text for command, text in said.items()}
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(str(path))
         self._server.listen()
@@ -114,7 +115,8 @@ class Vty:
                     known += part
                     while b"\0" in known:
                         command, _end, known = known.partition(b"\0")
-                        text = self.config if command == b"show running-config" else ""
+                        answers = {"show running-config": self.config, **self.said}
+                        text = answers.get(command.decode(), "")
                         for byte in text.encode() + b"\0\0\0\0":  # in pieces, as it may come
                             peer.send(bytes([byte]))
 
@@ -133,6 +135,14 @@ def test_a_fingerprint_is_of_what_every_daemon_runs(tmp_path: Path, monkeypatch:
     assert frr_host.fingerprint("a") == first
     socket.socket(socket.AF_UNIX).bind(str(tmp_path / "a" / "bfdd.vty"))  # nobody listens: the daemon is dead
     assert frr_host.fingerprint("a") is None
+
+
+def test_a_daemon_is_asked_for_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frr_host, "RUN", tmp_path)
+    (tmp_path / "a").mkdir()
+    Vty(tmp_path / "a" / "bgpd.vty", show_a='{"a": [1]}\n', show_b="% No such neighbor\n", show_c="{}\n")
+    assert l3vpn_info.ask("a", "bgpd", ["show a", "show b", "show c"]) == [{"a": [1]}, None, {}]
+    assert l3vpn_info.ask("a", "bfdd", ["show a", "show c"]) == [None, None]
 
 
 class TestInstances:
@@ -212,6 +222,15 @@ class TestInstances:
         assert "the previous configuration is back" in outcome.failed["b"]
         assert node.config("b") == node.running["b"] == before
         assert "1:2" in node.running["a"]
+
+    def test_an_instance_that_takes_nothing_any_more_is_named_with_what_helps(self, node: Node) -> None:
+        frr_host.converge([vrf("a")], {})
+        before = node.config("a")
+        node.broken.add("router bgp")
+        outcome = frr_host.converge([vrf("a", communities=["1:2"])], {})
+        assert "putting the previous one back failed as well" in outcome.failed["a"]
+        assert "`systemctl restart frr@a.service`" in outcome.failed["a"]
+        assert node.config("a") == before
 
     def test_prune(self, node: Node) -> None:
         frr_host.converge([vrf("a"), vrf("b"), vrf("c")], {})

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from ansible_collections.cloudwatt.socle.plugins.module_utils import l3vpn_sessions as engine
 
 VRF = {
@@ -86,16 +84,3 @@ def test_an_entry_in_a_line() -> None:
     assert engine.text(engine.judge("gw1", VRF, bgp, bfd)[-1]) == (
         "gw1 interieur: BFD router v6 fd64:0:1::2 is down (no reason)"
     )
-
-
-@pytest.mark.parametrize(
-    ("said", "found"),
-    [
-        ('{"a": 1}\n[{"b": 2}]\n{\n}\n\n', [{"a": 1}, [{"b": 2}], {}]),
-        ('{"a": 1}\n% No such neighbor\n{}', []),
-        ('{"a": ', []),
-        ("", []),
-    ],
-)
-def test_answers_one_after_the_other(said, found) -> None:
-    assert engine.documents(said) == found
