@@ -87,7 +87,7 @@ ARGUMENTS = {
 def ask(vrf: str, daemon: str, questions: list[str]) -> list[Any]:
     """The JSON answers of a daemon of a VRF's FRR instance, None each when there is none.
 
-    Without vtysh, which takes ten times as long, and connects to mgmtd as well: that forgets what it is being sent
+    Without vtysh, which takes far longer, and connects to mgmtd as well: that forgets what it is being sent
     when anybody hangs up.
     """
     try:

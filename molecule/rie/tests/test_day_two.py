@@ -207,3 +207,21 @@ def test_frr_is_restarted_on_one_gateway_after_the_other(site, wire, vrfs, since
     assert all(start <= up[link[peer]] <= int(shown.lstrip("@")) for peer in ("peer_v4", "peer_v6"))
     assert unmoved(before)
     assert wire(tenants)[2] == set()
+
+
+def test_frr_is_not_restarted_where_no_other_gateway_can_take_over(site, wire, vrfs, since, unmoved, machine):
+    before = since(*vrfs)
+    tenants, _by_name = site()
+    machine("gw2").run_expect([0], "install -D -m 0644 /dev/null /etc/socle/rie/drained")
+    machine("gw1").run_expect([0], "sed -i '$a # by hand' /etc/frr/justice/daemons")
+    try:
+        code, said, _changed = wire(tenants)
+        assert code != 0
+        assert "gw2 is drained" in " ".join(said.split())
+        assert unmoved(before)
+    finally:
+        machine("gw2").run_expect([0], "rm /etc/socle/rie/drained")
+    code, said, changed = wire(tenants)
+    assert (code, changed) == (0, set(EDGES)), said
+    assert "by hand" not in machine("gw1").file("/etc/frr/justice/daemons").content_string
+    assert wire(tenants)[2] == set()
