@@ -56,6 +56,7 @@ class Recorder:
         self.per_host: dict[str, Counter[str]] = {}
         self.failures: list[Failure] = []
         self.violations: list[dict[str, Any]] = []
+        self.notices: list[dict[str, Any]] = []
         self.units: dict[str, dict[str, list[str]]] = {}
         self.finished = False
 
@@ -117,6 +118,7 @@ class Recorder:
         for verb in ("started", "restarted", "reloaded"):
             if isinstance(result.get(verb), list):
                 self.units.setdefault(host, {}).setdefault(verb, []).extend(map(str, result[verb]))
+        self.notices += [found for found in result.get("notices") or [] if isinstance(found, dict)]
         if outcome not in ("failed", "unreachable"):
             return []
         self.violations += [found for found in result.get("violations") or [] if isinstance(found, dict)]

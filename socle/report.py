@@ -16,9 +16,10 @@ def show(outcome: Outcome, console: Console) -> None:
 
 def lines(outcome: Outcome) -> list[str]:
     """Return the closing lines of `outcome`; the summary is always the last one."""
-    text: list[str] = []
+    text = _findings(outcome.notices, "warning: ")
     if outcome.violations:
-        text += _violations(outcome)
+        text.append(f"{len(outcome.violations)} violation(s) in the inventory; no node was touched")
+        text += _findings(outcome.violations)
     else:
         for failure in outcome.failures:
             text += _failure(failure)
@@ -46,12 +47,12 @@ def _failure(failure: dict) -> list[str]:
     ]
 
 
-def _violations(outcome: Outcome) -> list[str]:
-    text = [f"{len(outcome.violations)} violation(s) in the inventory; no node was touched"]
-    for violation in outcome.violations:
+def _findings(found: list[dict], mark: str = "") -> list[str]:
+    text: list[str] = []
+    for violation in found:
         where = ":".join(str(violation[key]) for key in ("file", "line") if violation.get(key))
         value = f" = {violation['value']}" if violation.get("value") not in (None, "") else ""
-        text.append(f"{where}  {violation.get('path', '')}{value}")
+        text.append(f"{mark}{where}  {violation.get('path', '')}{value}")
         text.append(f"    {violation.get('reason', '')}")
         if violation.get("remedy"):
             text.append(f"    -> {violation['remedy']}")

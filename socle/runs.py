@@ -48,6 +48,8 @@ class Outcome:
     hosts: dict[str, dict[str, int]] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
     violations: list[dict[str, Any]] = field(default_factory=list)
+    notices: list[dict[str, Any]] = field(default_factory=list)
+    """Warnings of the validation, in the form of `violations`."""
     units: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     reports: list[str] = field(default_factory=list)
 
@@ -91,6 +93,7 @@ def run(verb: str, playbook: str, site: Site, arguments: list[str], console: Con
         hosts={host: dict(counts) for host, counts in sorted(recorder.per_host.items())},
         failures=[asdict(failure) for failure in recorder.failures],
         violations=recorder.violations,
+        notices=recorder.notices,
         units=recorder.units,
     )
     if outcome.exit_code in (FAILED, USAGE) and not outcome.failures:

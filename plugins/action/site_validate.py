@@ -33,18 +33,34 @@ class ActionModule(ActionBase):
         folder = Path(options["inventory"]).resolve()
         folder = folder.parent if folder.is_file() else folder
         password = Path(options["vault_password_file"] or folder / ".vault-password")
-        found = violations(folder, password, self._loader._vault.secrets)
-        result |= {"changed": False, "violations": found}
-        if found:
-            listing = "\n".join(str(site_rules.Violation(**violation)) for violation in found)
-            result |= {"failed": True, "msg": f"{len(found)} violation(s) in {folder}\n{listing}"}
+        found = findings(folder, password, self._loader._vault.secrets)
+        refused, notices = by_severity(found)
+        result |= {"changed": False, "violations": refused, "notices": notices}
+        if notices:
+            result["warnings"] = [str(site_rules.Violation(**notice)) for notice in notices]
+        if refused:
+            listing = "\n".join(str(site_rules.Violation(**violation)) for violation in refused)
+            result |= {"failed": True, "msg": f"{len(refused)} violation(s) in {folder}\n{listing}"}
         return result
+
+
+def by_severity(found: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Split findings into those that refuse the inventory, and warnings."""
+    refused = [violation for violation in found if violation["severity"] == "error"]
+    return refused, [violation for violation in found if violation["severity"] != "error"]
 
 
 def violations(
     folder: Path, password_file: Path, vault_secrets: list[tuple] | None = None
 ) -> list[dict[str, Any]]:
-    """Return all violations of the inventory in `folder` as mappings. Never raises on bad input."""
+    """Return the findings that refuse the inventory in `folder`; see :func:`findings`."""
+    return by_severity(findings(folder, password_file, vault_secrets))[0]
+
+
+def findings(
+    folder: Path, password_file: Path, vault_secrets: list[tuple] | None = None
+) -> list[dict[str, Any]]:
+    """Return all violations of the inventory in `folder`, warnings included, as mappings. Never raises on bad input."""
     known = list(vault_secrets or [])
     if not known and password_file.is_file():
         known = [("default", VaultSecret(password_file.read_bytes().strip()))]

@@ -32,6 +32,8 @@ class Violation:
     value: str
     reason: str
     remedy: str
+    severity: str = "error"
+    """``error`` refuses the inventory; ``warning`` is shown and the run goes on."""
 
     def __str__(self) -> str:
         key = f"  {self.path}" + (f" = {self.value}" if self.value else "") if self.path else ""

@@ -36,6 +36,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+notices:
+  description: Warnings, in the form of RV(violations). They do not refuse the inventory.
+  returned: always
+  type: list
+  elements: dict
 violations:
   description: What is wrong, sorted by file and line; empty when all is well.
   returned: always
@@ -48,6 +53,7 @@ violations:
     value: {description: What is there now; empty for secrets and for what is missing., type: str}
     reason: {description: Why it is refused., type: str}
     remedy: {description: What to do about it., type: str}
+    severity: {description: V(error) in this list\, V(warning) in RV(notices)., type: str}
 """
 
 # The action plugin of the same name does the work; it only reads, so supports_check_mode is true of it.

@@ -131,6 +131,13 @@ def test_violations_are_shown_with_place_and_remedy():
     assert "a.yml:3  x.y = 7\n    is odd\n    -> make it even\n" in text
 
 
+def test_warnings_are_shown_and_refuse_nothing():
+    notice = {"file": "a.yml", "line": 3, "path": "x", "value": "", "reason": "is alone", "remedy": "add one"}
+    text = report.lines(Outcome("validate", "lab", runs.OK, 1.0, "/runs/1", notices=[notice]))
+    assert text[:3] == ["warning: a.yml:3  x", "    is alone", "    -> add one"]
+    assert not any("violation" in line for line in text)
+
+
 @pytest.fixture
 def preview(monkeypatch, tmp_path):
     """Runs that leave a preview with so many changes, or fail; `calls` are the playbooks."""

@@ -98,6 +98,11 @@ def test_units_and_violations_are_collected():
     assert recorder.violations == [{"path": "x"}]
 
 
+def test_warnings_of_the_validation_are_collected_though_it_passed():
+    recorder, _ = feed(start("Validate"), result("ok", "a", notices=[{"path": "x"}, "odd"]))
+    assert (recorder.notices, recorder.violations) == ([{"path": "x"}], [])
+
+
 def test_a_diff_is_told_without_the_task_header():
     diff = event("runner_on_file_diff", host="a", diff=[{}]) | {
         "stdout": "\r\nTASK [Write] ****\r\n--- before\r\n+++ after\r\n"

@@ -73,6 +73,14 @@ def test_the_lab_is_valid(site):
     assert site.check() == []
 
 
+def test_a_warning_is_told_and_refuses_nothing(site, monkeypatch):
+    notice = site_rules.Violation("hosts.yml", 1, "x", "", "is alone", "add one", "warning")
+    monkeypatch.setattr(site_rules, "RULES", (lambda context: [notice],))
+    found = site_validate.findings(site.folder, site.folder / ".vault-password")
+    assert site_validate.by_severity(found) == ([], [vars(notice)])
+    assert site_validate.violations(site.folder, site.folder / ".vault-password") == []
+
+
 BROKEN = {
     "host in no known group": (
         (HOSTS, "    backbone:", "    spine:"),
