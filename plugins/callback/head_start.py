@@ -36,7 +36,7 @@ from ansible.plugins.loader import filter_loader, test_loader
 from ansible.release import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("plugins/modules/*.py", "plugins/module_utils/*.py", "requirements-collections.lock")
+SOURCES = ("plugins/modules/*.py", "plugins/module_utils/**/*.py", "requirements-collections.lock")
 KEPT = 3
 
 

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from ansible_collections.cloudwatt.socle.plugins.callback import head_start
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,9 +47,10 @@ def test_no_template_loads_a_plugin_any_more() -> None:
     assert loaded(preload=True) == []
 
 
-def test_payloads_are_kept_for_what_they_are_made_from(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["modules/one.py", "module_utils/one.py", "module_utils/service/units/one.py"])
+def test_payloads_are_kept_for_what_they_are_made_from(tmp_path: Path, place: str) -> None:
     root, run = tmp_path / "checkout", tmp_path / "run"
-    module = root / "plugins" / "modules" / "one.py"
+    module = root / "plugins" / place
     module.parent.mkdir(parents=True)
     run.mkdir()
     module.write_text("one")
