@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import json
 import os
@@ -14,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import display, passing, report, rie, runs
+from . import display, passing, project, report, rie, runs
 from .project import Site, UsageError, find_site
 
 EPILOG = """exit codes:
@@ -53,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return runs.FAILED
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"socle: {where}{error.strerror or error}", file=sys.stderr)
+        where = error.filename or (project.STATE if error.errno in (errno.ENOSPC, errno.EDQUOT) else "")
+        print(f"socle: {f'{where}: ' if where else ''}{error.strerror or error}", file=sys.stderr)
         return runs.FAILED
 
 

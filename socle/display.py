@@ -52,7 +52,8 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]], styles
         for row in ([title] if title else [], head, *rows):
             if row:
                 print(*(" ".join(str(value).split()) for value in row), sep="\t")
-        print()
+        if title:
+            print()
         return
     shown = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD)
     for name in head:

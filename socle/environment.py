@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from . import OPERATORS_CONFIG
 from .project import ROOT, STATE
 
 CONFIG = ROOT / "ansible.cfg"
@@ -80,7 +81,7 @@ def _settings() -> dict[str, str]:
     That file cannot be used in its place, for the playbooks need what it says. Options of Ansible itself, of the
     connection ssh and of sudo are taken; a variable that the operator has set goes before them.
     """
-    own = os.environ.get("ANSIBLE_CONFIG", "")
+    own = OPERATORS_CONFIG
     file = Path(own) / "ansible.cfg" if own and Path(own).is_dir() else Path(own)
     if not own or not file.is_file() or file.resolve() == CONFIG:
         return {}

@@ -70,7 +70,7 @@ CHOOSING = (
     Option(("--list-tasks",)),
     Option(("--syntax-check",)),
 )
-NOT_PASSED = {"--help", "--version", "--inventory", "--step"}
+NOT_PASSED = {"--help", "--version", "--inventory-file", "--step"}
 """Of socle itself, or of no use where nobody can answer: the questions of --step."""
 PROMPTS = {
     "--ask-pass": ("SSH password: ", "--connection-password-file"),

@@ -258,4 +258,6 @@ def _said(directory: Path) -> str:
 def _last_words(directory: Path) -> str:
     """What ansible said outside of any task: a playbook or inventory that does not parse, usually."""
     lines = [line for line in _said(directory).splitlines() if line.strip()]
+    # A wrong option is named before, or after, the list of all of them.
+    lines = [line for line in lines if " error: " in line] or lines
     return "\n".join(lines[-15:]) or "ansible-playbook ended without a word"
