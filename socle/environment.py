@@ -38,7 +38,7 @@ def of_ansible() -> dict[str, str]:
         "MAX_EVENT_RES": str(RESULT_KEPT),
         "PYTHONDONTWRITEBYTECODE": "",  # else every run, and each of its processes, compiles Ansible anew
         "PATH": _joined(Path(sys.executable).parent, mine.get("PATH", "/usr/bin:/bin")),
-        **_locale(),
+        **utf8_locale(),
         **_home(),
     }
 
@@ -48,7 +48,7 @@ def _joined(first: Path, others: str | None) -> str:
     return ":".join([str(first), *(folder for folder in (others or "").split(":") if folder not in ("", str(first)))])
 
 
-def _locale() -> dict[str, str]:
+def utf8_locale() -> dict[str, str]:
     """A UTF-8 locale if the operator's is none, or does not exist here: Ansible starts in no other."""
     before = locale.setlocale(locale.LC_ALL)
     try:

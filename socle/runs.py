@@ -169,10 +169,10 @@ def _account(number: int) -> str:
 
 def _explain(outcome: Outcome, site: Site) -> None:
     """Ansible could not even begin (no YAML, a vault that does not open): ask the rules why."""
-    inventory.prepare()
+    secrets = inventory.vault_secrets(site)
     from ansible_collections.cloudwatt.socle.plugins.action.site_validate import violations
 
-    outcome.violations = violations(site.path, site.vault_password_file)
+    outcome.violations = violations(site.path, site.vault_password_file, secrets)
     if outcome.violations:
         outcome.exit_code = USAGE
 
