@@ -5,5 +5,7 @@
 import os
 from pathlib import Path
 
+OPERATORS_CONFIG = os.environ.get("ANSIBLE_CONFIG", "")
+"""The operator's own configuration of Ansible, which counts besides that of the project."""
 # Ansible looks for its configuration when it is imported, and in the folder where the operator stands.
 os.environ["ANSIBLE_CONFIG"] = str(Path(__file__).resolve().parent.parent / "ansible.cfg")

@@ -5,15 +5,17 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
-
-from . import report, rie, runs
+from . import display, passing, project, report, rie, runs
 from .project import Site, UsageError, find_site
 
 EPILOG = """exit codes:
@@ -24,8 +26,9 @@ EPILOG = """exit codes:
   4    a node cannot be reached
   130  interrupted
 
-Each verb is a playbook of playbooks/ that ansible-playbook runs as it is. What a run did is kept under
-.socle/runs/ (the last 20). INVENTORY is a folder, or the name of one in inventories/."""
+Each verb is a playbook of playbooks/ that ansible-playbook runs as it is, with the options of ansible-playbook that
+are given: all but --step. What follows -- is passed on as well. What a run did is kept under .socle/runs/ (the last
+20), or under $SOCLE_STATE. INVENTORY is a folder, or the name of one in inventories/."""
 
 
 # Verbs that write a report VERB.json and VERB.html, and the variable that says where.
@@ -33,14 +36,45 @@ REPORTS = {"verify": "smoke_report_directory", "audit": "audit_report_directory"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # no character of a name or message is worth a crash
+            stream.reconfigure(errors="replace")
+    words, further = _divided(list(sys.argv[1:] if argv is None else argv))
+    options = _parser().parse_args(words)
     try:
+        if further:
+            _take(options, further)
         return options.act(options)
     except UsageError as error:
         print(f"socle: {error}", file=sys.stderr)
         return options.usage
     except KeyboardInterrupt:
         return runs.INTERRUPTED
+    except BrokenPipeError:  # who read this has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return runs.FAILED
+    except OSError as error:
+        where = error.filename or (project.STATE if error.errno in (errno.ENOSPC, errno.EDQUOT) else "")
+        print(f"socle: {f'{where}: ' if where else ''}{error.strerror or error}", file=sys.stderr)
+        return runs.FAILED
+
+
+def _divided(words: list[str]) -> tuple[list[str], list[str]]:
+    """What is before the first `--`, and what is after it; `socle lab ssh` has it all for its command."""
+    if "--" not in words or words[:2] == ["lab", "ssh"]:
+        return words, []
+    place = words.index("--")
+    return words[:place], words[place + 1 :]
+
+
+def _take(options: argparse.Namespace, further: list[str]) -> None:
+    """Add the words after `--` to what is passed on."""
+    if not hasattr(options, "passed") or options.act in (_secrets_init, _secrets_rotate):
+        raise UsageError(f"this verb runs no playbook, so nothing is passed on: {' '.join(further)}")
+    parser = argparse.ArgumentParser(add_help=False, usage=argparse.SUPPRESS)
+    passing.add(parser, passing.CONNECTING, passing.VAULT, passing.PREVIEW, passing.CHOOSING)
+    known, unknown = parser.parse_known_args(further)
+    options.passed = [*options.passed, *known.passed, *unknown]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,11 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     build.add_argument("--force", action="store_true", help="build it even when its sources have not changed")
 
-    deploy = _run_verb(verbs, "deploy", "deploy.yml", "bring the nodes to the state the inventory describes")
-    wire = _run_verb(verbs, "wire", "wire.yml", "wire the tenant networks into the RIE")
-    harden = _run_verb(verbs, "harden", "harden.yml", "harden the nodes to the State's rules (ANSSI-BP-028)")
-    for command in (deploy, wire, harden):
-        command.add_argument("--check", action="store_true", help="change nothing: show diffs and restarts")
+    _run_verb(verbs, "deploy", "deploy.yml", "bring the nodes to the state the inventory describes")
+    _run_verb(verbs, "wire", "wire.yml", "wire the tenant networks into the RIE")
+    _run_verb(verbs, "harden", "harden.yml", "harden the nodes to the State's rules (ANSSI-BP-028)")
     _run_verb(verbs, "verify", "verify.yml", "send real packets over every pair of the reachability matrix")
     _run_verb(verbs, "audit", "audit.yml", "judge the nodes by OpenSCAP, Lynis and OpenStack's Security Guide")
     _run_verb(verbs, "validate", "validate.yml", "check the inventory, without touching a node")
@@ -97,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         _inventory(command)
         if act is not rie.drift:
             command.add_argument("--json", action="store_true", help="print JSON, progress on stderr")
+        passing.add(command, passing.CONNECTING, passing.VAULT, *([passing.PREVIEW] if act is rie.apply else []))
         # Of a plan, 2 says that there are changes.
         command.set_defaults(act=act, usage=rie.WRONG if act is rie.plan else runs.USAGE)
 
@@ -104,11 +137,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("tenant", metavar="TENANT", help="its name in rie_tenants")
     _inventory(command)
     command.add_argument("--json", action="store_true", help="print JSON, progress on stderr")
+    passing.add(command, passing.CONNECTING, passing.VAULT)
     command.set_defaults(act=rie.show)
     command = _subparser(rie_verbs.add_parser, "report", help="write a page that shows the wiring as it is")
     _inventory(command)
     command.add_argument("-o", "--output", metavar="FILE", help="the page (default: among the site's reports)")
     command.add_argument("--json", action="store_true", help="print JSON as well, progress on stderr")
+    passing.add(command, passing.CONNECTING, passing.VAULT)
     command.set_defaults(act=rie.describe, usage=rie.WRONG)
     for name, state, text in (
         ("drain", True, "take the traffic off a gateway before work on it; it stays so until undrain"),
@@ -118,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("gateway", metavar="GATEWAY", help="a host of the inventory's group gateway")
         _inventory(command)
         command.add_argument("--json", action="store_true", help="print the outcome as JSON, progress on stderr")
+        passing.add(command, passing.CONNECTING, passing.VAULT, passing.PREVIEW)
         command.set_defaults(act=rie.drain, verb=f"rie-{name}", drain=state)
 
     secrets = _subparser(verbs.add_parser, "secrets", help="the secrets of a site")
@@ -128,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
         help="make what is missing of the vault password and of the encrypted secrets.yml",
     )
     _inventory(init)
+    passing.add(init, passing.VAULT)
     init.set_defaults(act=_secrets_init)
     rotate = _subparser(secrets_verbs.add_parser, "rotate", help="give secrets new values; a deployment brings them in")
     rotate.add_argument("names", nargs="*", metavar="NAME", help="as in secrets.yml; BGP keys only if named")
@@ -138,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     rotate.add_argument("--check", action="store_true", help="change nothing: name what would be rotated")
     rotate.add_argument("--json", action="store_true", help="print the outcome as JSON")
     _inventory(rotate)
+    passing.add(rotate, passing.VAULT)
     rotate.set_defaults(act=_secrets_rotate)
     return parser
 
@@ -151,8 +189,21 @@ def _subparser(
 
 def _inventory(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-i", "--inventory", help="the site (default: $SOCLE_INVENTORY, then lab for lab and image)"
+        "-i",
+        "--inventory",
+        "--inventory-file",
+        action=_Once,
+        help="the site (default: $SOCLE_INVENTORY, then lab for lab and image)",
     )
+
+
+class _Once(argparse.Action):
+    """An option of which a second one would silently win."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"one {option_string} only: a site is a folder, which further files of hosts belong into")
+        setattr(namespace, self.dest, values)
 
 
 def _run_verb(
@@ -165,23 +216,17 @@ def _run_verb(
 ) -> argparse.ArgumentParser:
     parser = _subparser(verbs.add_parser, name, help=text)
     _inventory(parser)
-    parser.add_argument("-l", "--limit", metavar="HOSTS", help="only these hosts or groups")
-    parser.add_argument(
-        "-t", "--tags", metavar="TAGS", help="only these phases (configure, bootstrap, run...)"
-    )
-    parser.add_argument(
-        "-e", "--extra-vars", metavar="VARS", action="append", default=[], help="as for ansible-playbook"
-    )
+    passing.add(parser, passing.CHOOSING, passing.PREVIEW, passing.CONNECTING, passing.VAULT)
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON, progress on stderr")
     parser.set_defaults(
-        act=_run, verb=verb or name, playbook=playbook, default=default, check=False, force=False
+        act=_run, verb=verb or name, playbook=playbook, default=default, force=False
     )
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
     site = find_site(options.inventory, options.default)
-    console = Console(stderr=options.json, soft_wrap=True)
+    console = display.console(stderr=options.json)
     outcome = runs.run(options.verb, options.playbook, site, _playbook_arguments(options, site), console)
     if options.verb in REPORTS:
         _judge(outcome, site, options.verb)
@@ -193,20 +238,12 @@ def _run(options: argparse.Namespace) -> int:
 
 def _playbook_arguments(options: argparse.Namespace, site: Site) -> list[str]:
     arguments = []
-    if options.limit:
-        # The operator's machine is always in it: there the inventory is validated and the plan is made.
-        arguments += ["--limit", f"{options.limit},localhost"]
-    if options.tags:
-        arguments += ["--tags", options.tags]
-    if options.check:
-        arguments += ["--check", "--diff"]
     if options.verb in REPORTS:
         arguments += ["--extra-vars", json.dumps({REPORTS[options.verb]: str(site.reports)})]
     if options.force:
         arguments += ["--extra-vars", "image_rebuild=true"]
-    for variables in options.extra_vars:
-        arguments += ["--extra-vars", variables]
-    return arguments
+    diff = ["--diff"] if "--check" in options.passed and "--diff" not in options.passed else []
+    return [*arguments, *options.passed, *diff]
 
 
 def _judge(outcome: runs.Outcome, site: Site, verb: str) -> None:
@@ -231,8 +268,8 @@ def _lab_status(options: argparse.Namespace) -> int:
     from . import lab
 
     every = lab.status(find_site(options.inventory, "lab"))
-    for node, answers in every:
-        print(f"{node.name:12} {','.join(node.groups):12} {node.address:16} {'up' if answers else 'down'}")
+    rows = [[node.name, ",".join(node.groups), node.address, "up" if answers else "down"] for node, answers in every]
+    display.table("", ("node", "groups", "address", "SSH"), rows)
     return runs.OK if all(answers for _, answers in every) else runs.UNREACHABLE
 
 
@@ -247,9 +284,15 @@ def _secrets_init(options: argparse.Namespace) -> int:
     from . import vault
 
     site = find_site(options.inventory)
-    added = vault.init(site)
+    with passing.settled(options.passed, site) as settled:
+        added = vault.init(site, _passwords(settled))
     print(f"{site.secrets_file}: {f'added {len(added)}: ' + ', '.join(added) if added else 'nothing to add'}")
     return runs.OK
+
+
+def _passwords(settled: list[str]) -> list[str]:
+    """The files that options --vault-id and --vault-password-file name."""
+    return settled[1::2]
 
 
 def _secrets_rotate(options: argparse.Namespace) -> int:
@@ -257,8 +300,8 @@ def _secrets_rotate(options: argparse.Namespace) -> int:
 
     site = find_site(options.inventory)
     # A run that is under way has read some of the old values.
-    with runs.only_one(site, "secrets-rotate"):
-        rotated = vault.rotate(site, options.names, options.all, options.now, options.check)
+    with runs.only_one(site, "secrets-rotate"), passing.settled(options.passed, site) as settled:
+        rotated = vault.rotate(site, options.names, options.all, options.now, options.check, _passwords(settled))
     following = vault.what_next(site, rotated, options.now)
     if options.json:
         print(json.dumps({"site": site.name, "check": options.check, "rotated": rotated, "next": following}, indent=2))

@@ -1,13 +1,15 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Two ways to show a run while it goes: a live panel on a terminal, one dated line a task in a pipe."""
+"""How a run is shown while it goes, and how tables are printed: on a terminal, and in a pipe or file."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
@@ -27,22 +29,81 @@ STYLES = {
 }
 
 
-class Plain:
-    """For pipes and logs: a line when a task is over, with the time, how long it took and what came out."""
+def console(stderr: bool = False) -> Console:
+    """A console that prints values as they are: no line is cut, and no part of a value is taken for markup or an emoji.
+
+    An IPv6 address may contain `:100:`, which is the name of one.
+    """
+    return Console(stderr=stderr, soft_wrap=True, markup=False, emoji=False, highlight=False)
+
+
+def interactive(console: Console) -> bool:
+    """Whether somebody looks at a terminal. Colours alone, which FORCE_COLOR asks for in a pipe, make none."""
+    return console.file.isatty() and not console.is_dumb_terminal
+
+
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]], styles: Sequence[str] = ()) -> None:
+    """Print a table: aligned on a terminal, where long values are folded, else as columns that are separated by tabs.
+
+    `styles` are those of the rows' first columns.
+    """
+    out = console()
+    if not interactive(out):
+        for row in ([title] if title else [], head, *rows):
+            if row:
+                print(*(" ".join(str(value).split()) for value in row), sep="\t")
+        if title:
+            print()
+        return
+    shown = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD)
+    for name in head:
+        shown.add_column(name, overflow="fold")
+    for row, style in zip(rows, styles or [""] * len(rows), strict=True):
+        shown.add_row(*(Text(str(value), style=style if number == 0 else "") for number, value in enumerate(row)))
+    out.print(shown, soft_wrap=False)
+
+
+class Display:
+    """What a run is shown by."""
 
     def __init__(self, console: Console, title: str, recorder: Recorder, known_tasks: int) -> None:
         self.console, self.title, self.recorder, self.known_tasks = console, title, recorder, known_tasks
 
-    def __enter__(self) -> Plain:
-        self._line(self.title)
+    def __enter__(self) -> Display:
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
 
+    def raw(self, event: dict[str, Any]) -> None:
+        """Take an event of ansible-runner as it comes."""
+
     def show(self, news: list[tuple]) -> None:
         for kind, *details in news:
             getattr(self, f"on_{kind}")(*details)
+
+    def whole(self, text: str) -> None:
+        """Print all that Ansible said, where it ran no task."""
+        self.console.print(text.rstrip("\n"), markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+class Verbatim(Display):
+    """For -v: what Ansible prints."""
+
+    def raw(self, event: dict[str, Any]) -> None:
+        if said := event.get("stdout"):
+            self.whole(said.replace("\r\n", "\n").lstrip("\n"))
+
+    def show(self, news: list[tuple]) -> None:
+        pass
+
+
+class Plain(Display):
+    """For pipes and logs: a line when a task is over, with the time, how long it took and what came out."""
+
+    def __enter__(self) -> Plain:
+        self._line(self.title)
+        return self
 
     def on_task(self, task: Task) -> None:
         of = f"/{max(self.known_tasks, task.number)}" if self.known_tasks else ""
@@ -61,14 +122,14 @@ class Plain:
         self._line(f"{host}: {text}")
 
     def _line(self, text: str) -> None:
-        self.console.print(f"{datetime.now():%H:%M:%S} {text}", markup=False, highlight=False, soft_wrap=True)
+        self.whole(f"{datetime.now():%H:%M:%S} {text}")
 
 
-class Panel:
+class Panel(Display):
     """For terminals: what changed or failed scrolls by, and a small panel below shows where the run is."""
 
     def __init__(self, console: Console, title: str, recorder: Recorder, known_tasks: int) -> None:
-        self.console, self.title, self.recorder, self.known_tasks = console, title, recorder, known_tasks
+        super().__init__(console, title, recorder, known_tasks)
         self.live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Panel:
@@ -78,22 +139,18 @@ class Panel:
     def __exit__(self, *_: object) -> None:
         self.live.stop()
 
-    def show(self, news: list[tuple]) -> None:
-        for kind, *details in news:
-            getattr(self, f"on_{kind}")(*details)
-
     def on_task(self, task: Task) -> None:
         if task.outcomes["changed"] or task.outcomes["failed"] or task.outcomes["unreachable"]:
             now, took = f"[dim]{datetime.now():%H:%M:%S}[/]", f"[dim]{task.seconds:.1f} s[/]"
             line = f"{now} {escape(task.name)}  {outcomes(task.outcomes, markup=True)}  {took}"
-            self.console.print(line, highlight=False)
+            self.console.print(Text.from_markup(line, emoji=False))
 
     def on_failure(self, failure: Failure) -> None:
         first = escape(failure.message.splitlines()[0])
-        self.console.print(f"[bold red]{escape(failure.host)}[/]: {first}", highlight=False)
+        self.console.print(Text.from_markup(f"[bold red]{escape(failure.host)}[/]: {first}", emoji=False))
 
     def on_diff(self, host: str, text: str) -> None:
-        self.console.print(f"[bold]{escape(host)}[/]", highlight=False)
+        self.console.print(Text(host, style="bold"))
         for line in text.splitlines():
             style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
             self.console.print(Text(line, style=style))
@@ -107,7 +164,7 @@ class Panel:
         total = max(self.known_tasks, recorder.tasks, 1)
         bar = ProgressBar(total=total, completed=recorder.tasks, width=40, pulse=not self.known_tasks)
         count = f"{recorder.tasks}/{total}" if self.known_tasks else f"{recorder.tasks} tasks"
-        head.add_row(Text(self.title, style="bold"), bar, count, clock(recorder.seconds))
+        head.add_row(Text(self.title, style="bold", overflow="fold"), bar, count, clock(recorder.seconds))
         lines: list[Any] = [head, Text(f"  {recorder.play}", style="bold")]
         if task:
             lines.append(Text(f"  {task.name}  {task.seconds:.0f} s"))

@@ -9,14 +9,10 @@ import shlex
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
-from ansible.inventory.manager import InventoryManager
-from ansible.parsing.dataloader import DataLoader
-from ansible.parsing.vault import VaultSecret
-from ansible.template import Templar
-from ansible.vars.manager import VariableManager
-
-from .project import ROOT, Site, UsageError
+from . import inventory
+from .project import Site, UsageError
 
 
 @dataclass(frozen=True)
@@ -24,22 +20,22 @@ class Node:
     name: str
     groups: list[str]
     address: str
+    port: int
     ssh: list[str]
     """The ssh command that reaches it, without what to run there."""
 
 
 def nodes(site: Site) -> list[Node]:
     """Read the site's nodes from its inventory, their connection variables rendered as Ansible does it."""
-    os.chdir(ROOT)
-    loader = DataLoader()
-    if site.vault_password_file.is_file():
-        loader.set_vault_secrets([("default", VaultSecret(site.vault_password_file.read_bytes().strip()))])
-    inventory = InventoryManager(loader=loader, sources=[str(site.path)])
-    manager = VariableManager(loader=loader, inventory=inventory)
-    return [_node(host, Templar(loader, manager.get_vars(host=host))) for host in inventory.get_hosts()]
+    loader, hosts = inventory.load(site, inventory.vault_secrets(site))
+    from ansible.template import Templar
+    from ansible.vars.manager import VariableManager
+
+    manager = VariableManager(loader=loader, inventory=hosts)
+    return [_node(host, Templar(loader, manager.get_vars(host=host))) for host in hosts.get_hosts()]
 
 
-def _node(host, templar: Templar) -> Node:
+def _node(host: Any, templar: Any) -> Node:
     def value(name: str, default: str = "") -> str:
         return str(templar.template(templar.available_variables.get(name, default)))
 
@@ -49,10 +45,10 @@ def _node(host, templar: Templar) -> Node:
         command += shlex.split(value(name))
     for name, option in {"ansible_ssh_private_key_file": "-i", "ansible_port": "-p"}.items():
         if found := value(name):
-            command += [option, found]
+            command += [option, os.path.expanduser(found)]
     user = value("ansible_user") or "root"
     groups = sorted(group.name for group in host.get_groups() if group.name not in ("all", "nodes"))
-    return Node(host.name, groups, address, [*command, f"{user}@{address}"])
+    return Node(host.name, groups, address, int(value("ansible_port") or 22), [*command, f"{user}@{address}"])
 
 
 def ssh(site: Site, name: str, command: list[str]) -> None:
@@ -72,7 +68,7 @@ def status(site: Site) -> list[tuple[Node, bool]]:
 
 def _answers(node: Node) -> bool:
     try:
-        with socket.create_connection((node.address, 22), timeout=1) as connection:
+        with socket.create_connection((node.address, node.port), timeout=1) as connection:
             connection.settimeout(1)
             return connection.recv(4) == b"SSH-"
     except OSError:

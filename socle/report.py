@@ -11,7 +11,7 @@ from .runs import INTERRUPTED, OK, Outcome
 
 def show(outcome: Outcome, console: Console) -> None:
     for line in lines(outcome):
-        console.print(line, markup=False, highlight=False)
+        console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def lines(outcome: Outcome) -> list[str]:

@@ -10,12 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from . import report, runs
+from . import display, report, runs
 from .project import Site, UsageError, find_site
 
 NOTHING, WRONG, CHANGES = 0, 1, 2
@@ -30,13 +27,13 @@ def preview_file(site: Site) -> Path:
 def plan(options: argparse.Namespace) -> int:
     """Show what wiring would change. 0: nothing; 2: changes; 1: it could not be told."""
     site = find_site(options.inventory)
-    _code, found = _look(site, "rie-plan", preview_file(site))
+    _code, found = _look(site, "rie-plan", preview_file(site), options.passed)
     if found is None:
         return WRONG
     if options.json:
         print(json.dumps(found, indent=1, ensure_ascii=False))
     else:
-        console = Console(soft_wrap=True)
+        console = display.console()
         for line in found["lines"]:
             console.print(Text(line, style=_style(line)))
         if found["changes"]:
@@ -52,7 +49,7 @@ def _style(line: str) -> str:
 def drift(options: argparse.Namespace) -> int:
     """Print what is live and not as intended, as JSON. 0: nothing; 3: something."""
     site = find_site(options.inventory)
-    code, found = _look(site, "rie-drift", site.reports / "rie-drift.json")
+    code, found = _look(site, "rie-drift", site.reports / "rie-drift.json", options.passed)
     if found is None:
         return code
     down = [row for row in found["states"] if not row["ok"]]
@@ -67,8 +64,8 @@ def apply(options: argparse.Namespace) -> int:
     shown = preview_file(site)
     if not shown.is_file():
         raise UsageError(f"no plan of {site.name} was shown yet: see one first, by `socle rie plan -i {site.name}`")
-    console = Console(stderr=options.json, soft_wrap=True)
-    outcome = runs.run("rie-apply", "rie_apply.yml", site, _to(shown), console)
+    console = display.console(stderr=options.json)
+    outcome = runs.run("rie-apply", "rie_apply.yml", site, [*_to(shown), *options.passed], console)
     if outcome.exit_code == runs.OK:
         shown.unlink()  # it is done: another run needs another look
     if options.json:
@@ -79,9 +76,9 @@ def apply(options: argparse.Namespace) -> int:
 
 def drain(options: argparse.Namespace) -> int:
     """Take the traffic off a gateway, or let it carry traffic again."""
-    console = Console(stderr=options.json, soft_wrap=True)
+    console = display.console(stderr=options.json)
     variables = {"rie_gateway_name": options.gateway, "rie_gateway_drain": options.drain}
-    arguments = ["--extra-vars", json.dumps(variables)]
+    arguments = ["--extra-vars", json.dumps(variables), *options.passed]
     outcome = runs.run(options.verb, "rie_drain.yml", find_site(options.inventory), arguments, console)
     if options.json:
         print(json.dumps(asdict(outcome), indent=2))
@@ -94,8 +91,9 @@ def show(options: argparse.Namespace) -> int:
     site = find_site(options.inventory)
     file = site.reports / "rie-show.json"
     variables = {"rie_gateway_tenant": options.tenant, "rie_gateway_show_file": str(file)}
-    console = Console(stderr=True, soft_wrap=True)
-    outcome = runs.run("rie-show", "rie_show.yml", site, ["--extra-vars", json.dumps(variables)], console)
+    console = display.console(stderr=True)
+    arguments = ["--extra-vars", json.dumps(variables), *options.passed]
+    outcome = runs.run("rie-show", "rie_show.yml", site, arguments, console)
     if outcome.exit_code != runs.OK:
         report.show(outcome, console)
         return outcome.exit_code
@@ -104,7 +102,7 @@ def show(options: argparse.Namespace) -> int:
         print(json.dumps(found, indent=1, ensure_ascii=False))
     else:
         for table in tables(found):
-            Console().print(table)
+            display.table(*table)
     return runs.OK if all(row["ok"] for row in found["sessions"]) else runs.MISMATCH
 
 
@@ -115,9 +113,10 @@ def describe(options: argparse.Namespace) -> int:
     data = site.reports / "rie-report.json"
     variables = {"wiring_report_file": str(page), "wiring_report_data_file": str(data)}
     variables["wiring_report_verified"] = str(site.reports)
-    console = Console(stderr=True, soft_wrap=True)
+    console = display.console(stderr=True)
     before = _age(page)
-    outcome = runs.run("rie-report", "rie_report.yml", site, ["--extra-vars", json.dumps(variables)], console)
+    arguments = ["--extra-vars", json.dumps(variables), *options.passed]
+    outcome = runs.run("rie-report", "rie_report.yml", site, arguments, console)
     if _age(page) == before:
         report.show(outcome, console)
         return outcome.exit_code if outcome.exit_code == runs.INTERRUPTED else WRONG
@@ -134,13 +133,13 @@ def _age(file: Path) -> int:
     return file.stat().st_mtime_ns if file.is_file() else 0
 
 
-def tables(found: dict[str, Any]) -> list[Table]:
-    """What `socle rie show` prints, from its JSON: networks, wires, sessions, routes."""
+def tables(found: dict[str, Any]) -> list[tuple[str, tuple[str, ...], list[list[Any]], list[str]]]:
+    """What `socle rie show` prints, from its JSON: title, head, rows, and styles of their first columns."""
     rows: dict[str, list[list[Any]]] = {"Networks": [], "Wires": [], "Sessions": [], "Routes": []}
     heads = {
         "Networks": ("VRF", "network", "IPv4", "IPv6"),
         "Wires": ("gateway", "VRF", "RD", "VLAN of the PE", "of the cloud", "of the other gateway", "PE"),
-        "Sessions": ("", "gateway", "VRF", "session", "neighbour", "state", ""),
+        "Sessions": ("up", "gateway", "VRF", "session", "neighbour", "state", "detail"),
         "Routes": ("gateway", "VRF", "PE", "accepted", "refused", "announced"),
     }
     for vrf in found["cloud"]:
@@ -152,25 +151,19 @@ def tables(found: dict[str, Any]) -> list[Table]:
             vlans = [vrf[link]["vlan"] for link in ("rie", "cloud", "peer")]
             rows["Wires"].append([gateway, vrf["name"], vrf["rd"], *vlans, f"AS {vrf['pe']['asn']} {vrf['pe']['v4']}"])
     for row in found["sessions"]:
-        mark = "[green]up[/]" if row["ok"] else "[red]DOWN[/]"
         facts = [row[key] for key in ("gateway", "vrf", "what", "neighbor", "state", "detail")]
-        rows["Sessions"].append([mark, *facts])
+        rows["Sessions"].append(["up" if row["ok"] else "DOWN", *facts])
     for row in found["routes"]:
         lists = [" ".join(row[key]) for key in ("accepted", "refused", "announced")]
         rows["Routes"].append([row["gateway"], row["vrf"], row["neighbor"], *lists])
-    made = []
-    for title, head in heads.items():
-        table = Table(*head, title=title, title_justify="left", box=SIMPLE_HEAD)
-        for row in rows[title]:
-            table.add_row(*map(str, row))
-        made.append(table)
-    return made
+    styles = {"Sessions": ["green" if row["ok"] else "red" for row in found["sessions"]]}
+    return [(title, head, rows[title], styles.get(title, [])) for title, head in heads.items()]
 
 
-def _look(site: Site, verb: str, file: Path) -> tuple[int, dict[str, Any] | None]:
+def _look(site: Site, verb: str, file: Path, passed: list[str]) -> tuple[int, dict[str, Any] | None]:
     """Run the preview: exit code and document, None when the run failed, which was then told."""
-    console = Console(stderr=True, soft_wrap=True)
-    outcome = runs.run(verb, "rie_plan.yml", site, _to(file), console)
+    console = display.console(stderr=True)
+    outcome = runs.run(verb, "rie_plan.yml", site, [*_to(file), *passed], console)
     if outcome.exit_code != runs.OK:
         report.show(outcome, console)
         return outcome.exit_code, None

@@ -4,17 +4,20 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import pwd
 import shlex
 import shutil
 import signal
-import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,16 +25,15 @@ from typing import Any
 import ansible_runner
 from rich.console import Console
 
-from .display import Panel, Plain
+from . import environment, inventory, passing
+from .display import Panel, Plain, Verbatim, interactive
 from .project import ROOT, STATE, Site, UsageError
 from .recorder import Failure, Recorder
 
 OK, FAILED, USAGE, MISMATCH, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 KEPT_RUNS = 20
-RESULT_KEPT = 16_000_000
-"""Characters of a task's result above which ansible-runner forgets it, a failure's message included. The first diff of
-Debian's commented configuration files alone is half a million."""
-FACTS_KEPT = 3600  # seconds; cores and memory of a node, which change with the machine only
+ROOM = 1_000_000
+"""Bytes that have to be free for what a run writes."""
 READS_ONLY = ("validate",)
 
 
@@ -59,24 +61,24 @@ def run(verb: str, playbook: str, site: Site, arguments: list[str], console: Con
     directory = _new_run_directory(verb)
     recorder = Recorder()
     known = STATE / "work" / f"{site.name}-{verb}{_suffix(arguments)}.json"
-    shape = Panel if console.is_terminal else Plain
+    shape = Verbatim if _verbose(arguments) else Panel if interactive(console) else Plain
     display = shape(console, f"{verb} {site.name}", recorder, _known_tasks(known))
-    if site.vault_password_file.is_file():
-        arguments = [*arguments, "--vault-password-file", str(site.vault_password_file)]
 
     def follow(event: dict[str, Any]) -> bool:
+        display.raw(event)
         display.show(recorder.handle(event))
         return True  # keep the event among the artifacts
 
     alone = nullcontext() if verb in READS_ONLY else only_one(site, verb)
-    with alone, display, _Interruption() as interruption:
+    with passing.settled(arguments, site) as settled, alone, display, _Interruption() as interruption:
         runner = ansible_runner.run(
             private_data_dir=str(directory),
-            project_dir=str(ROOT),
+            # Where the operator is: what they name is relative to it.
+            project_dir=_current_folder(),
             playbook=str(ROOT / "playbooks" / playbook),
             inventory=str(site.path),
-            cmdline=shlex.join(arguments),
-            envvars=_environment(),
+            cmdline=shlex.join(settled),
+            envvars=environment.of_ansible(),
             fact_cache=str(_facts(site)),
             quiet=True,
             ident="ansible",
@@ -96,6 +98,8 @@ def run(verb: str, playbook: str, site: Site, arguments: list[str], console: Con
         notices=recorder.notices,
         units=recorder.units,
     )
+    if outcome.exit_code == OK and not recorder.tasks:
+        display.whole(_said(directory))  # a list of hosts, tags or tasks
     if outcome.exit_code in (FAILED, USAGE) and not outcome.failures:
         outcome.failures = [asdict(Failure(host="", task="", message=_last_words(directory)))]
     if outcome.exit_code in (FAILED, USAGE) and not outcome.violations and recorder.tasks <= 1:
@@ -119,39 +123,69 @@ def _exit_code(rc: int, recorder: Recorder) -> int:
 
 @contextmanager
 def only_one(site: Site, verb: str) -> Iterator[None]:
-    """Hold the site's lock: two runs at once would undo each other's work. A killed run lets go of it."""
-    lock = STATE / "locks" / f"{site.name}"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("a+") as file:
+    """Hold the site's lock: two runs at once would undo each other's work. A killed run lets go of it.
+
+    The lock is on the inventory's folder, which every account that runs Socle on the site can at least read.
+    """
+    handle = os.open(site.path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
-            raise UsageError(f"another run on {site.name} is under way: {file.read().strip()}") from None
-        file.truncate(0)
-        file.write(f"{verb}, process {os.getpid()}\n")
-        file.flush()
+            held = f"another run on {site.name} is under way{_holder(handle)}"
+            raise UsageError(f"{verb} was not begun: {held}") from None
+        except OSError as error:
+            # On some network file systems a folder cannot be locked.
+            if error.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP):
+                raise
         yield
+    finally:
+        os.close(handle)
+
+
+def _holder(handle: int) -> str:
+    """Who holds the lock on an open folder, as far as the kernel says so."""
+    inode = str(os.fstat(handle).st_ino)
+    try:
+        for line in Path("/proc/locks").read_text().splitlines():
+            words = line.split()
+            if words[1] == "FLOCK" and words[5].rpartition(":")[2] == inode and int(words[4]) > 0:
+                process = Path("/proc") / words[4]
+                # Without the options: variables among them may be secret.
+                command = process.joinpath("cmdline").read_text().split("\0")
+                said = " ".join(Path(word).name for word in takewhile(lambda word: not word.startswith("-"), command))
+                return f": {said} (process {words[4]} of {_account(process.stat().st_uid)})"
+    except (OSError, ValueError, IndexError):
+        pass
+    return ""
+
+
+def _account(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def _explain(outcome: Outcome, site: Site) -> None:
     """Ansible could not even begin (no YAML, a vault that does not open): ask the rules why."""
-    sys.path.insert(0, str(ROOT / ".ansible" / "collections"))
+    secrets = inventory.vault_secrets(site)
     from ansible_collections.cloudwatt.socle.plugins.action.site_validate import violations
 
-    outcome.violations = violations(site.path, site.vault_password_file)
+    outcome.violations = violations(site.path, site.vault_password_file, secrets)
     if outcome.violations:
         outcome.exit_code = USAGE
 
 
 class _Interruption:
-    """Pass the first Ctrl-C or SIGTERM on to ansible, which ends its workers; a second one kills it."""
+    """Pass the first Ctrl-C, SIGTERM or SIGHUP on to ansible, which ends its workers; a second one kills it."""
 
     def __enter__(self) -> _Interruption:
         self.count = 0
-        self.before = {
-            number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        # What is ignored stays so: nohup, and shells that run something in the background, count on it.
+        every = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        heeded = [number for number in every if signal.getsignal(number) != signal.SIG_IGN]
+        self.before = {number: signal.signal(number, self._handle) for number in heeded}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -164,18 +198,6 @@ class _Interruption:
             os.kill(int(child), signal.SIGINT)
 
 
-def _environment() -> dict[str, str]:
-    return {
-        "ANSIBLE_CACHE_PLUGIN_TIMEOUT": str(FACTS_KEPT),
-        "ANSIBLE_HOST_KEY_CHECKING": "True",
-        "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
-        "ANSIBLE_NOCOLOR": "True",
-        "MAX_EVENT_RES": str(RESULT_KEPT),
-        "PYTHONDONTWRITEBYTECODE": "",  # else every run, and each of its processes, compiles Ansible anew
-        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '/usr/bin:/bin')}",
-    }
-
-
 def _facts(site: Site) -> Path:
     """Folder of the facts of the site's nodes, which the runs share."""
     directory = STATE / "facts" / site.name
@@ -183,14 +205,31 @@ def _facts(site: Site) -> Path:
     return directory
 
 
+def _current_folder() -> str:
+    """The current folder, or the checkout where it is gone or closed to this account."""
+    try:
+        folder = os.getcwd()
+    except OSError:
+        return str(ROOT)
+    return folder if os.access(folder, os.R_OK | os.X_OK) else str(ROOT)
+
+
 def _new_run_directory(verb: str) -> Path:
-    """Make .socle/runs/<UTC time>-<verb>, private to its owner, and drop the oldest runs."""
+    """Make a folder runs/<UTC time>-<verb> of the state, private to its owner, and drop the oldest runs."""
     runs = STATE / "runs"
-    runs.mkdir(parents=True, exist_ok=True)
-    for old in sorted(runs.iterdir())[: -KEPT_RUNS + 1]:
-        shutil.rmtree(old, ignore_errors=True)
-    directory = runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{verb}"
-    directory.mkdir(mode=0o700)
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        for old in sorted(runs.iterdir())[: -KEPT_RUNS + 1]:
+            shutil.rmtree(old, ignore_errors=True)
+        directory = runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{verb}"
+        directory.mkdir(mode=0o700)
+        with tempfile.TemporaryFile(dir=directory) as file:  # a full disk shows here, and not in the middle of a run
+            file.write(bytes(ROOM))
+    except OSError as error:
+        remedy = "free space there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "let this account write there"
+        raise UsageError(
+            f"a run cannot be kept in {STATE}: {error.strerror}; {remedy}, or name another folder in $SOCLE_STATE"
+        ) from None
     return directory
 
 
@@ -206,9 +245,19 @@ def _suffix(arguments: list[str]) -> str:
     return "-partial" if {"--limit", "--tags"} & set(arguments) else ""
 
 
+def _verbose(arguments: list[str]) -> bool:
+    return "--verbose" in arguments or os.environ.get("ANSIBLE_VERBOSITY", "0") not in ("", "0")
+
+
+def _said(directory: Path) -> str:
+    """All that Ansible printed."""
+    stdout = directory / "artifacts" / "ansible" / "stdout"
+    return stdout.read_text(encoding="utf-8", errors="replace") if stdout.is_file() else ""
+
+
 def _last_words(directory: Path) -> str:
     """What ansible said outside of any task: a playbook or inventory that does not parse, usually."""
-    stdout = directory / "artifacts" / "ansible" / "stdout"
-    text = stdout.read_text(errors="replace") if stdout.is_file() else ""
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in _said(directory).splitlines() if line.strip()]
+    # A wrong option is named before, or after, the list of all of them.
+    lines = [line for line in lines if " error: " in line] or lines
     return "\n".join(lines[-15:]) or "ansible-playbook ended without a word"

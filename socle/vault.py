@@ -6,28 +6,35 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from ansible.parsing.vault import AnsibleVaultError, VaultLib, VaultSecret
 from cryptography.hazmat.primitives import serialization
 
-from .project import ROOT, Site, UsageError
+from . import inventory
+from .project import Site, UsageError
+
+if TYPE_CHECKING:
+    from ansible.parsing.vault import VaultLib, VaultSecret
 
 
-def init(site: Site) -> list[str]:
-    """Write what is missing of the site's vault password and secrets.yml; return the names added."""
-    if not site.vault_password_file.exists():
+def init(site: Site, passwords: Sequence[str] = ()) -> list[str]:
+    """Write what is missing of the site's vault password and secrets.yml; return the names added.
+
+    `passwords`: ``[ID@]FILE``, as for ansible-playbook. With one of these, or of the environment, the site gets none.
+    """
+    if not inventory.vault_secrets(site, passwords):
         if site.secrets_file.exists():
             raise UsageError(
-                f"{site.secrets_file} exists: restore its password to {site.vault_password_file} first"
+                f"{site.secrets_file} exists: restore its password to {site.vault_password_file} first, or name it "
+                "by --vault-password-file or --vault-id"
             )
         _write(site.vault_password_file, secrets.token_urlsafe(32) + "\n")
-    vault = _vault(site)
+    vault = _vault(site, passwords)
     held = _read(site, vault)
     added = {name: make() for name, make in _required(site).items() if name not in held}
     if added:
@@ -36,16 +43,21 @@ def init(site: Site) -> list[str]:
 
 
 def rotate(
-    site: Site, names: Sequence[str], everything: bool = False, at_once: bool = False, check: bool = False
+    site: Site,
+    names: Sequence[str],
+    everything: bool = False,
+    at_once: bool = False,
+    check: bool = False,
+    passwords: Sequence[str] = (),
 ) -> list[str]:
     """Give secrets new values; return their names. All of them are written in one step, or none.
 
     `everything`: all but those that the site shares with others, which have to be named: BGP keys. `at_once`: tokens
     made so far shall be refused. No former file is kept: nothing on the nodes needs a former value to be changed.
     """
-    if not (site.vault_password_file.is_file() and site.secrets_file.is_file()):
+    if not site.secrets_file.is_file():
         raise UsageError(f"{site.name} has no secrets to rotate: make them with `socle secrets init`")
-    vault = _vault(site)
+    vault = _vault(site, passwords)
     held = _read(site, vault)
     makers = _required(site)
     chosen = _chosen(names, everything, held, makers)
@@ -145,7 +157,7 @@ def _finish_authority(site: Site, held: Mapping[str, str]) -> None:
 
 
 def _catalogue() -> ModuleType:
-    sys.path.insert(0, str(ROOT / ".ansible" / "collections"))
+    inventory.prepare()
     from ansible_collections.cloudwatt.socle.plugins.module_utils import secrets as catalogue
 
     return catalogue
@@ -157,26 +169,53 @@ def _required(site: Site) -> dict:
     return _catalogue().required((variables or {}).get("rie_tenants"))
 
 
-def _vault(site: Site) -> VaultLib:
-    return VaultLib([("default", VaultSecret(site.vault_password_file.read_bytes().strip()))])
+@dataclass
+class _Vault:
+    """What opens secrets.yml, and what it was opened with, so that it is closed with the same."""
+
+    library: VaultLib
+    secret: VaultSecret
+    label: str = ""
+    others: dict[str, Any] = field(default_factory=dict)
+    """What secrets.yml holds besides the mapping `secrets`."""
 
 
-def _save(site: Site, vault: VaultLib, held: Mapping[str, str]) -> None:
-    text = yaml.safe_dump({"secrets": dict(sorted(held.items()))}, explicit_start=True, width=200)
-    _write(site.secrets_file, vault.encrypt(text).decode())
+def _vault(site: Site, passwords: Sequence[str]) -> _Vault:
+    known = inventory.vault_secrets(site, passwords)
+    from ansible.parsing.vault import VaultLib
+
+    if not known:
+        raise UsageError(f"{site.name} has no vault password: restore {site.vault_password_file}, or name it by "
+                         "--vault-password-file or --vault-id")
+    # The site's own is the last, and what a new file is closed with.
+    return _Vault(VaultLib(known), known[-1][1], "" if known[-1][0] == "default" else known[-1][0])
 
 
-def _read(site: Site, vault: VaultLib) -> dict[str, str]:
+def _save(site: Site, vault: _Vault, held: Mapping[str, str]) -> None:
+    content = {**vault.others, "secrets": dict(sorted(held.items()))}
+    text = yaml.safe_dump(content, explicit_start=True, width=200)
+    _write(site.secrets_file, vault.library.encrypt(text, secret=vault.secret, vault_id=vault.label or None).decode())
+
+
+def _read(site: Site, vault: _Vault) -> dict[str, str]:
     if not site.secrets_file.exists():
         return {}
+    from ansible.errors import AnsibleError
+
     try:
-        content = yaml.safe_load(vault.decrypt(site.secrets_file.read_bytes()))
-        return {str(name): str(value) for name, value in content["secrets"].items()}
-    except (AnsibleVaultError, yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
-        reason = type(error).__name__
-        raise UsageError(
-            f"{site.secrets_file} cannot be read with {site.vault_password_file}: {reason}"
-        ) from None
+        closed = site.secrets_file.read_bytes()
+        opened, _id, vault.secret = vault.library.decrypt_and_get_vault_id(closed)
+        content = yaml.safe_load(opened)
+        found = {str(name): str(value) for name, value in content["secrets"].items()}
+    except (AnsibleError, yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
+        reason = "no password that is known opens it" if "Decryption failed" in str(error) else type(error).__name__
+        if not closed.startswith(b"$ANSIBLE_VAULT;"):
+            reason = "it is not encrypted; run `ansible-vault encrypt` on it"
+        raise UsageError(f"{site.secrets_file} cannot be read: {reason}") from None
+    # The label stands in the first line, after version and cipher.
+    vault.label = closed.split(b"\n", 1)[0].decode().strip().partition("AES256")[2].lstrip(";")
+    vault.others = {name: value for name, value in content.items() if name != "secrets"}
+    return found
 
 
 def _write(path: Path, text: str) -> None:

@@ -9,10 +9,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from ansible.parsing.vault import AnsibleVaultError, VaultLib, VaultSecret
+from ansible.parsing.vault import AnsibleVaultError, VaultLib
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils import site_rules
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils import vault_passwords
 
 PROJECT = Path(__file__).resolve().parents[2]
 MIRROR_TIMEOUT = 5
@@ -28,12 +29,13 @@ class ActionModule(ActionBase):
             argument_spec={
                 "inventory": {"type": "path", "required": True},
                 "vault_password_file": {"type": "path"},
+                "installs": {"type": "bool", "default": True},
             }
         )
         folder = Path(options["inventory"]).resolve()
         folder = folder.parent if folder.is_file() else folder
         password = Path(options["vault_password_file"] or folder / ".vault-password")
-        found = findings(folder, password, self._loader._vault.secrets)
+        found = findings(folder, password, self._loader._vault.secrets, options["installs"])
         refused, notices = by_severity(found)
         result |= {"changed": False, "violations": refused, "notices": notices}
         if notices:
@@ -51,21 +53,29 @@ def by_severity(found: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list
 
 
 def violations(
-    folder: Path, password_file: Path, vault_secrets: list[tuple] | None = None
+    folder: Path, password_file: Path, vault_secrets: list[tuple] | None = None, installs: bool = True
 ) -> list[dict[str, Any]]:
     """Return the findings that refuse the inventory in `folder`; see :func:`findings`."""
-    return by_severity(findings(folder, password_file, vault_secrets))[0]
+    return by_severity(findings(folder, password_file, vault_secrets, installs))[0]
 
 
 def findings(
-    folder: Path, password_file: Path, vault_secrets: list[tuple] | None = None
+    folder: Path, password_file: Path, vault_secrets: list[tuple] | None = None, installs: bool = True
 ) -> list[dict[str, Any]]:
-    """Return all violations of the inventory in `folder`, warnings included, as mappings. Never raises on bad input."""
-    known = list(vault_secrets or [])
-    if not known and password_file.is_file():
-        known = [("default", VaultSecret(password_file.read_bytes().strip()))]
+    """Return all violations of the inventory in `folder`, warnings included, as mappings. Never raises on bad input.
+
+    `installs`: the run installs packages, so that a mirror which does not answer refuses it.
+    """
+    known, unreadable = list(vault_secrets or []), ""
+    if not known and password_file.exists():
+        try:
+            known = [(vault_passwords.DEFAULT_ID, vault_passwords.load(password_file))]
+        except vault_passwords.PasswordError as error:
+            unreadable = str(error)
 
     def decrypt(content: bytes, name: str) -> bytes:
+        if unreadable:
+            raise ValueError(f"is encrypted, and there is {unreadable}")
         if not known:
             raise ValueError(f"is encrypted, and there is no vault password ({password_file} does not exist)")
         try:
@@ -76,7 +86,7 @@ def findings(
             )
             raise ValueError(f"cannot be decrypted: {reason}") from None
 
-    return [vars(found) for found in site_rules.check(PROJECT, folder, decrypt, fetch)]
+    return [vars(found) for found in site_rules.check(PROJECT, folder, decrypt, fetch, installs)]
 
 
 def fetch(url: str) -> str:

@@ -12,7 +12,7 @@ import ipaddress
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ class Context:
     roles: role_specs.Roles
     fetch: Fetch
     today: str
+    installs: bool = True
+    """Whether the run installs packages."""
 
     def shape(self, shape: Shape, name: str, host: str = "") -> tuple[Any, list[Violation]]:
         """Parse variable `name`; return (parsed or None, violations). Unset and templated give None."""
@@ -65,10 +67,10 @@ class Context:
         return (None if parsed is BAD else parsed), wrong
 
 
-def check(project: Path, folder: Path, decrypt: site_model.Decrypt, fetch: Fetch) -> list[Violation]:
+def check(project: Path, folder: Path, decrypt: site_model.Decrypt, fetch: Fetch, installs: bool = True) -> list[Violation]:
     """Return every violation of the inventory in `folder`, judged by the roles of `project`, by file."""
     inventory = site_model.load(folder, decrypt, project)
-    context = Context(inventory, role_specs.load(project), fetch, date.today().isoformat())
+    context = Context(inventory, role_specs.load(project), fetch, date.today().isoformat(), installs)
     found = list(inventory.faults)
     for rule in RULES:
         found += rule(context)
@@ -204,9 +206,11 @@ def mirror(context: Context) -> Iterator[Violation]:
     if why := context.fetch(f"{url.rstrip('/')}/dists/{suite}/InRelease"):
         reason, remedy = f"does not answer: {why}", "set it to a mirror that can be reached from here"
         if written:
-            yield written[0].violation(("base_mirror",), url, reason, remedy)
+            found = written[0].violation(("base_mirror",), url, reason, remedy)
         else:
-            yield Violation(*default[:2], "base_mirror", url, reason, remedy)
+            found = Violation(*default[:2], "base_mirror", url, reason, remedy)
+        # Traffic can be drained, keys rotated and reports written while no package can be had.
+        yield found if context.installs else replace(found, severity="warning")
 
 
 def intent(context: Context) -> Iterator[Violation]:

@@ -24,9 +24,15 @@ options:
     required: true
   vault_password_file:
     description:
-      - File with the password of the site's vault, used when Ansible itself was given none.
+      - File with the password of the site's vault, or a program that prints it, used when Ansible itself was given none.
       - The default is V(.vault-password) in O(inventory).
     type: path
+  installs:
+    description:
+      - Whether the run installs packages. Only then a package mirror that does not answer is a violation; else it is
+        one of RV(notices).
+    type: bool
+    default: true
 """
 
 EXAMPLES = r"""

@@ -40,7 +40,7 @@ def calls(monkeypatch, tmp_path):
         ("deploy -i lab --check", ("deploy", "deploy.yml", "lab", ["--check", "--diff"])),
         (
             "deploy -i lab -l ctl1 -t run",
-            ("deploy", "deploy.yml", "lab", ["--limit", "ctl1,localhost", "--tags", "run"]),
+            ("deploy", "deploy.yml", "lab", ["--limit", "ctl1", "--tags", "run"]),
         ),
         ("wire -i lab", ("wire", "wire.yml", "lab", [])),
         ("verify -i lab", ("verify", "verify.yml", "lab", ["--extra-vars", REPORTS])),

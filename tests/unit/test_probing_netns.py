@@ -56,7 +56,7 @@ def namespaces() -> Iterator[dict[str, str]]:
         ip("-n", names["lone"], "address", "add", "10.98.1.1/32", "dev", "lo")
         ip("-n", names["lone"], "address", "add", "fd98:1::1/128", "dev", "lo")
         server = subprocess.Popen(["ip", "netns", "exec", names["guest"], sys.executable, "-c", GUEST])
-        time.sleep(0.3)
+        eventually_answers(names)
         yield names
     finally:
         if server:
@@ -64,6 +64,14 @@ def namespaces() -> Iterator[dict[str, str]]:
             server.wait()
         for name in names.values():
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+
+def eventually_answers(names: dict[str, str]) -> None:
+    """Wait for the guest's server; how long it takes to start depends on what else this machine does."""
+    end = time.monotonic() + 60
+    while once(names, proto="http")["outcome"] != "reach":
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_a_matrix_of_real_packets(namespaces: dict[str, str]) -> None:
@@ -76,7 +84,7 @@ def test_a_matrix_of_real_packets(namespaces: dict[str, str]) -> None:
     probes = [
         probe for probe in probes if probe["family"] == "v4" or probe["kind"] != reachability.GUEST_SITE
     ]
-    report = reachability.judge(probes, probing.run(probes, timeout=20, tries=2, wait=0.5, workers=8))
+    report = reachability.judge(probes, probing.run(probes, timeout=240, tries=2, wait=2, workers=8))
     assert report["violations"] == [], json.dumps(report["probes"], indent=1)
     assert report["counts"]["total"] == 12
 
@@ -89,7 +97,7 @@ def once(namespaces: dict[str, str], **changes: Any) -> dict[str, Any]:
         "family": "v4",
         "proto": "icmp",
     }
-    return probing.probe_once(probe | changes, 0.5)
+    return probing.probe_once(probe | changes, 5)
 
 
 def test_what_is_silence_and_what_is_not(namespaces: dict[str, str]) -> None:

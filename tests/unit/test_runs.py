@@ -100,7 +100,7 @@ def test_only_the_last_runs_are_kept(site, monkeypatch):
 
 
 def test_one_run_at_a_time(site):
-    with runs.only_one(site, "deploy"), pytest.raises(project.UsageError, match="deploy, process"):
+    with runs.only_one(site, "deploy"), pytest.raises(project.UsageError, match=r"process \d+ of"):
         run(site, "none")
     assert run(site, "none")[0].exit_code == runs.OK
 
@@ -137,9 +137,9 @@ def test_an_interruption_ends_ansible(tmp_path, site):
         assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == runs.INTERRUPTED
+    assert process.wait(timeout=240) == runs.INTERRUPTED
     # What ran for ansible ends with it, though not in the same instant.
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 240
     while alive(int(started.read_text())):
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -42,7 +42,9 @@ cat > /run/{netns}.conf <<END
 router id {router_id};
 protocol device {{}}
 protocol bfd {{
-    interface "*" {{ min rx interval 300 ms; min tx interval 300 ms; multiplier 3; }};
+    interface "*" {{
+        min rx interval {bfd[receive_ms]} ms; min tx interval {bfd[transmit_ms]} ms; multiplier {bfd[multiplier]};
+    }};
     neighbor {gateway_v4} dev "cloud";
     neighbor {gateway_v6} dev "cloud";
 }}
@@ -100,7 +102,7 @@ def before(birdc, edges_up, vrfs):
 
 
 @pytest.fixture(scope="session")
-def play_router(machine, ledger, inside):
+def play_router(machine, ledger, inside, hostvars):
     """`play_router(vrf)`: play OpenStack's router of a VRF on both gateways. It stays until the machines go."""
 
     def play(vrf):
@@ -113,6 +115,7 @@ def play_router(machine, ledger, inside):
                 netns=f"router-{vrf['name']}",
                 vlan=held["vlan"][owner],
                 router_id=transit["v4"][2],
+                bfd=hostvars[gateway]["rie_bgp"]["bfd"],
                 **{family: f"{net[2]}/{net.prefixlen}" for family, net in transit.items()},
                 **{f"gateway_{family}": net[1] for family, net in transit.items()},
                 **{f"inside_{family}": inside(vrf, family) for family in transit},

@@ -42,7 +42,8 @@ def test_every_session_is_up(host, vrfs, vtysh, eventually, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_bfd_watches_every_neighbour(host, vrfs, vtysh, eventually, name):
+def test_bfd_watches_every_neighbour(host, settings, vrfs, vtysh, eventually, name):
+    bfd = settings["rie_bgp"]["bfd"]
     link = vrfs[name]["links"][host.backend.host]
 
     def up():
@@ -53,7 +54,8 @@ def test_bfd_watches_every_neighbour(host, vrfs, vtysh, eventually, name):
     sessions = eventually(up)
     for peer in (link["peer_v4"], link["peer_v6"]):
         assert not sessions[peer]["multihop"]
-        assert sessions[peer]["receive-interval"] * sessions[peer]["detect-multiplier"] == 900
+        assert sessions[peer]["receive-interval"] == bfd["receive_ms"]
+        assert sessions[peer]["detect-multiplier"] == bfd["multiplier"]
 
 
 @pytest.mark.parametrize("name", NAMES)
