@@ -90,7 +90,8 @@ def check_tags(given: CommandLine, project: Path) -> Iterator[Violation]:
 
 def check_limit(given: CommandLine, hosts: Iterable[str], groups: Iterable[str]) -> Iterator[Violation]:
     """Every part of the limit names a host or a group: Ansible passes over those that do not."""
-    names = {*hosts, *groups} | SPECIAL_HOSTS
+    hosts = set(hosts)
+    names = hosts | {*groups} | SPECIAL_HOSTS
     for pattern in dict.fromkeys(given.limit):
         plain = re.sub(r"\[-?[0-9]*(:-?[0-9]*)?\]$", "", pattern.lstrip("!&"))
         if plain and plain not in names and not _matches(pattern.lstrip("!&"), names):

@@ -30,13 +30,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .hardening_rules import RULES
-from .role_specs import read
+from .role_specs import TRUTHS, read
 from .yaml_lines import Path as KeyPath
 
 Fault = tuple[KeyPath, Any, str, str]
 """Path below the variable, value (None: it is not shown), reason, remedy."""
-TRUTHS = {"yes", "no", "on", "off", "true", "false", "1", "0", "y", "n", "t", "f"}
-"""What Ansible takes for a boolean when it is given as text."""
 
 
 @dataclass(frozen=True)
@@ -241,8 +239,14 @@ def _scalar(value: Any, names: Names) -> None:
 
 
 def _option_value(value: Any, names: Names) -> None:
-    if value is not None:
+    # null removes an option, and {} is one without a value.
+    if value is not None and value != {}:
         _scalar(value, names)
+
+
+def _nothing(value: Any, names: Names) -> None:
+    if value is not None:
+        raise Refused("is not null")
 
 
 def _quotable(value: Any, names: Names) -> None:
@@ -461,6 +465,7 @@ WORDS: dict[str, Leaf] = {
     "scalar": Leaf("a single value", "1", _scalar),
     "option value": Leaf("a single value", "1", _option_value),
     "quotable": Leaf("text without quotes", "-F 1", _quotable),
+    "null": Leaf("null", "null", _nothing),
     "empty": matching("", "empty", '""'),
     "zero": Leaf("0", "0", lambda value, names: _integer(0, 0)(value, names)),
     "text": matching(r"[^\x00-\x1f\x7f]*", "text on one line", "a text"),
@@ -599,7 +604,7 @@ RECORDS: dict[str, Any] = {
     "port": "integer 1..65535",
     "mtu": "integer 576..65535",
     "options": {"<option>": "option value | [scalar]"},
-    "sections": {"<section>": "options | [options]"},
+    "sections": {"<section>": "options | [options] | null"},
     "network sections": {"<network section>": "options | [options]"},
     "waiver": {"check": "check", "groups": ["waived group"], "reason": "sentence 5", "control": "sentence 3"},
     "waived group": "one of all | group",

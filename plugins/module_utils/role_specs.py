@@ -29,6 +29,8 @@ TYPES = {
     "raw": (object,),
     "any": (object,),
 }
+TRUTHS = {"yes", "no", "on", "off", "true", "false", "1", "0", "y", "n", "t", "f"}
+"""What Ansible takes for a boolean when it is given as text."""
 WORDS = {
     "str": "text",
     "path": "a path",
@@ -89,7 +91,8 @@ def faults(spec: Spec, value: Any, path: KeyPath = ()) -> Iterator[Fault]:
     wanted = str(spec.get("type", "str"))
     wrong_bool = isinstance(value, bool) and wanted in ("int", "float")
     numeric = wanted == "int" and isinstance(value, str) and re.fullmatch(r"-?\d+", value)
-    if wrong_bool or not (numeric or isinstance(value, TYPES.get(wanted, (object,)))):
+    truth = wanted == "bool" and str(value).lower() in TRUTHS
+    if wrong_bool or not (numeric or truth or isinstance(value, TYPES.get(wanted, (object,)))):
         yield path, value, f"is not {WORDS[wanted]}", f"write {WORDS[wanted]}"
         return
     choices = spec.get("choices")

@@ -14,11 +14,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from . import command_line, role_shapes, role_specs, secrets, site_authority, site_model, site_references, yaml_lines
+from . import ansible_variables, command_line, role_shapes, role_specs, secrets, site_authority, site_model, site_references, yaml_lines
 from .command_line import CommandLine
 from .shapes import ADDRESS, BAD, PREFIX, Faults, Shape
 from .site_model import Inventory, Source, Violation
@@ -167,12 +167,14 @@ def groups(context: Context) -> Iterator[Violation]:
 def keys(context: Context) -> Iterator[Violation]:
     """Every variable is one that a role, or the site itself, has."""
     for source in context.inventory.sources:
-        known = _specs(context, source).keys() | OTHER_KEYS
+        known = _specs(context, source).keys() | OTHER_KEYS | _intent_keys()
         for key, value in source.variables.items():
-            if key in known or str(key).startswith(FREE_PREFIXES) or _is_intent(context, key):
+            meant = ansible_variables.meant(str(key)) if str(key).startswith("ansible_") else ""
+            if not meant and (key in known or str(key).startswith(FREE_PREFIXES)):
                 continue
-            shown = None if isinstance(value, list | dict) else value
-            yield source.violation((key,), shown, "unknown variable", _near(str(key), known))
+            shown = None if isinstance(value, list | dict) or TELLING.search(str(key)) else value
+            remedy = f"did you mean {meant}?" if meant else _near(str(key), known)
+            yield source.violation((key,), shown, "unknown variable", remedy)
 
 
 def types(context: Context) -> Iterator[Violation]:
@@ -184,7 +186,7 @@ def types(context: Context) -> Iterator[Violation]:
             found = list(role_specs.faults(spec, value)) if spec else []
             secret = bool(spec and spec.get("no_log")) or bool(TELLING.search(str(key)))
             if shape and not found:
-                found = [fault for one in _as_hosts_have_it(context, source, value) for fault in shape.faults(one, context.names)]
+                found = _shape_faults(context, source, value, shape)
             for path, part, reason, remedy in found:
                 hidden = secret or isinstance(part, list | dict) or any(TELLING.search(str(step)) for step in path)
                 yield source.violation((key, *path), None if hidden else part, reason, remedy)
@@ -196,17 +198,20 @@ def _specs(context: Context, source: Source) -> dict[str, role_specs.Spec]:
     return {**context.roles.specs, **extra}
 
 
-def _as_hosts_have_it(context: Context, source: Source, value: Any) -> list[Any]:
-    """A value, or what its templates render to on the hosts that it is for."""
+def _shape_faults(
+    context: Context, source: Source, value: Any, shape: role_shapes.Shape
+) -> list[role_shapes.Fault]:
+    """What is wrong with a value, or with what its templates render to on one of the hosts that it is for."""
     if "{{" not in str(value) and "{%" not in str(value):
-        return [value]
+        return list(shape.faults(value, context.names))
     hosts = [host for host, groups in context.inventory.hosts.items() if source.scope in ("all", host, *groups)]
-    rendered: list[Any] = []
+    found: dict[tuple[Any, ...], role_shapes.Fault] = {}
     for host in hosts:
-        one = context.resolve(value, host)
-        if one not in rendered:
-            rendered.append(one)
-    return rendered or [value]
+        for path, _part, reason, remedy in shape.faults(context.resolve(value, host), context.names):
+            # The text is shown as it is written: what it is rendered to may hold a secret.
+            shown = value if isinstance(value, str) else None
+            found.setdefault((path, reason), (path, shown, f"{reason}, once it is rendered for {host}", remedy))
+    return list(found.values())
 
 
 def site_variables(context: Context) -> Iterator[Violation]:
@@ -265,6 +270,9 @@ def secret_names(context: Context) -> Iterator[Violation]:
         return
     for name in sorted(required.keys() - held.keys()):
         yield source.violation(("secrets", name), None, "is missing", remedy)
+    for name, value in held.items():
+        if not isinstance(value, str) or not value:
+            yield source.violation(("secrets", name), None, "is not a text", "write it in quotes")
     if not source.secret and Path(source.file).name == "secrets.yml":
         yield source.violation(("secrets",), None, "is not encrypted", f"ansible-vault encrypt {source.file}")
 
@@ -311,7 +319,7 @@ def intent(context: Context) -> Iterator[Violation]:
         key: (source, value)
         for source in inventory.sources
         for key, value in source.variables.items()
-        if _is_intent(context, key)
+        if key in _intent_keys()
     }
     held = inventory.value("secrets")
     site = {
@@ -348,9 +356,12 @@ def _reserved(context: Context) -> dict[str, list[str]]:
     return dict(reserved)
 
 
-def _is_intent(context: Context, key: Any) -> bool:
-    """The intent's keys are known to its engine, which refuses others; a role's keys are that role's."""
-    return str(key).startswith("rie_") and key not in context.roles.specs
+@cache
+def _intent_keys() -> frozenset[str]:
+    """The keys of the intent, as its engine has them."""
+    from . import l3vpn_intent
+
+    return frozenset(l3vpn_intent.json_schema()["properties"])
 
 
 def _path_of(inventory: Inventory, name: str) -> yaml_lines.Path:
