@@ -44,10 +44,10 @@ def site_addresses(context: Context) -> Iterator[Violation]:
         if (address := _address(value)) in taken:
             remedy = f"use an address from {network[1]} to {network[-2]}"
             yield from _at(context, name, host, value, f"is not usable in {network}: it is {taken[address]}", remedy)
-    for one, other in (("site_internal_name", "site_public_name"),):
-        value = context.known(other)
-        if isinstance(value, str) and value == context.known(one):
-            yield from _at(context, other, "", value, f"is also {one}", "give each virtual address its own name")
+    name = context.known("site_public_name")
+    if isinstance(name, str) and name == context.known("site_internal_name"):
+        reason, remedy = "is also site_internal_name", "give each virtual address its own name"
+        yield from _at(context, "site_public_name", "", name, reason, remedy)
 
 
 def bridges(context: Context) -> Iterator[Violation]:
@@ -136,7 +136,7 @@ def tenants(context: Context) -> Iterator[Violation]:
     given = context.known("rie_tenants")
     if not _list_of_mappings(given):
         return
-    vrfs = [vrf for tenant in given for vrf in tenant.get("vrfs") or [] if isinstance(vrf, dict)]
+    vrfs = [vrf for tenant in given for vrf in _mappings(tenant.get("vrfs"))]
     names, networks = _names(vrfs), [name for vrf in vrfs for name in _names(vrf.get("networks"))]
     for option in ("backbone_sites", "smoke_sites"):
         for host in ["", *sorted(context.inventory.hosts)]:
@@ -324,7 +324,11 @@ def _at(
 
 
 def _names(items: Any) -> list[str]:
-    return [str(item["name"]) for item in items or [] if isinstance(item, dict) and "name" in item] if isinstance(items, list) else []
+    return [str(item["name"]) for item in _mappings(items) if "name" in item]
+
+
+def _mappings(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _list_of_mappings(value: Any) -> bool:

@@ -134,3 +134,9 @@ def test_this_machine_outside_of_the_operators_networks_is_a_warning(site, monke
 def test_the_address_toward_a_node_is_found_without_sending_anything():
     assert site_validate.source_of("127.0.0.1") == "127.0.0.1"
     assert site_validate.source_of("not an address") == ""
+
+
+def test_a_bad_intent_is_no_exception(site):  # noqa: F811
+    for tenants in ("x", "[x]", "[{vrfs: 5}]", "[{vrfs: [5, {networks: 7}]}]", "[{vrfs: [{name: [a], networks: [{name: {}}]}]}]"):
+        (site.folder / "group_vars/all/zz.yml").write_text(f"rie_tenants: {tenants}\nrie_physical_network: [x]\nsmoke_networks: [web]\n")
+        assert any("rie_tenants" in line for line in site.check())
