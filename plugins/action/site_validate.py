@@ -4,15 +4,20 @@
 
 from __future__ import annotations
 
+import socket
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
 
+from ansible import context
+from ansible.inventory.manager import split_host_pattern
+from ansible.parsing.splitter import parse_kv
 from ansible.parsing.vault import AnsibleVaultError, VaultLib
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils import site_rules
+from ansible_collections.cloudwatt.socle.plugins.module_utils.command_line import CommandLine
 from ansible_collections.cloudwatt.socle.plugins.plugin_utils import vault_passwords
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -30,12 +35,14 @@ class ActionModule(ActionBase):
                 "inventory": {"type": "path", "required": True},
                 "vault_password_file": {"type": "path"},
                 "installs": {"type": "bool", "default": True},
+                "scope": {"type": "str", "choices": ["site", "command_line"], "default": "site"},
             }
         )
         folder = Path(options["inventory"]).resolve()
         folder = folder.parent if folder.is_file() else folder
         password = Path(options["vault_password_file"] or folder / ".vault-password")
-        found = findings(folder, password, self._loader._vault.secrets, options["installs"])
+        secrets = self._loader._vault.secrets
+        found = findings(folder, password, secrets, command_line(), options["scope"], options["installs"])
         refused, notices = by_severity(found)
         result |= {"changed": False, "violations": refused, "notices": notices}
         if notices:
@@ -44,6 +51,22 @@ class ActionModule(ActionBase):
             listing = "\n".join(str(site_rules.Violation(**violation)) for violation in refused)
             result |= {"failed": True, "msg": f"{len(refused)} violation(s) in {folder}\n{listing}"}
         return result
+
+
+def command_line() -> CommandLine:
+    """What ansible-playbook was given beside the inventory."""
+    given = context.CLIARGS
+    limit: list[str] = []
+    for pattern in split_host_pattern(given.get("subset") or ""):
+        # A file that holds one pattern a line, as Ansible reads it.
+        limit += Path(pattern[1:]).read_text().split() if pattern.startswith("@") else [pattern]
+    return CommandLine(
+        variables=tuple(filter(None, map(str, given.get("extra_vars") or ()))),
+        tags=(*(given.get("tags") or ()), *(given.get("skip_tags") or ())),
+        limit=tuple(limit),
+        playbooks=tuple(Path(name) for name in given.get("args") or () if Path(name).is_file()),
+        words=lambda text: dict(parse_kv(text)),
+    )
 
 
 def by_severity(found: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -56,14 +79,20 @@ def violations(
     folder: Path, password_file: Path, vault_secrets: list[tuple] | None = None, installs: bool = True
 ) -> list[dict[str, Any]]:
     """Return the findings that refuse the inventory in `folder`; see :func:`findings`."""
-    return by_severity(findings(folder, password_file, vault_secrets, installs))[0]
+    return by_severity(findings(folder, password_file, vault_secrets, installs=installs))[0]
 
 
 def findings(
-    folder: Path, password_file: Path, vault_secrets: list[tuple] | None = None, installs: bool = True
+    folder: Path,
+    password_file: Path,
+    vault_secrets: list[tuple] | None = None,
+    given: CommandLine | None = None,
+    scope: str = "site",
+    installs: bool = True,
 ) -> list[dict[str, Any]]:
     """Return all violations of the inventory in `folder`, warnings included, as mappings. Never raises on bad input.
 
+    With the scope ``command_line``, only those of what is `given` there.
     `installs`: the run installs packages, so that a mirror which does not answer refuses it.
     """
     known, unreadable = list(vault_secrets or []), ""
@@ -86,7 +115,19 @@ def findings(
             )
             raise ValueError(f"cannot be decrypted: {reason}") from None
 
-    return [vars(found) for found in site_rules.check(PROJECT, folder, decrypt, fetch, installs)]
+    if scope == "command_line":
+        return [vars(found) for found in site_rules.check_command_line(PROJECT, folder, decrypt, given or CommandLine())]
+    return [vars(found) for found in site_rules.check(PROJECT, folder, decrypt, fetch, given, source_of, installs)]
+
+
+def source_of(address: str) -> str:
+    """Return the address from which this machine reaches another; nothing is sent."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, 22))
+            return probe.getsockname()[0]
+    except OSError:
+        return ""
 
 
 def fetch(url: str) -> str:

@@ -29,6 +29,8 @@ TYPES = {
     "raw": (object,),
     "any": (object,),
 }
+TRUTHS = {"yes", "no", "on", "off", "true", "false", "1", "0", "y", "n", "t", "f"}
+"""What Ansible takes for a boolean when it is given as text."""
 WORDS = {
     "str": "text",
     "path": "a path",
@@ -44,20 +46,35 @@ WORDS = {
 class Roles:
     """Every variable's spec; its default as written, with file and line; the role of what has none."""
 
+    names: set[str] = field(default_factory=set)
     specs: dict[str, Spec] = field(default_factory=dict)
     defaults: dict[str, tuple[str, int, str]] = field(default_factory=dict)
     mandatory: dict[str, str] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    """Defaults as YAML has them, not rendered."""
+    entry_points: dict[str, Spec] = field(default_factory=dict)
+    """Specs of what other entry points than `main` take: variables of a command line, not of an inventory."""
+
+
+def read(path: Path) -> Any:
+    """The content of a YAML file of the project."""
+    return yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def load(project: Path) -> Roles:
     """Read roles/*/meta/argument_specs.yml and roles/*/defaults/main.yml of the project."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    known = Roles()
+    known = Roles(names={path.name for path in project.glob("roles/*") if path.is_dir()})
     for path in sorted(project.glob("roles/*/meta/argument_specs.yml")):
-        content = yaml.load(path.read_text(), Loader=loader)
-        known.specs |= content["argument_specs"]["main"].get("options") or {}
+        points = read(path)["argument_specs"]
+        known.specs |= points["main"].get("options") or {}
+        known.entry_points |= {
+            name: spec for point in points.values() for name, spec in (point.get("options") or {}).items()
+        }
     for path in sorted(project.glob("roles/*/defaults/main.yml")):
-        for number, line in enumerate(path.read_text().splitlines(), 1):
+        text = path.read_text()
+        known.values |= yaml.load(text, Loader=loader) or {}
+        for number, line in enumerate(text.splitlines(), 1):
             if found := re.match(r"(\w+):\s*(.*)", line):
                 name, value = found.groups()
                 known.specs.setdefault(name, {"type": "raw"})
@@ -74,7 +91,8 @@ def faults(spec: Spec, value: Any, path: KeyPath = ()) -> Iterator[Fault]:
     wanted = str(spec.get("type", "str"))
     wrong_bool = isinstance(value, bool) and wanted in ("int", "float")
     numeric = wanted == "int" and isinstance(value, str) and re.fullmatch(r"-?\d+", value)
-    if wrong_bool or not (numeric or isinstance(value, TYPES.get(wanted, (object,)))):
+    truth = wanted == "bool" and str(value).lower() in TRUTHS
+    if wrong_bool or not (numeric or truth or isinstance(value, TYPES.get(wanted, (object,)))):
         yield path, value, f"is not {WORDS[wanted]}", f"write {WORDS[wanted]}"
         return
     choices = spec.get("choices")

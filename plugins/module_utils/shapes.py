@@ -174,6 +174,9 @@ def integer(low: int, high: int) -> Shape:
     def check(value: Any, path: str, faults: Faults) -> Any:
         if type(value) is not bool and isinstance(value, int) and low <= value <= high:
             return int(value)
+        if isinstance(value, str) and re.fullmatch("-?[0-9]+", value) and low <= int(value) <= high:
+            remedy = f"write it without quotes; on a command line, -e '{{\"{path}\": {value}}}'"
+            return _refuse(faults, path, value, "is a text, not a number", remedy)
         return _refuse(faults, path, value, "is out of range", f"use a number from {low} to {high}")
 
     return Shape(check, {"type": "integer", "minimum": low, "maximum": high})

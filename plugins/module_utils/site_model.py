@@ -50,6 +50,8 @@ class Source:
     """The group or host that the variables are for."""
     base: yaml_lines.Path = ()
     secret: bool = False
+    extra: bool = False
+    """The variables come from the command line."""
 
     @property
     def variables(self) -> dict[str, Any]:

@@ -12,39 +12,29 @@ import ipaddress
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from . import role_specs, secrets, site_authority, site_model, yaml_lines
-from .shapes import ADDRESS, BAD, PREFIX, Faults, Shape, text
-from .site_model import Inventory, Violation
+from . import ansible_variables, command_line, role_shapes, role_specs, secrets, site_authority, site_model, site_references, yaml_lines
+from .command_line import CommandLine
+from .shapes import ADDRESS, BAD, PREFIX, Faults, Shape
+from .site_model import Inventory, Source, Violation
+from .yaml_lines import Document
 
 GROUPS = {"all", "ungrouped", "nodes", "control", "compute", "gateway", "backbone"}
 ROLE_GROUPS = {"control", "compute", "gateway", "backbone"}
 TUNNEL_GROUPS = ("compute", "gateway")
-OTHER_KEYS = {"secrets", "tunnel_address", "ovs_datapath_type", "lab_links"}
+OTHER_KEYS = {"secrets", "tunnel_address", "ovs_datapath_type", "lab_binds", "lab_image", "lab_links"}
 """Variables that belong to the site or host rather than to one role."""
 FREE_PREFIXES = ("ansible_", "socle_")
 
-DNS_LABELS = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
-SITE_SHAPES: dict[str, Shape] = {
-    "site_name": text(r"[a-z][a-z0-9-]{0,30}", "a site name in lower case"),
-    "site_region": text(r"[A-Za-z0-9][\w.-]{0,63}", "a region name"),
-    "site_domain": text(DNS_LABELS, "a DNS domain"),
-    "site_internal_name": text(DNS_LABELS, "a DNS name"),
-    "site_public_name": text(DNS_LABELS, "a DNS name"),
-    "site_management_cidr": PREFIX[4],
-    "site_internal_vip": ADDRESS[4],
-    "site_public_vip": ADDRESS[4],
-    "site_management_interface": text(r"[^\s/]{1,15}", "an interface name"),
-    "site_vip_interface": text(r"[^\s/]{1,15}", "an interface name"),
-    "ovs_datapath_type": text(r"system|netdev", "a datapath type"),
-}
-
 Fetch = Callable[[str], str]
 """Takes a URL; returns "" when it answers, else the reason why not."""
+TELLING = re.compile(r"(pass(word|phrase)?|secret|token|connection|transport_url|cookie|seeds?|hash)$", re.IGNORECASE)
+"""Keys whose values are never shown."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +43,37 @@ class Context:
     roles: role_specs.Roles
     fetch: Fetch
     today: str
+    shapes: dict[str, role_shapes.Shape] = field(default_factory=dict)
+    source_of: Callable[[str], str] = field(default=lambda address: "")
+    """Takes an address; returns that of this machine from which it is reached, or ""."""
+    shipped_waivers: tuple[tuple[str, set[str]], ...] = ()
+    """Check and groups of the project's own waivers."""
     installs: bool = True
     """Whether the run installs packages."""
+
+    def resolve(self, value: Any, host: str) -> Any:
+        """A value as the host has it, with its templates rendered where Ansible can tell before the run."""
+        view = getattr(self.inventory, "view", None)
+        return view.resolve(value, host) if view else value
+
+    def known(self, name: str, host: str = "") -> Any:
+        """The value that a role will see: of the inventory, else the default. None if it has not its shape."""
+        found = self.inventory.find(name, host)
+        value = self.resolve(found[1] if found else self.roles.values.get(name), host or "localhost")
+        shape = self.shapes.get(name)
+        return None if shape and any(shape.faults(value, self.names)) else value
+
+    def default(self, name: str) -> Source | None:
+        """Where the role that has variable `name` gives its default."""
+        if name not in self.roles.defaults:
+            return None
+        file, line, _text = self.roles.defaults[name]
+        return Source(file, Document({name: self.roles.values.get(name)}, {(): 1, (name,): line}))
+
+    @cached_property
+    def names(self) -> role_shapes.Names:
+        groups = {*self.inventory.groups, *GROUPS}
+        return role_shapes.Names(frozenset(self.inventory.hosts), frozenset(groups), frozenset(self.roles.names))
 
     def shape(self, shape: Shape, name: str, host: str = "") -> tuple[Any, list[Violation]]:
         """Parse variable `name`; return (parsed or None, violations). Unset and templated give None."""
@@ -67,14 +86,71 @@ class Context:
         return (None if parsed is BAD else parsed), wrong
 
 
-def check(project: Path, folder: Path, decrypt: site_model.Decrypt, fetch: Fetch, installs: bool = True) -> list[Violation]:
-    """Return every violation of the inventory in `folder`, judged by the roles of `project`, by file."""
+def check(
+    project: Path,
+    folder: Path,
+    decrypt: site_model.Decrypt,
+    fetch: Fetch,
+    given: CommandLine | None = None,
+    source_of: Callable[[str], str] = lambda address: "",
+    installs: bool = True,
+) -> list[Violation]:
+    """Return every violation of the inventory in `folder`, judged by the roles of `project`, by file.
+
+    What is given on the command line counts as a part of the inventory, and as the strongest.
+    """
+    given = given or CommandLine()
     inventory = site_model.load(folder, decrypt, project)
-    context = Context(inventory, role_specs.load(project), fetch, date.today().isoformat(), installs)
-    found = list(inventory.faults)
+    extra, faults = command_line.sources(given, decrypt, project)
+    inventory.sources += extra
+    waivers = role_specs.read(project / "roles" / "site" / "files" / "waivers.yml")
+    context = Context(
+        inventory,
+        role_specs.load(project),
+        fetch,
+        date.today().isoformat(),
+        role_shapes.load(project),
+        source_of,
+        tuple((str(waiver["check"]), set(waiver["groups"])) for waiver in waivers),
+        installs,
+    )
+    found = [*inventory.faults, *faults, *_command_line(given, project, inventory)]
     for rule in RULES:
         found += rule(context)
-    return sorted(set(found))
+    return sorted({_masked(violation, inventory) for violation in found})
+
+
+def check_command_line(
+    project: Path, folder: Path, decrypt: site_model.Decrypt, given: CommandLine
+) -> list[Violation]:
+    """Return the violations of the command line alone, for playbooks that make what an inventory describes."""
+    inventory = site_model.load(folder, decrypt, project)
+    inventory.sources, faults = command_line.sources(given, decrypt, project)
+    context = Context(inventory, role_specs.load(project), lambda url: "", "", role_shapes.load(project))
+    found = [*faults, *_command_line(given, project, inventory)]
+    for rule in (keys, types):
+        found += rule(context)
+    return sorted({_masked(violation, inventory) for violation in found})
+
+
+def _command_line(given: CommandLine, project: Path, inventory: Inventory) -> Iterator[Violation]:
+    yield from command_line.check_tags(given, project)
+    yield from command_line.check_limit(given, inventory.hosts, {*inventory.groups, *inventory.hosts})
+
+
+def _masked(violation: Violation, inventory: Inventory) -> Violation:
+    """The violation without the site's secrets, which a value may hold once it is rendered, and without logins of URLs."""
+    held = inventory.value("secrets")
+    secret = [text for text in held.values() if isinstance(text, str) and len(text) > 5] if isinstance(held, dict) else []
+
+    def hide(text: str) -> str:
+        for word in secret:
+            text = text.replace(word, "********")
+        return re.sub(r"//[^/@\s]*@", "//********@", text)
+
+    return replace(
+        violation, value=hide(violation.value), reason=hide(violation.reason), remedy=hide(violation.remedy)
+    )
 
 
 def groups(context: Context) -> Iterator[Violation]:
@@ -94,31 +170,59 @@ def groups(context: Context) -> Iterator[Violation]:
 
 def keys(context: Context) -> Iterator[Violation]:
     """Every variable is one that a role, or the site itself, has."""
-    known = context.roles.specs.keys() | OTHER_KEYS
     for source in context.inventory.sources:
+        known = _specs(context, source).keys() | OTHER_KEYS | _intent_keys()
         for key, value in source.variables.items():
-            if key in known or str(key).startswith(FREE_PREFIXES) or _is_intent(context, key):
+            meant = ansible_variables.meant(str(key)) if str(key).startswith("ansible_") else ""
+            if not meant and (key in known or str(key).startswith(FREE_PREFIXES)):
                 continue
-            yield source.violation((key,), value, "unknown variable", _near(str(key), known))
+            shown = None if isinstance(value, list | dict) or TELLING.search(str(key)) else value
+            remedy = f"did you mean {meant}?" if meant else _near(str(key), known)
+            yield source.violation((key,), shown, "unknown variable", remedy)
 
 
 def types(context: Context) -> Iterator[Violation]:
-    """Values have the type, the choices and the keys that their role declares."""
+    """Values have the type that their role declares, and the shape that their reader takes."""
     for source in context.inventory.sources:
+        specs = _specs(context, source)
         for key, value in source.variables.items():
-            spec = context.roles.specs.get(key)
-            for path, part, reason, remedy in role_specs.faults(spec, value) if spec else ():
-                shown = None if spec.get("no_log") else part
-                yield source.violation((key, *path), shown, reason, remedy)
+            spec, shape = specs.get(key), context.shapes.get(key)
+            found = list(role_specs.faults(spec, value)) if spec else []
+            secret = bool(spec and spec.get("no_log")) or bool(TELLING.search(str(key)))
+            if shape and not found:
+                found = _shape_faults(context, source, value, shape)
+            for path, part, reason, remedy in found:
+                hidden = secret or isinstance(part, list | dict) or any(TELLING.search(str(step)) for step in path)
+                yield source.violation((key, *path), None if hidden else part, reason, remedy)
+
+
+def _specs(context: Context, source: Source) -> dict[str, role_specs.Spec]:
+    """What may be in a source: a command line may also have what is for one run alone."""
+    extra = context.roles.entry_points if source.extra else {}
+    return {**context.roles.specs, **extra}
+
+
+def _shape_faults(
+    context: Context, source: Source, value: Any, shape: role_shapes.Shape
+) -> list[role_shapes.Fault]:
+    """What is wrong with a value, or with what its templates render to on one of the hosts that it is for."""
+    if "{{" not in str(value) and "{%" not in str(value):
+        return list(shape.faults(value, context.names))
+    hosts = [host for host, groups in context.inventory.hosts.items() if source.scope in ("all", host, *groups)]
+    found: dict[tuple[Any, ...], role_shapes.Fault] = {}
+    for host in hosts:
+        for path, _part, reason, remedy in shape.faults(context.resolve(value, host), context.names):
+            # The text is shown as it is written: what it is rendered to may hold a secret.
+            shown = value if isinstance(value, str) else None
+            found.setdefault((path, reason), (path, shown, f"{reason}, once it is rendered for {host}", remedy))
+    return list(found.values())
 
 
 def site_variables(context: Context) -> Iterator[Violation]:
-    """What has no default is given, and the site's names and addresses are well formed."""
+    """What has no default is given."""
     for name, role in sorted(context.roles.mandatory.items()):
         if name.startswith("site_") and context.inventory.find(name) is None:
             yield _missing(context, name, f"is missing (role {role} has no default for it)", f"add `{name}:`")
-    for name, shape in SITE_SHAPES.items():
-        yield from context.shape(shape, name)[1]
 
 
 def addresses(context: Context) -> Iterator[Violation]:
@@ -141,8 +245,7 @@ def addresses(context: Context) -> Iterator[Violation]:
                 yield _at(context, _path_of(inventory, host), reason, remedy)
             continue
         source, value = found
-        address, wrong = context.shape(ADDRESS[4], name, host)
-        yield from wrong if host else ()
+        address, _wrong = context.shape(ADDRESS[4], name, host)
         if address is None:
             continue
         if within is not None and address not in within:
@@ -183,7 +286,7 @@ def authority(context: Context) -> Iterator[Violation]:
     held = context.inventory.value("secrets")
     passphrase = held.get("pki_ca_passphrase") if isinstance(held, dict) else None
     written = context.inventory.value("pki_directory")
-    if not isinstance(passphrase, str) or "{{" in str(written):
+    if not isinstance(passphrase, str) or not isinstance(written, str | None) or "{{" in str(written):
         return
     label = str(written or f"{context.inventory.label}/pki")
     folder = Path(written) if written else context.inventory.folder / "pki"
@@ -222,7 +325,7 @@ def intent(context: Context) -> Iterator[Violation]:
         key: (source, value)
         for source in inventory.sources
         for key, value in source.variables.items()
-        if _is_intent(context, key)
+        if key in _intent_keys()
     }
     held = inventory.value("secrets")
     site = {
@@ -259,9 +362,12 @@ def _reserved(context: Context) -> dict[str, list[str]]:
     return dict(reserved)
 
 
-def _is_intent(context: Context, key: Any) -> bool:
-    """The intent's keys are known to its engine, which refuses others; a role's keys are that role's."""
-    return str(key).startswith("rie_") and key not in context.roles.specs
+@cache
+def _intent_keys() -> frozenset[str]:
+    """The keys of the intent, as its engine has them."""
+    from . import l3vpn_intent
+
+    return frozenset(l3vpn_intent.json_schema()["properties"])
 
 
 def _path_of(inventory: Inventory, name: str) -> yaml_lines.Path:
@@ -284,4 +390,6 @@ def _near(name: str, known: set[str]) -> str:
     return f"did you mean {near[0]}?" if near else "remove it, or correct its name"
 
 
-RULES = (groups, keys, types, site_variables, addresses, secret_names, authority, mirror, intent)
+RULES = (
+    groups, keys, types, site_variables, addresses, secret_names, authority, mirror, intent, *site_references.RULES
+)  # fmt: skip

@@ -13,6 +13,8 @@ description:
   - Reads the files of an inventory folder itself, with line numbers, and checks groups, hosts, addresses, variable
     names and types, secrets, the package mirror, and the intent for the RIE.
   - Reports all violations at once, each with file, line, key, value and remedy. The value of a secret is never shown.
+  - Checks what is given on the command line of C(ansible-playbook) as well. Extra variables are held against the same
+    rules as those of a file, and each tag and each part of the limit must exist; Ansible itself passes over a misspelt one.
   - Works on the operator's machine as an action plugin and changes nothing.
 attributes:
   check_mode: {support: full, description: It only reads.}
@@ -33,6 +35,13 @@ options:
         one of RV(notices).
     type: bool
     default: true
+  scope:
+    description:
+      - V(site) checks the whole inventory and the command line.
+      - V(command_line) checks the command line alone, for playbooks that do not need a complete inventory.
+    type: str
+    choices: [site, command_line]
+    default: site
 """
 
 EXAMPLES = r"""
@@ -53,7 +62,7 @@ violations:
   type: list
   elements: dict
   contains:
-    file: {description: File\, relative to the project., type: str}
+    file: {description: File\, relative to the project\, or V(command line)., type: str}
     line: {description: Line in the file\, from 1., type: int}
     path: {description: Key path within the file., type: str, sample: "rie_tenants[0].vrfs[0].links.gw1.vlan"}
     value: {description: What is there now; empty for secrets and for what is missing., type: str}

@@ -110,6 +110,8 @@ def _broken(where: Where, schema: dict[str, Any]) -> Iterator[tuple[str, Where, 
             ("too high", schema["maximum"] + 1),
         ):
             yield name, where, "is out of range", put(*where, value)
+        # As `-e name=value` gives it.
+        yield "number as text", where, "is a text, not a number", put(*where, str(schema["minimum"]))
     elif kind == "boolean":
         yield "no truth value", where, "is neither true nor false", put(*where, "yes")
     else:

@@ -139,7 +139,8 @@ def test_the_schema_refuses_every_structural_fault() -> None:
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.sampled_from(INDEPENDENT), unique_by=lambda item: item[0], max_size=8),
-    st.dictionaries(st.integers(1, 6), st.sampled_from(sorted(LOCAL)), max_size=6),
+    # VRF 1 stays as it is: one of the faults is a prefix that touches its link.
+    st.dictionaries(st.integers(2, 6), st.sampled_from(sorted(LOCAL)), max_size=5),
 )
 def test_k_faults_at_once_are_all_reported(structural: list[Any], local: dict[int, str]) -> None:
     """Structural ones at the top and in VRF 0; in each of the others one rule broken."""
