@@ -17,12 +17,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from . import role_specs, secrets, site_authority, site_model, yaml_lines
+from . import host_rules, name_limits, role_specs, secrets, site_authority, site_model
+from .host_rules import ROLE_GROUPS
 from .shapes import ADDRESS, BAD, PREFIX, Faults, Shape, text
 from .site_model import Inventory, Violation
+from .yaml_lines import Vaulted
 
-GROUPS = {"all", "ungrouped", "nodes", "control", "compute", "gateway", "backbone"}
-ROLE_GROUPS = {"control", "compute", "gateway", "backbone"}
 TUNNEL_GROUPS = ("compute", "gateway")
 OTHER_KEYS = {"secrets", "tunnel_address", "ovs_datapath_type", "lab_links"}
 """Variables that belong to the site or host rather than to one role."""
@@ -53,6 +53,15 @@ class Context:
     roles: role_specs.Roles
     fetch: Fetch
     today: str
+    project: Path
+
+    def known(self, name: str, host: str = "") -> Any:
+        """The value of a variable, of the role's default if the inventory sets none; None if only a run can tell."""
+        found = self.inventory.find(name, host)
+        if found is None and self.inventory.view and name in self.roles.defaults:
+            defaults = self.project / self.roles.defaults[name][0]
+            return self.inventory.view.derived(name, host or "localhost", defaults)
+        return None if found is None or "{{" in str(found[1]) else found[1]
 
     def shape(self, shape: Shape, name: str, host: str = "") -> tuple[Any, list[Violation]]:
         """Parse variable `name`; return (parsed or None, violations). Unset and templated give None."""
@@ -65,29 +74,19 @@ class Context:
         return (None if parsed is BAD else parsed), wrong
 
 
-def check(project: Path, folder: Path, decrypt: site_model.Decrypt, fetch: Fetch) -> list[Violation]:
-    """Return every violation of the inventory in `folder`, judged by the roles of `project`, by file."""
-    inventory = site_model.load(folder, decrypt, project)
-    context = Context(inventory, role_specs.load(project), fetch, date.today().isoformat())
+def check(
+    project: Path, folder: Path, decrypt: site_model.Decrypt, fetch: Fetch, view: site_model.View | None = None
+) -> list[Violation]:
+    """Return every violation of the inventory in `folder`, judged by the roles of `project`, by file.
+
+    `view` is the inventory as Ansible sees it; None when Ansible cannot load it.
+    """
+    inventory = site_model.load(folder, decrypt, project, view)
+    context = Context(inventory, role_specs.load(project), fetch, date.today().isoformat(), project)
     found = list(inventory.faults)
     for rule in RULES:
         found += rule(context)
     return sorted(set(found))
-
-
-def groups(context: Context) -> Iterator[Violation]:
-    """Groups are those the playbooks know, and every host is in one that has a role to play."""
-    inventory = context.inventory
-    for group in sorted(inventory.groups.keys() - GROUPS):
-        yield _at(
-            context, _path_of(inventory, group), f"no playbook knows a group {group}", _near(group, GROUPS)
-        )
-    for host, member_of in sorted(inventory.hosts.items()):
-        if not member_of & ROLE_GROUPS:
-            remedy = f"put it in {', '.join(sorted(ROLE_GROUPS))}"
-            yield _at(context, _path_of(inventory, host), f"host {host} is in no known group", remedy)
-    if inventory.hosts and not inventory.members("control"):
-        yield _at(context, (), "no host is in group control", "put at least one there")
 
 
 def keys(context: Context) -> Iterator[Violation]:
@@ -97,6 +96,8 @@ def keys(context: Context) -> Iterator[Violation]:
         for key, value in source.variables.items():
             if key in known or str(key).startswith(FREE_PREFIXES) or _is_intent(context, key):
                 continue
+            if source.generated and not difflib.get_close_matches(str(key), map(str, known), 1, 0.9):
+                continue  # inventory plugins have variables of their own
             yield source.violation((key,), value, "unknown variable", _near(str(key), known))
 
 
@@ -104,10 +105,34 @@ def types(context: Context) -> Iterator[Violation]:
     """Values have the type, the choices and the keys that their role declares."""
     for source in context.inventory.sources:
         for key, value in source.variables.items():
-            spec = context.roles.specs.get(key)
+            spec = None if isinstance(value, Vaulted) else context.roles.specs.get(key)
             for path, part, reason, remedy in role_specs.faults(spec, value) if spec else ():
                 shown = None if spec.get("no_log") else part
                 yield source.violation((key, *path), shown, reason, remedy)
+
+
+def rendered_types(context: Context) -> Iterator[Violation]:
+    """Values that are written as templates have the type that their role declares once they are rendered."""
+    for source in context.inventory.sources:
+        templated = {key: value for key, value in source.variables.items() if "{{" in str(value)}
+        for key in templated.keys() & context.roles.specs.keys():
+            spec = context.roles.specs[key]
+            for host in _hosts_of(context.inventory, source.scope):
+                found = context.inventory.find(key, host)
+                if found is None or found[0] is not source:
+                    continue
+                for path, _part, reason, remedy in role_specs.faults(spec, found[1]):
+                    # The text is shown as it is written: what it is rendered to may hold a secret.
+                    yield source.violation((key, *path), templated[key], reason, remedy)
+
+
+def _hosts_of(inventory: Inventory, scope: str) -> list[str]:
+    """Hosts that a scope is for: the host, or one of each role in the group. "" stands for the site as a whole."""
+    if scope in inventory.hosts:
+        return [scope]
+    members = set(inventory.members(scope))
+    firsts = [next((host for host in inventory.members(group) if host in members), None) for group in ROLE_GROUPS]
+    return [*([""] if scope == "all" else []), *(host for host in firsts if host is not None)]
 
 
 def site_variables(context: Context) -> Iterator[Violation]:
@@ -125,7 +150,9 @@ def addresses(context: Context) -> Iterator[Violation]:
     network, _wrong = context.shape(PREFIX[4], "site_management_cidr")
     holders: dict[Any, str] = {}
     wanted = [("", name, network) for name in ("site_internal_vip", "site_public_vip")]
-    for host in inventory.hosts:
+    for host, member_of in inventory.hosts.items():
+        if not member_of & set(ROLE_GROUPS):
+            continue
         wanted.append((host, "ansible_host", network))
         if any(host in inventory.members(group) for group in TUNNEL_GROUPS) or inventory.find(
             "tunnel_address", host
@@ -136,7 +163,7 @@ def addresses(context: Context) -> Iterator[Violation]:
         if found is None:
             if host:
                 reason, remedy = f"host {host} has no {name}", f"add `{name}:` to it"
-                yield _at(context, _path_of(inventory, host), reason, remedy)
+                yield inventory.at_host(host, reason, remedy)
             continue
         source, value = found
         address, wrong = context.shape(ADDRESS[4], name, host)
@@ -214,12 +241,7 @@ def intent(context: Context) -> Iterator[Violation]:
     from . import l3vpn
 
     inventory = context.inventory
-    written = {
-        key: (source, value)
-        for source in inventory.sources
-        for key, value in source.variables.items()
-        if _is_intent(context, key)
-    }
+    written = {key: found for key in inventory.names() if _is_intent(context, key) and (found := inventory.find(key))}
     held = inventory.value("secrets")
     site = {
         "gateways": inventory.members("gateway"),
@@ -260,17 +282,6 @@ def _is_intent(context: Context, key: Any) -> bool:
     return str(key).startswith("rie_") and key not in context.roles.specs
 
 
-def _path_of(inventory: Inventory, name: str) -> yaml_lines.Path:
-    """Where hosts.yml has the host or group `name`."""
-    return min(
-        (path for path in inventory.listing.document.lines if path[-1:] == (name,)), key=len, default=()
-    )
-
-
-def _at(context: Context, path: yaml_lines.Path, reason: str, remedy: str) -> Violation:
-    return context.inventory.listing.violation(path, None, reason, remedy)
-
-
 def _missing(context: Context, name: str, reason: str, remedy: str, file: str = "site.yml") -> Violation:
     return Violation(f"{context.inventory.label}/group_vars/all/{file}", 1, name, "", reason, remedy)
 
@@ -280,4 +291,18 @@ def _near(name: str, known: set[str]) -> str:
     return f"did you mean {near[0]}?" if near else "remove it, or correct its name"
 
 
-RULES = (groups, keys, types, site_variables, addresses, secret_names, authority, mirror, intent)
+RULES = (
+    host_rules.groups,
+    host_rules.apart,
+    host_rules.names,
+    name_limits.limits,
+    keys,
+    types,
+    rendered_types,
+    site_variables,
+    addresses,
+    secret_names,
+    authority,
+    mirror,
+    intent,
+)

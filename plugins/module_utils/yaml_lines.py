@@ -41,11 +41,20 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
+class Vaulted(str):
+    """The cipher text of a value with the tag !vault."""
+
+
 class _Loader(LOADER):  # type: ignore[misc,valid-type]
     """Ansible's own tags (!vault, !unsafe) are read as the scalar they carry."""
 
 
-_Loader.add_multi_constructor("!", lambda loader, suffix, node: getattr(node, "value", None))
+def _tagged(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
+    value = getattr(node, "value", None)
+    return Vaulted(value) if suffix in ("vault", "vault-encrypted") and isinstance(value, str) else value
+
+
+_Loader.add_multi_constructor("!", _tagged)
 
 
 def parse(text: str) -> Document:
