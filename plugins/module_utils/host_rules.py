@@ -12,6 +12,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .node_names import NODE_NAME_MAX, full_name, short_name
@@ -67,6 +68,18 @@ def apart(context: Context) -> Iterator[Violation]:
         for pair in combinations([group for group in ROLE_GROUPS if group in member_of], 2):
             reason = f"host {host} is in {pair[0]} and in {pair[1]}: {APART[frozenset(pair)]}"
             yield context.inventory.at_host(host, reason, "use a machine (or a virtual one) for each")
+
+
+def home(context: Context) -> Iterator[Violation]:
+    """The first controller is defined in the folder of the site, next to which the authority's files are kept."""
+    inventory = context.inventory
+    first = next(iter(inventory.view.groups.get("control", ())), None) if inventory.view else None
+    if first is None or inventory.find("pki_directory", first):
+        return
+    folder = inventory.view.variables(first).get("inventory_dir")
+    if folder is None or Path(folder).resolve() != inventory.folder.resolve():
+        reason = f"controller {first} is defined outside of {inventory.label}, where the files of the authority are"
+        yield inventory.at_host(first, reason, "define it there, or set pki_directory and smoke_signer_directory")
 
 
 def names(context: Context) -> Iterator[Violation]:

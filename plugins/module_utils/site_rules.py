@@ -294,6 +294,7 @@ def _near(name: str, known: set[str]) -> str:
 RULES = (
     host_rules.groups,
     host_rules.apart,
+    host_rules.home,
     host_rules.names,
     name_limits.limits,
     keys,

@@ -209,6 +209,19 @@ def test_all_sources_of_a_run_and_plugins_are_seen(lab, tmp_path):
     ]
 
 
+def test_controllers_from_elsewhere_need_a_folder_for_the_authority(lab, tmp_path):
+    """Each host would look for the authority beside the file that defines it."""
+    hosts = lab.path.joinpath("hosts.yml")
+    hosts.write_text(hosts.read_text().replace("            ctl1:\n              ansible_host: 10.99.0.11\n", ""))
+    more = tmp_path / "elsewhere"
+    more.mkdir()
+    more.joinpath("hosts.ini").write_text("[control]\nctl1 ansible_host=10.99.0.11\n")
+    sources = ["-i", str(lab.path), "-i", str(more / "hosts.ini")]
+    _status, [found] = played(lab.path, *sources)
+    assert found.startswith("hosts.ini:2: controller ctl1 is defined outside of ")
+    assert played(lab.path, *sources, "-e", f"pki_directory={tmp_path}/pki") == (0, [])
+
+
 def test_a_plugin_that_finds_nothing_is_told(lab):
     lab.write("netbox.yml", "plugin: nowhere.to.be_found\n")
     status, [found] = played(lab.path, "-i", str(lab.path))
