@@ -36,7 +36,9 @@ class ActionModule(ActionBase):
         )
         known = task_vars or {}
         sources = known["ansible_inventory_sources"]
-        view = AnsibleView(known["hostvars"], known["groups"], sources, self._loader, load_extra_vars(self._loader))
+        # Ansible keeps there which hosts, groups and sources it has read, and hands it to no action.
+        hostvars, extra = known["hostvars"], load_extra_vars(self._loader)
+        view = AnsibleView(hostvars, hostvars._inventory._inventory, sources, self._loader, extra)
         folder = home(Path(options["inventory"]), view.sources)
         password = Path(options["vault_password_file"] or folder / ".vault-password")
         found = findings(folder, password, self._loader._vault.secrets, view)

@@ -96,8 +96,8 @@ def limits(context: Context) -> Iterator[Violation]:
             for path, value in _names(found[1], tuple(below), (name,)) if found else ():
                 if fault := _fault(value, limit):
                     seen.add(found[0].violation(path, value, *fault))
-    for name in ("site_internal_name", "site_public_name", "pki_ca_name", "mariadb_cluster_name"):
-        # The default is made of other variables, which are what can be changed.
+    for name in ("site_internal_name", "site_public_name"):
+        # The default is made of site_domain; those that are made of site_name are short, as it is.
         if context.inventory.find(name) is None and (value := context.known(name)):
             limit = next(limit for limit in LIMITS if limit.path == (name,))
             if fault := _fault(value, limit):

@@ -67,7 +67,7 @@ class View(Protocol):
         """Whether a variable belongs to the inventory, as opposed to Ansible itself."""
 
     def unparsed(self, path: Path) -> str:
-        """Why no inventory plugin can read the file; empty when one can."""
+        """Why no inventory plugin has read the file; empty when one has."""
 
 
 @dataclass(frozen=True, order=True)
@@ -310,15 +310,12 @@ def _read_listings(
         plugin = script or (isinstance(data, dict) and isinstance(data.get("plugin"), str))
         if not plugin:
             _groups(source, inventory)
-        if view and len(inventory.faults) == before:
-            # What a plugin has found is in the inventory. It is asked again only when it seems to have found nothing.
-            hosts = view.groups.get("all", ())
-            added = [host for host in hosts if view.variables(host).get("inventory_file") == str(path)]
-            if plugin:
-                inventory.host_places = dict.fromkeys(added, (source, ())) | inventory.host_places
-            if not (plugin and added) and (reason := view.unparsed(path)):
-                remedy = "correct it, or move what is no inventory to another folder"
-                inventory.faults.append(Violation(source.file, 1, "", "", f"Ansible cannot read it: {reason}", remedy))
+        elif view:
+            hosts = [host for host in view.groups["all"] if view.variables(host).get("inventory_file") == str(path)]
+            inventory.host_places = dict.fromkeys(hosts, (source, ())) | inventory.host_places
+        if view and len(inventory.faults) == before and (reason := view.unparsed(path)):
+            remedy = "correct it, or move what is no inventory to another folder"
+            inventory.faults.append(Violation(source.file, 1, "", "", f"Ansible cannot read it: {reason}", remedy))
 
 
 def _variables(

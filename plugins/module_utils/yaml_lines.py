@@ -30,10 +30,19 @@ class Document:
     faults: list[Fault] = field(default_factory=list)
 
     def line(self, path: Path) -> int:
-        """The line of `path`, or of the nearest thing around it that exists."""
-        while path not in self.lines and path:
-            path = path[:-1]
-        return self.lines.get(path, 1)
+        """The line of `path`, or of the nearest thing around it that exists.
+
+        A key with dots in it, as the full name of a host, may stand in `path` as several.
+        """
+        taken: Path = ()
+        rest = list(path)
+        while rest:
+            keys = ((*taken, rest[0] if n == 1 else ".".join(map(str, rest[:n]))) for n in range(1, len(rest) + 1))
+            taken, length = next(((key, n) for n, key in enumerate(keys, 1) if key in self.lines), (taken, 0))
+            if not length:
+                break
+            rest = rest[length:]
+        return self.lines.get(taken, 1)
 
 
 # In C where this build of PyYAML has them, which is several times as fast.

@@ -35,11 +35,13 @@ class AnsibleView:
     def __init__(
         self,
         hostvars: HostVars,
-        groups: Mapping[str, Sequence[str]],
+        inventory: InventoryData,
         sources: Sequence[str],
         loader: DataLoader,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
+        groups = inventory.get_groups_dict()
+        self._parsed = set(inventory.processed_sources)
         self.groups = {group: list(members) for group, members in groups.items()}
         # `-i host,` is a list of hosts and no file.
         files = [source for source in sources if "," not in source or Path(source).exists()]
@@ -70,7 +72,7 @@ class AnsibleView:
         inventory = InventoryManager(loader=loader, sources=list(sources))
         hostvars = HostVars(inventory, VariableManager(loader=loader, inventory=inventory), loader)
         loader.set_basedir(str(playbooks))
-        return cls(hostvars, inventory.get_groups_dict(), sources, loader)
+        return cls(hostvars, inventory._inventory, sources, loader)
 
     def variables(self, host: str) -> Mapping[str, Any]:
         """Variables of a host with Ansible's precedence, not templated; empty if a file of them cannot be read."""
@@ -90,7 +92,8 @@ class AnsibleView:
     def derived(self, name: str, host: str, defaults: Path) -> Any:
         """A variable with the defaults of a role in place of what the inventory does not set; None if unknown."""
         if defaults not in self._defaults:
-            self._defaults[defaults] = self._loader.load_from_file(str(defaults), trusted_as_template=True) or {}
+            read = self._loader.load_from_file(str(defaults), unsafe=True, trusted_as_template=True)  # as it is, no copy
+            self._defaults[defaults] = read or {}
         known = {**self._defaults[defaults], **self.variables(host)}
         value = plain(self._render(known.get(name), known))
         return None if _templated(value) else value
@@ -115,14 +118,16 @@ class AnsibleView:
         return name not in INTERNAL and not name.startswith("ansible_")
 
     def unparsed(self, path: Path) -> str:
-        """Why no inventory plugin can read the file; empty when one can, or when that cannot be told."""
+        """Why no inventory plugin has read the file; empty when one has, or when that cannot be told."""
+        if str(path) in self._parsed:
+            return ""
         reasons: list[str] = []
         for name in C.INVENTORY_ENABLED:
             plugin = inventory_loader.get(name)
             try:
                 if plugin and plugin.verify_file(str(path)):
                     plugin.parse(InventoryData(), self._loader, str(path), cache=True)
-                    return ""
+                    return "a plugin failed when the run began, and does not fail now: run it again"
             except Exception as error:  # whatever a plugin raises, Ansible goes on with the next one
                 reasons.append(f"{name}: {' '.join(str(error).split())}")
         if AnsibleCollectionConfig.collection_finder is None and "unknown plugin" in "".join(reasons):

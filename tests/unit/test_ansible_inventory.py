@@ -222,6 +222,13 @@ def test_controllers_from_elsewhere_need_a_folder_for_the_authority(lab, tmp_pat
     assert played(lab.path, *sources, "-e", f"pki_directory={tmp_path}/pki") == (0, [])
 
 
+def test_a_plugin_that_fails_half_way_is_told(lab):
+    lab.write("plugin.yml", "plugin: ansible.builtin.constructed\nstrict: true\ncompose: {base_timezone: nothing}\n")
+    status, [found] = played(lab.path, "-i", str(lab.path))
+    assert status != 0
+    assert found.startswith("plugin.yml:1: Ansible cannot read it: ")
+
+
 def test_a_plugin_that_finds_nothing_is_told(lab):
     lab.write("netbox.yml", "plugin: nowhere.to.be_found\n")
     status, [found] = played(lab.path, "-i", str(lab.path))
