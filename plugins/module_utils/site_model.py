@@ -287,8 +287,7 @@ def load(folder: Path, decrypt: Decrypt, relative_to: Path, view: View | None = 
 def inventory_files(path: Path, view: View | None = None) -> Iterator[Path]:
     """The inventory sources in a folder, as Ansible walks it; or the file itself."""
     if not path.is_dir():
-        if path.is_file():
-            yield path
+        yield path
         return
     for entry in sorted(path.iterdir()):
         if not NO_INVENTORY.search(entry.name) and not (view and view.ignores(entry.name)):

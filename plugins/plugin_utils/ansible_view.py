@@ -92,7 +92,8 @@ class AnsibleView:
     def derived(self, name: str, host: str, defaults: Path) -> Any:
         """A variable with the defaults of a role in place of what the inventory does not set; None if unknown."""
         if defaults not in self._defaults:
-            read = self._loader.load_from_file(str(defaults), unsafe=True, trusted_as_template=True)  # as it is, no copy
+            # Unsafe: what is read is not copied, as nothing here changes it.
+            read = self._loader.load_from_file(str(defaults), unsafe=True, trusted_as_template=True)
             self._defaults[defaults] = read or {}
         known = {**self._defaults[defaults], **self.variables(host)}
         value = plain(self._render(known.get(name), known))
