@@ -7,18 +7,22 @@ from __future__ import annotations
 import socket
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible import context
+from ansible.errors import AnsibleError
 from ansible.inventory.manager import split_host_pattern
 from ansible.parsing.splitter import parse_kv
-from ansible.parsing.vault import AnsibleVaultError, VaultLib
+from ansible.parsing.vault import VaultLib
 from ansible.plugins.action import ActionBase
+from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import site_rules
+from ansible_collections.cloudwatt.socle.plugins.module_utils import site_model, site_rules
 from ansible_collections.cloudwatt.socle.plugins.module_utils.command_line import CommandLine
 from ansible_collections.cloudwatt.socle.plugins.plugin_utils import vault_passwords
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.ansible_view import AnsibleView
 
 PROJECT = Path(__file__).resolve().parents[2]
 MIRROR_TIMEOUT = 5
@@ -38,11 +42,15 @@ class ActionModule(ActionBase):
                 "scope": {"type": "str", "choices": ["site", "command_line"], "default": "site"},
             }
         )
-        folder = Path(options["inventory"]).resolve()
-        folder = folder.parent if folder.is_file() else folder
+        known = task_vars or {}
+        sources = known["ansible_inventory_sources"]
+        # Ansible keeps there which hosts, groups and sources it has read, and hands it to no action.
+        hostvars, extra = known["hostvars"], load_extra_vars(self._loader)
+        view = AnsibleView(hostvars, hostvars._inventory._inventory, sources, self._loader, extra)
+        folder = home(Path(options["inventory"]), view.sources)
         password = Path(options["vault_password_file"] or folder / ".vault-password")
         secrets = self._loader._vault.secrets
-        found = findings(folder, password, secrets, command_line(), options["scope"], options["installs"])
+        found = findings(folder, password, secrets, view, command_line(), options["scope"], options["installs"])
         refused, notices = by_severity(found)
         result |= {"changed": False, "violations": refused, "notices": notices}
         if notices:
@@ -69,6 +77,12 @@ def command_line() -> CommandLine:
     )
 
 
+def home(given: Path, sources: Sequence[Path]) -> Path:
+    """Return the folder of a site that has several inventory sources: that of its variables, or the one given."""
+    near = [path if path.is_dir() else path.parent for path in (given.resolve(), *reversed(sources))]
+    return next((path for path in near if (path / "group_vars").is_dir()), near[0]).resolve()
+
+
 def by_severity(found: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Split findings into those that refuse the inventory, and warnings."""
     refused = [violation for violation in found if violation["severity"] == "error"]
@@ -86,12 +100,14 @@ def findings(
     folder: Path,
     password_file: Path,
     vault_secrets: list[tuple] | None = None,
+    view: AnsibleView | None = None,
     given: CommandLine | None = None,
     scope: str = "site",
     installs: bool = True,
 ) -> list[dict[str, Any]]:
     """Return all violations of the inventory in `folder`, warnings included, as mappings. Never raises on bad input.
 
+    Without `view`, the inventory as Ansible has loaded it, it is loaded here.
     With the scope ``command_line``, only those of what is `given` there.
     `installs`: the run installs packages, so that a mirror which does not answer refuses it.
     """
@@ -109,15 +125,30 @@ def findings(
             raise ValueError(f"is encrypted, and there is no vault password ({password_file} does not exist)")
         try:
             return VaultLib(known).decrypt(content)
-        except AnsibleVaultError as error:
+        except AnsibleError as error:
             reason = (
                 "the vault password does not open it" if "Decryption failed" in str(error) else str(error)
             )
             raise ValueError(f"cannot be decrypted: {reason}") from None
 
+    failures = []
+    if view is None:
+        sources = [str(path) for path in site_model.inventory_files(folder)]
+        try:
+            view = AnsibleView.load(sources, known, PROJECT / "playbooks") if sources else None
+        except AnsibleError as error:
+            failures = [" ".join(str(error).split())]
+    given = given or CommandLine()
     if scope == "command_line":
-        return [vars(found) for found in site_rules.check_command_line(PROJECT, folder, decrypt, given or CommandLine())]
-    return [vars(found) for found in site_rules.check(PROJECT, folder, decrypt, fetch, given, source_of, installs)]
+        return [vars(found) for found in site_rules.check_command_line(PROJECT, folder, decrypt, given, view)]
+    found = site_rules.check(PROJECT, folder, decrypt, fetch, view, given, source_of, installs)
+    if not any(violation.severity == "error" for violation in found):
+        # Whatever the rules do not know of, Ansible could not read it.
+        found += [
+            site_rules.Violation(str(folder), 1, "", "", f"Ansible cannot read it: {failure}", "correct it")
+            for failure in [*failures, *(view.faults if view else [])]
+        ]
+    return [vars(violation) for violation in found]
 
 
 def source_of(address: str) -> str:

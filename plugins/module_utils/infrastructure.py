@@ -9,10 +9,12 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .node_names import node_names
+
 
 def host_names(hosts: Iterable[str], hostvars: Mapping[str, Any], domain: str) -> dict[str, list[str]]:
     """Management address -> fully qualified and short name, for /etc/hosts."""
-    return {str(hostvars[host]["ansible_host"]): [f"{host}.{domain}", host] for host in hosts}
+    return {str(hostvars[host]["ansible_host"]): node_names(host, domain) for host in hosts}
 
 
 def network_files(networks: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -15,6 +15,8 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
+from .node_names import NODE_NAME_MAX, node_names
+
 #: Longest name the kernel takes for a network interface.
 IFNAME_MAX = 15
 #: Marks every interface a lab made, so that the lab finds exactly its own again.
@@ -39,7 +41,8 @@ while :; do
 done
 """
 
-_NAME = re.compile(r"^[a-z][a-z0-9-]{0,30}$")
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_NAME = re.compile(rf"^(?=.{{1,{NODE_NAME_MAX}}}$){_LABEL}(\.{_LABEL})*$")
 _LAB_NAME = re.compile(r"^[a-z][a-z0-9]{0,14}$")
 _IFNAME = re.compile(r"^[a-z][a-z0-9_.-]{0,14}$")
 
@@ -349,7 +352,7 @@ def network_file(machine: Machine) -> str:
 
 def hosts_file(machine: Machine) -> str:
     """/etc/hosts of a fresh machine: itself and localhost, as any installer would write it."""
-    names = f"{machine.name}.{machine.domain} {machine.name}" if machine.domain else machine.name
+    names = " ".join(node_names(machine.name, machine.domain)) if machine.domain else machine.name
     return (
         "127.0.0.1 localhost\n"
         f"{machine.ip} {names}\n"

@@ -18,14 +18,24 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from . import ansible_variables, command_line, role_shapes, role_specs, secrets, site_authority, site_model, site_references, yaml_lines
+from . import (
+    ansible_variables,
+    command_line,
+    host_rules,
+    name_limits,
+    role_shapes,
+    role_specs,
+    secrets,
+    site_authority,
+    site_model,
+    site_references,
+)
 from .command_line import CommandLine
+from .host_rules import KNOWN_GROUPS, ROLE_GROUPS
 from .shapes import ADDRESS, BAD, PREFIX, Faults, Shape
 from .site_model import Inventory, Source, Violation
-from .yaml_lines import Document
+from .yaml_lines import Document, Vaulted
 
-GROUPS = {"all", "ungrouped", "nodes", "control", "compute", "gateway", "backbone"}
-ROLE_GROUPS = {"control", "compute", "gateway", "backbone"}
 TUNNEL_GROUPS = ("compute", "gateway")
 OTHER_KEYS = {"secrets", "tunnel_address", "ovs_datapath_type", "lab_binds", "lab_image", "lab_links"}
 """Variables that belong to the site or host rather than to one role."""
@@ -43,6 +53,7 @@ class Context:
     roles: role_specs.Roles
     fetch: Fetch
     today: str
+    project: Path
     shapes: dict[str, role_shapes.Shape] = field(default_factory=dict)
     source_of: Callable[[str], str] = field(default=lambda address: "")
     """Takes an address; returns that of this machine from which it is reached, or ""."""
@@ -51,16 +62,21 @@ class Context:
     installs: bool = True
     """Whether the run installs packages."""
 
-    def resolve(self, value: Any, host: str) -> Any:
-        """A value as the host has it, with its templates rendered where Ansible can tell before the run."""
-        view = getattr(self.inventory, "view", None)
-        return view.resolve(value, host) if view else value
+    def resolved(self, name: str, host: str = "") -> Any:
+        """The value that a role will see: of the inventory, else the default. None if only a run can tell it."""
+        found = self.inventory.find(name, host)
+        if found is not None:
+            value = found[1]
+        elif self.inventory.view and name in self.roles.defaults:
+            defaults = self.project / self.roles.defaults[name][0]
+            value = self.inventory.view.derived(name, host or "localhost", defaults)
+        else:
+            value = self.roles.values.get(name)
+        return None if role_shapes.is_template(value) else value
 
     def known(self, name: str, host: str = "") -> Any:
-        """The value that a role will see: of the inventory, else the default. None if it has not its shape."""
-        found = self.inventory.find(name, host)
-        value = self.resolve(found[1] if found else self.roles.values.get(name), host or "localhost")
-        shape = self.shapes.get(name)
+        """The value that a role will see, unless another rule refuses it for its shape: then None."""
+        value, shape = self.resolved(name, host), self.shapes.get(name)
         return None if shape and any(shape.faults(value, self.names)) else value
 
     def default(self, name: str) -> Source | None:
@@ -72,7 +88,7 @@ class Context:
 
     @cached_property
     def names(self) -> role_shapes.Names:
-        groups = {*self.inventory.groups, *GROUPS}
+        groups = {*self.inventory.groups, *KNOWN_GROUPS}
         return role_shapes.Names(frozenset(self.inventory.hosts), frozenset(groups), frozenset(self.roles.names))
 
     def shape(self, shape: Shape, name: str, host: str = "") -> tuple[Any, list[Violation]]:
@@ -91,16 +107,18 @@ def check(
     folder: Path,
     decrypt: site_model.Decrypt,
     fetch: Fetch,
+    view: site_model.View | None = None,
     given: CommandLine | None = None,
     source_of: Callable[[str], str] = lambda address: "",
     installs: bool = True,
 ) -> list[Violation]:
     """Return every violation of the inventory in `folder`, judged by the roles of `project`, by file.
 
+    `view` is the inventory as Ansible sees it; None when Ansible cannot load it.
     What is given on the command line counts as a part of the inventory, and as the strongest.
     """
     given = given or CommandLine()
-    inventory = site_model.load(folder, decrypt, project)
+    inventory = site_model.load(folder, decrypt, project, view)
     extra, faults = command_line.sources(given, decrypt, project)
     inventory.sources += extra
     waivers = role_specs.read(project / "roles" / "site" / "files" / "waivers.yml")
@@ -109,6 +127,7 @@ def check(
         role_specs.load(project),
         fetch,
         date.today().isoformat(),
+        project,
         role_shapes.load(project),
         source_of,
         tuple((str(waiver["check"]), set(waiver["groups"])) for waiver in waivers),
@@ -121,12 +140,16 @@ def check(
 
 
 def check_command_line(
-    project: Path, folder: Path, decrypt: site_model.Decrypt, given: CommandLine
+    project: Path,
+    folder: Path,
+    decrypt: site_model.Decrypt,
+    given: CommandLine,
+    view: site_model.View | None = None,
 ) -> list[Violation]:
     """Return the violations of the command line alone, for playbooks that make what an inventory describes."""
-    inventory = site_model.load(folder, decrypt, project)
+    inventory = site_model.load(folder, decrypt, project, view)
     inventory.sources, faults = command_line.sources(given, decrypt, project)
-    context = Context(inventory, role_specs.load(project), lambda url: "", "", role_shapes.load(project))
+    context = Context(inventory, role_specs.load(project), lambda url: "", "", project, role_shapes.load(project))
     found = [*faults, *_command_line(given, project, inventory)]
     for rule in (keys, types):
         found += rule(context)
@@ -153,21 +176,6 @@ def _masked(violation: Violation, inventory: Inventory) -> Violation:
     )
 
 
-def groups(context: Context) -> Iterator[Violation]:
-    """Groups are those the playbooks know, and every host is in one that has a role to play."""
-    inventory = context.inventory
-    for group in sorted(inventory.groups.keys() - GROUPS):
-        yield _at(
-            context, _path_of(inventory, group), f"no playbook knows a group {group}", _near(group, GROUPS)
-        )
-    for host, member_of in sorted(inventory.hosts.items()):
-        if not member_of & ROLE_GROUPS:
-            remedy = f"put it in {', '.join(sorted(ROLE_GROUPS))}"
-            yield _at(context, _path_of(inventory, host), f"host {host} is in no known group", remedy)
-    if inventory.hosts and not inventory.members("control"):
-        yield _at(context, (), "no host is in group control", "put at least one there")
-
-
 def keys(context: Context) -> Iterator[Violation]:
     """Every variable is one that a role, or the site itself, has."""
     for source in context.inventory.sources:
@@ -178,6 +186,8 @@ def keys(context: Context) -> Iterator[Violation]:
                 continue
             shown = None if isinstance(value, list | dict) or TELLING.search(str(key)) else value
             remedy = f"did you mean {meant}?" if meant else _near(str(key), known)
+            if source.generated and not difflib.get_close_matches(str(key), map(str, known), 1, 0.9):
+                continue  # inventory plugins have variables of their own
             yield source.violation((key,), shown, "unknown variable", remedy)
 
 
@@ -186,14 +196,10 @@ def types(context: Context) -> Iterator[Violation]:
     for source in context.inventory.sources:
         specs = _specs(context, source)
         for key, value in source.variables.items():
-            spec, shape = specs.get(key), context.shapes.get(key)
-            found = list(role_specs.faults(spec, value)) if spec else []
-            secret = bool(spec and spec.get("no_log")) or bool(TELLING.search(str(key)))
-            if shape and not found:
-                found = _shape_faults(context, source, value, shape)
-            for path, part, reason, remedy in found:
-                hidden = secret or isinstance(part, list | dict) or any(TELLING.search(str(step)) for step in path)
-                yield source.violation((key, *path), None if hidden else part, reason, remedy)
+            if isinstance(value, Vaulted) or _templated(value):
+                continue
+            for path, part, reason, remedy in _value_faults(context, specs.get(key), key, value):
+                yield source.violation((key, *path), part, reason, remedy)
 
 
 def _specs(context: Context, source: Source) -> dict[str, role_specs.Spec]:
@@ -202,20 +208,52 @@ def _specs(context: Context, source: Source) -> dict[str, role_specs.Spec]:
     return {**context.roles.specs, **extra}
 
 
-def _shape_faults(
-    context: Context, source: Source, value: Any, shape: role_shapes.Shape
-) -> list[role_shapes.Fault]:
-    """What is wrong with a value, or with what its templates render to on one of the hosts that it is for."""
-    if "{{" not in str(value) and "{%" not in str(value):
-        return list(shape.faults(value, context.names))
-    hosts = [host for host, groups in context.inventory.hosts.items() if source.scope in ("all", host, *groups)]
-    found: dict[tuple[Any, ...], role_shapes.Fault] = {}
-    for host in hosts:
-        for path, _part, reason, remedy in shape.faults(context.resolve(value, host), context.names):
-            # The text is shown as it is written: what it is rendered to may hold a secret.
-            shown = value if isinstance(value, str) else None
-            found.setdefault((path, reason), (path, shown, f"{reason}, once it is rendered for {host}", remedy))
-    return list(found.values())
+def _value_faults(
+    context: Context, spec: role_specs.Spec | None, key: Any, value: Any
+) -> Iterator[role_shapes.Fault]:
+    """What the type and the shape of a variable refuse; the part is None where it may hold a secret."""
+    shape = context.shapes.get(key)
+    found = list(role_specs.faults(spec, value)) if spec else []
+    secret = bool(spec and spec.get("no_log")) or bool(TELLING.search(str(key)))
+    if shape and not found:
+        found = list(shape.faults(value, context.names))
+    for path, part, reason, remedy in found:
+        hidden = secret or isinstance(part, list | dict) or any(TELLING.search(str(step)) for step in path)
+        yield path, None if hidden else part, reason, remedy
+
+
+def _templated(value: Any) -> bool:
+    return "{{" in str(value) or "{%" in str(value)
+
+
+def rendered_types(context: Context) -> Iterator[Violation]:
+    """Values that are written as templates have the type and the shape of their variable once they are rendered."""
+    for source in context.inventory.sources:
+        specs = _specs(context, source)
+        templated = {key: value for key, value in source.variables.items() if _templated(value)}
+        for key in templated.keys() & (specs.keys() | context.shapes.keys()):
+            told: set[tuple[Any, ...]] = set()
+            for host in _hosts_of(context.inventory, source.scope):
+                found = context.inventory.find(key, host)
+                if found is None or found[0] is not source:
+                    continue
+                for path, _part, reason, remedy in _value_faults(context, specs.get(key), key, found[1]):
+                    if (path, reason) in told:
+                        continue
+                    told.add((path, reason))
+                    # The text is shown as it is written: what it is rendered to may hold a secret.
+                    shown = templated[key] if isinstance(templated[key], str) else None
+                    where = f", once it is rendered for {host}" if host else ", once it is rendered"
+                    yield source.violation((key, *path), shown, f"{reason}{where}", remedy)
+
+
+def _hosts_of(inventory: Inventory, scope: str) -> list[str]:
+    """Hosts that a scope is for: the host, or one of each role in the group. "" stands for the site as a whole."""
+    if scope in inventory.hosts:
+        return [scope]
+    members = set(inventory.members(scope))
+    firsts = [next((host for host in inventory.members(group) if host in members), None) for group in ROLE_GROUPS]
+    return [*([""] if scope == "all" else []), *(host for host in firsts if host is not None)]
 
 
 def site_variables(context: Context) -> Iterator[Violation]:
@@ -231,7 +269,9 @@ def addresses(context: Context) -> Iterator[Violation]:
     network, _wrong = context.shape(PREFIX[4], "site_management_cidr")
     holders: dict[Any, str] = {}
     wanted = [("", name, network) for name in ("site_internal_vip", "site_public_vip")]
-    for host in inventory.hosts:
+    for host, member_of in inventory.hosts.items():
+        if not member_of & set(ROLE_GROUPS):
+            continue
         wanted.append((host, "ansible_host", network))
         if any(host in inventory.members(group) for group in TUNNEL_GROUPS) or inventory.find(
             "tunnel_address", host
@@ -242,7 +282,7 @@ def addresses(context: Context) -> Iterator[Violation]:
         if found is None:
             if host:
                 reason, remedy = f"host {host} has no {name}", f"add `{name}:` to it"
-                yield _at(context, _path_of(inventory, host), reason, remedy)
+                yield inventory.at_host(host, reason, remedy)
             continue
         source, value = found
         address, _wrong = context.shape(ADDRESS[4], name, host)
@@ -321,12 +361,7 @@ def intent(context: Context) -> Iterator[Violation]:
     from . import l3vpn
 
     inventory = context.inventory
-    written = {
-        key: (source, value)
-        for source in inventory.sources
-        for key, value in source.variables.items()
-        if key in _intent_keys()
-    }
+    written = {key: found for key in inventory.names() if key in _intent_keys() and (found := inventory.find(key))}
     held = inventory.value("secrets")
     site = {
         "gateways": inventory.members("gateway"),
@@ -370,17 +405,6 @@ def _intent_keys() -> frozenset[str]:
     return frozenset(l3vpn_intent.json_schema()["properties"])
 
 
-def _path_of(inventory: Inventory, name: str) -> yaml_lines.Path:
-    """Where hosts.yml has the host or group `name`."""
-    return min(
-        (path for path in inventory.listing.document.lines if path[-1:] == (name,)), key=len, default=()
-    )
-
-
-def _at(context: Context, path: yaml_lines.Path, reason: str, remedy: str) -> Violation:
-    return context.inventory.listing.violation(path, None, reason, remedy)
-
-
 def _missing(context: Context, name: str, reason: str, remedy: str, file: str = "site.yml") -> Violation:
     return Violation(f"{context.inventory.label}/group_vars/all/{file}", 1, name, "", reason, remedy)
 
@@ -391,5 +415,19 @@ def _near(name: str, known: set[str]) -> str:
 
 
 RULES = (
-    groups, keys, types, site_variables, addresses, secret_names, authority, mirror, intent, *site_references.RULES
-)  # fmt: skip
+    host_rules.groups,
+    host_rules.apart,
+    host_rules.home,
+    host_rules.names,
+    name_limits.limits,
+    keys,
+    types,
+    rendered_types,
+    site_variables,
+    addresses,
+    secret_names,
+    authority,
+    mirror,
+    intent,
+    *site_references.RULES,
+)

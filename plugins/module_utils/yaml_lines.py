@@ -30,10 +30,19 @@ class Document:
     faults: list[Fault] = field(default_factory=list)
 
     def line(self, path: Path) -> int:
-        """The line of `path`, or of the nearest thing around it that exists."""
-        while path not in self.lines and path:
-            path = path[:-1]
-        return self.lines.get(path, 1)
+        """The line of `path`, or of the nearest thing around it that exists.
+
+        A key with dots in it, as the full name of a host, may stand in `path` as several.
+        """
+        taken: Path = ()
+        rest = list(path)
+        while rest:
+            keys = ((*taken, rest[0] if n == 1 else ".".join(map(str, rest[:n]))) for n in range(1, len(rest) + 1))
+            taken, length = next(((key, n) for n, key in enumerate(keys, 1) if key in self.lines), (taken, 0))
+            if not length:
+                break
+            rest = rest[length:]
+        return self.lines.get(taken, 1)
 
 
 # In C where this build of PyYAML has them, which is several times as fast.
@@ -41,11 +50,20 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
+class Vaulted(str):
+    """The cipher text of a value with the tag !vault."""
+
+
 class _Loader(LOADER):  # type: ignore[misc,valid-type]
     """Ansible's own tags (!vault, !unsafe) are read as the scalar they carry."""
 
 
-_Loader.add_multi_constructor("!", lambda loader, suffix, node: getattr(node, "value", None))
+def _tagged(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
+    value = getattr(node, "value", None)
+    return Vaulted(value) if suffix in ("vault", "vault-encrypted") and isinstance(value, str) else value
+
+
+_Loader.add_multi_constructor("!", _tagged)
 
 
 def parse(text: str) -> Document:

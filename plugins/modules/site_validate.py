@@ -10,8 +10,10 @@ short_description: Every violation in a site's inventory, before any node is tou
 version_added: 0.1.0
 author: [Cloudwatt, Orange (@cloudwatt)]
 description:
-  - Reads the files of an inventory folder itself, with line numbers, and checks groups, hosts, addresses, variable
-    names and types, secrets, the package mirror, and the intent for the RIE.
+  - Takes hosts, groups and variables as Ansible has resolved them from all inventory sources of the run (YAML, INI,
+    JSON, scripts, plugins), and looks up the file and line in which each is written.
+  - Checks groups, hosts and their names, addresses, variable names and types, the length of names, secrets, the package
+    mirror, and the intent for the RIE.
   - Reports all violations at once, each with file, line, key, value and remedy. The value of a secret is never shown.
   - Checks what is given on the command line of C(ansible-playbook) as well. Extra variables are held against the same
     rules as those of a file, and each tag and each part of the limit must exist; Ansible itself passes over a misspelt one.
@@ -21,7 +23,9 @@ attributes:
   diff_mode: {support: none, description: It only reads.}
 options:
   inventory:
-    description: Folder that holds V(hosts.yml), V(group_vars) and V(host_vars), or the V(hosts.yml) in it.
+    description:
+      - Folder that holds V(group_vars), V(host_vars) and the secrets of the site, or an inventory file in it.
+      - Where it has no V(group_vars), the last source of the run that has.
     type: path
     required: true
   vault_password_file:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import role_shapes, role_specs, site_rules
+from ansible_collections.cloudwatt.socle.plugins.module_utils import host_rules, role_shapes, role_specs
+from ansible_collections.cloudwatt.socle.plugins.module_utils.site_rules import OTHER_KEYS
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_site_rules import Copy, site  # noqa: F401
@@ -202,7 +203,7 @@ def test_every_option_of_every_role_has_a_shape():
         options = {name for point in points for name in point.get("options") or {}}
         given = set(yaml.safe_load((path.parent / "shapes.yml").read_text()))
         assert options - given == set(), f"add these to {path.parent}/shapes.yml"
-        others = site_rules.OTHER_KEYS | {name for name in given if name.startswith("ansible_")}
+        others = OTHER_KEYS | {name for name in given if name.startswith("ansible_")}
         assert given - options - others == set(), f"{path.parent}/shapes.yml has options that the role has not"
 
 
@@ -242,7 +243,7 @@ def test_each_bad_value_of_each_option_is_refused_where_it_is(option):
 
 def test_defaults_have_their_shapes():
     known = role_specs.load(ROOT)
-    names = role_shapes.Names(frozenset({"gw1", "gw2"}), frozenset(site_rules.GROUPS), frozenset(known.names))
+    names = role_shapes.Names(frozenset({"gw1", "gw2"}), frozenset(host_rules.KNOWN_GROUPS), frozenset(known.names))
     shapes = role_shapes.load(ROOT)
     assert [
         (option, fault) for option, value in known.values.items() for fault in shapes[option].faults(value, names)

@@ -56,3 +56,12 @@ def test_merge_keys_and_ansible_tags():
 def test_a_date_that_is_none_is_a_fault():
     [fault] = yaml_lines.parse("a: 1\nday: 2026-02-31\n").faults
     assert fault.line == 2
+
+
+def test_a_key_with_dots_is_found_by_its_parts():
+    document = yaml_lines.parse("links:\n  gw1: {vlan: 1}\n  gw1.fr1.example:\n    vlan: 101\n")
+    assert document.line(("links", "gw1", "fr1", "example", "vlan")) == 2, "the nearest that exists by its first part"
+    document = yaml_lines.parse("links:\n  gw1.fr1.example:\n    vlan: 101\n  gw2.fr1.example: {}\n")
+    assert document.line(("links", "gw1", "fr1", "example", "vlan")) == 3
+    assert document.line(("links", "gw2", "fr1", "example", "vlan")) == 4
+    assert document.line(("links", "gw3", "fr1")) == 1
