@@ -17,7 +17,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from . import role_specs, secrets, site_authority, site_model, yaml_lines
+from . import pam_stacks, role_specs, secrets, site_authority, site_model, yaml_lines
 from .shapes import ADDRESS, BAD, PREFIX, Faults, Shape, text
 from .site_model import Inventory, Violation
 
@@ -242,6 +242,20 @@ def intent(context: Context) -> Iterator[Violation]:
             yield _missing(context, fault.path, fault.reason, fault.remedy, "rie.yml")
 
 
+def pam_lines(context: Context) -> Iterator[Violation]:
+    """The site's PAM lines can become part of the stacks of a hardened node."""
+    name = "hardening_pam_lines"
+    for source in context.inventory.sources:
+        value = source.variables.get(name)
+        if not value or "{{" in str(value):
+            continue
+        try:
+            pam_stacks.parse(value)
+        except pam_stacks.PamError as error:
+            for fault in error.faults:
+                yield source.violation((name,), None, fault, "see docs/hardening.md, accounts from a directory")
+
+
 def _reserved(context: Context) -> dict[str, list[str]]:
     """Prefixes of the site itself, which no tenant may use."""
     reserved: dict[str, list[str]] = defaultdict(list)
@@ -280,4 +294,4 @@ def _near(name: str, known: set[str]) -> str:
     return f"did you mean {near[0]}?" if near else "remove it, or correct its name"
 
 
-RULES = (groups, keys, types, site_variables, addresses, secret_names, authority, mirror, intent)
+RULES = (groups, keys, types, site_variables, addresses, secret_names, authority, mirror, intent, pam_lines)
