@@ -103,7 +103,7 @@ def test_a_scenario_has_nothing_in_common_with_a_site_of_the_operator(root: Path
         assert not bridges[0] & bridges[1]
 
 
-# What is the operator's: a site's inventory, reports of it, its keys, its machines; a home, and what programs keep there.
+# What is the operator's: a site's inventory, reports, keys and machines; a home, and what programs keep there.
 OPERATORS = re.compile(
     r"inventories[/\"', ]+(?:lab|ha|fr\d)\b|reports[/\"', ]+(?:lab|ha|fr\d)\b|\.socle[/\"', ]+(?:lab|ha)\b"
     r"|/var/lib/socle/(?:lab|evidence|backup)|expanduser|Path\.home|~/\.|environ\[.HOME"
