@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -136,3 +137,77 @@ def service(host: Any) -> Callable[[str], dict[str, str]]:
         return dict(line.split("=", 1) for line in lines)
 
     return show
+
+
+LOGS = r"""
+import json, os, stat
+found = {}
+for folder, _folders, files in os.walk("/var/log"):
+    for name in files:
+        info = os.lstat(path := os.path.join(folder, name))
+        if stat.S_ISREG(info.st_mode) and "journal" not in path:
+            found[path] = [info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode), info.st_size]
+print(json.dumps(found))
+"""
+NOT_RESTARTED = re.compile(
+    r"(dbus|systemd-logind|systemd-networkd|systemd-machined|(user|getty|console-getty|container-getty|serial-getty)(@.*)?)"
+    r"\.service"
+)
+"""Services that hold the session of the test, or a terminal."""
+NOT_STARTED = re.compile(r"(apt-daily|aide-check|lynis|systemd-sysupdate|dailyaidecheck|e2scrub)")
+"""What timers start that needs a mirror or a quarter of an hour."""
+
+
+@pytest.fixture(scope="session")
+def second_day(eventually: Callable[..., Any]) -> Callable[[Any], None]:
+    """`second_day(host)`: two nights pass on a node. Its logs are rotated, its services restarted, its timers fire."""
+
+    def logs(host: Any) -> dict[str, list[int]]:
+        return json.loads(host.check_output("python3 -c %s", LOGS))
+
+    def units(host: Any, what: str) -> list[str]:
+        lines = host.check_output(f"systemctl list-{what} --plain --no-legend").splitlines()
+        return [word for line in lines for word in line.split() if word.endswith(".service")]
+
+    def failed(host: Any) -> str:
+        return host.check_output("systemctl list-units --failed --plain --no-legend")
+
+    def run(host: Any) -> None:
+        before = logs(host)
+        assert not failed(host)
+        rotated: set[str] = set()
+        for _night in range(2):
+            for tag in ("auth.notice", "cron.notice", "kern.notice", "user.notice"):
+                host.check_output("logger -p %s 'a line before the night'", tag)
+            host.run_expect([0], "logrotate --force /etc/logrotate.conf")
+            after = logs(host)
+            rotated |= {path for path in after if re.search(r"-\d{8}(\.gz)?$", path)}
+            wrong = {
+                path: (had[:3], after[path][:3])
+                for path, had in before.items()
+                if path in after and had[:3] != after[path][:3]
+            }
+            assert wrong == {}, "owner, group and mode before and after a night"
+            # What was rotated today was rotated yesterday: the next night has the name to itself.
+            host.check_output(
+                "find /var/log -type f -regextype posix-extended -regex '.*-[0-9]{8}([.]gz)?' -exec sh -c "
+                """'for f; do mv "$f" "$(printf %%s "$f" | sed -E "s/-2([0-9]{7})/-1\\1/")"; done' sh {} +"""
+            )
+        assert rotated
+        services = [name for name in units(host, "units --type=service --state=running")
+                    if not NOT_RESTARTED.fullmatch(name)]  # fmt: skip
+        assert "ssh.service" in services
+        host.run_expect([0], f"systemctl restart {' '.join(services)}")
+        running = lambda: set(services) <= set(units(host, "units --type=service --state=running"))  # noqa: E731
+        assert eventually(running), failed(host)
+        assert not failed(host)
+        host.check_output("logger -p auth.notice 'a line of the morning'")
+        assert eventually(lambda: host.run("grep -q 'a line of the morning' /var/log/auth.log").rc == 0, 30)
+        for unit in sorted({name for name in units(host, "timers --all") if not NOT_STARTED.match(name)}):
+            host.run_expect([0], f"systemctl start {unit}")
+        for command in ("run-parts /etc/cron.hourly", "run-parts /etc/cron.daily", "systemd-tmpfiles --clean",
+                        "systemd-tmpfiles --create --exclude-prefix=/dev"):  # fmt: skip
+            host.run_expect([0], command)
+        assert not failed(host)
+
+    return run

@@ -11,7 +11,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils import hardening as engine
 from ansible_collections.cloudwatt.socle.plugins.module_utils import hardening_rules as rules
-from ansible_collections.cloudwatt.socle.plugins.module_utils import host_firewall
+from ansible_collections.cloudwatt.socle.plugins.module_utils import host_firewall, pam_stacks
 
 
 def hardening_files(settings: Mapping[str, Any], groups: Sequence[str]) -> list[dict[str, Any]]:
@@ -22,6 +22,8 @@ def hardening_files(settings: Mapping[str, Any], groups: Sequence[str]) -> list[
         entries = engine.files(policy, {**settings, "skip": skip})
     except rules.PolicyError as fault:
         raise AnsibleFilterError(str(fault)) from fault
+    except pam_stacks.PamError as fault:
+        raise AnsibleFilterError(f"hardening_pam_lines: {fault}") from fault
     return [{"mode": "0644", **entry} for entry in entries]
 
 

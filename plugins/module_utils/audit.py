@@ -25,6 +25,7 @@ PROFILE = "xccdf_org.ssgproject.content_profile_anssi_bp28_"
 VALUE = "xccdf_org.ssgproject.content_value_"
 TAILORED = "xccdf_cloudwatt.socle_profile_anssi"
 DECIDED = ("pass", "fail")
+FAILED = ("fail", "error", "unknown", "missing")
 
 
 class AuditError(ValueError):
@@ -177,7 +178,7 @@ def figures(content: Content, found: Sequence[Mapping[str, Any]]) -> dict[str, d
         def count(*states: str, mine: Sequence[Mapping[str, Any]] = mine) -> int:
             return sum(item["state"] in states for item in mine)
 
-        passed, failed = count("pass"), count("fail", "error", "unknown", "missing")
+        passed, failed = count("pass"), count(*FAILED)
         out[level] = {
             "checks": len(mine),
             "evaluated": sum(item["said"] in DECIDED for item in mine),
@@ -242,6 +243,37 @@ class Gate:
     lynis: int
 
 
+@dataclass(frozen=True)
+class Expected:
+    """A check that nodes of ``groups`` fail, as the site knows, and why."""
+
+    check: str
+    groups: tuple[str, ...]
+    reason: str
+
+
+def expected(entries: Sequence[Mapping[str, Any]], content: Content) -> list[Expected]:
+    """The failures that a site expects: ``[{check, groups, reason}]``.
+
+    :raises AuditError: an entry without one of its parts, or of a check that no level has.
+    """
+    found: list[Expected] = []
+    faults: list[str] = []
+    for number, entry in enumerate(entries, 1):
+        check, groups, reason = (entry.get(key) for key in ("check", "groups", "reason"))
+        if set(entry) != {"check", "groups", "reason"} or not isinstance(groups, (list, tuple)) or not groups:
+            faults.append(f"entry {number} ({check}): give check, groups and reason, and nothing else")
+        elif len(str(reason or "").split()) < 3:
+            faults.append(f"entry {number} ({check}): say in a sentence why it fails")
+        elif check not in content.checks:
+            faults.append(f"entry {number}: {check} is no check of any level")
+        else:
+            found.append(Expected(str(check), tuple(groups), str(reason)))
+    if faults:
+        raise AuditError(f"audit_expected_failures: {'; '.join(faults)}")
+    return found
+
+
 def report(
     content: Content,
     nodes: Sequence[Node],
@@ -249,8 +281,13 @@ def report(
     gate: Gate,
     before: Mapping[str, Any] | None,
     made: str,
+    failures: Sequence[Expected] = (),
 ) -> dict[str, Any]:
-    """The report as JSON takes it; ``ok`` is false when a gate is missed or something got worse since ``before``."""
+    """The report as JSON takes it.
+
+    ``ok`` is false when a gate is missed, a check of its level fails that is not among ``failures``, one of these
+    passes, or something got worse since ``before``.
+    """
     former = {item["name"]: item for item in (before or {}).get("nodes", [])}
     out: list[dict[str, Any]] = []
     faults: list[str] = []
@@ -259,7 +296,8 @@ def report(
         counts, guide_counts = figures(content, found), guide_figures(guide)
         old = former.get(node.name)
         told = _missed(counts[gate.level], node.lynis, gate)
-        told += _worse(found, counts, old, gate.level) if old else []
+        told += _unexpected(found, content.levels[gate.level], node.groups, failures, old)
+        told += _fewer(counts, old, gate.level) if old else []
         told += _guide_faults(guide, guide_counts, (old or {}).get("guide"))
         faults += [f"{node.name}: {text}" for text in told]
         out.append(
@@ -295,20 +333,32 @@ def _missed(counts: Mapping[str, Any], lynis: Mapping[str, Any], gate: Gate) -> 
     return out
 
 
-def _worse(
-    found: Sequence[Mapping[str, Any]], counts: Mapping[str, Any], old: Mapping[str, Any], level: str
+def _unexpected(
+    found: Sequence[Mapping[str, Any]],
+    level: frozenset[str],
+    groups: Sequence[str],
+    failures: Sequence[Expected],
+    old: Mapping[str, Any] | None,
 ) -> list[str]:
-    """Regressions: a check that passed and fails now; fewer checks evaluated, by a twentieth or more."""
-    passed = _passed(old)
-    out = [
-        f"{item['check']} passed and now does not"
-        for item in found
-        if item["check"] in passed and item["state"] == "fail"
-    ]
-    had, has = old["levels"][level]["evaluated"], counts[level]["evaluated"]
-    if has < 0.95 * had:
-        out.append(f"only {has} checks of {level} were evaluated, after {had} the last time")
+    """Checks that fail and passed before; those of the level that fail, or pass, and are expected to do the other."""
+    passed = _passed(old) if old else set()
+    allowed = {item.check for item in failures if {"all", *groups} & set(item.groups)}
+    out = []
+    for item in found:
+        check, state = item["check"], item["state"]
+        if state in FAILED and check not in allowed and (check in level or (check in passed and state == "fail")):
+            why = "passed and now does not" if check in passed else "does not pass"
+            remedy = "" if check in passed else ": mend it, waive it, or name it in audit_expected_failures"
+            out.append(f"{check} {why}{remedy}")
+        elif state == "pass" and check in allowed:
+            out.append(f"{check} passes: take it out of audit_expected_failures")
     return out
+
+
+def _fewer(counts: Mapping[str, Any], old: Mapping[str, Any], level: str) -> list[str]:
+    """Fewer checks evaluated than the last time, by a twentieth or more."""
+    had, has = old["levels"][level]["evaluated"], counts[level]["evaluated"]
+    return [f"only {has} checks of {level} were evaluated, after {had} the last time"] if has < 0.95 * had else []
 
 
 def _passed(old: Mapping[str, Any]) -> set[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from . import pam_stacks
 from .hardening_rules import Policy
 
 HEADER = "# Managed by Socle: local changes are overwritten.\n"
@@ -314,48 +315,20 @@ def _pam(policy: Policy, settings: Settings) -> list[Entry]:
     return [
         {"path": "/etc/security/faillock.conf", "format": "ini", "content": faillock},
         {"path": "/etc/security/pwquality.conf", "format": "ini", "content": quality},
-        _text("/etc/pam.d/common-auth", PAM_AUTH),
-        _text("/etc/pam.d/common-account", PAM_ACCOUNT),
-        _text("/etc/pam.d/common-password", PAM_PASSWORD),
-        _text("/etc/pam.d/common-session", PAM_SESSION),
+        *(
+            {**_text(path, content), "validate": pam_stacks.VALIDATE}
+            for path, content in pam_stacks.stacks(settings["pam_lines"]).items()
+        ),
         # Only members of the group may become someone else.
         _text("/etc/pam.d/su", PAM_SU.format(group=settings["su_group"])),
     ]
 
 
-PAM_AUTH = """\
-auth required pam_faillock.so preauth
-auth [success=1 default=ignore] pam_unix.so try_first_pass
-auth [default=die] pam_faillock.so authfail
-auth sufficient pam_faillock.so authsucc
-auth requisite pam_deny.so
-auth required pam_permit.so
-"""
-PAM_ACCOUNT = """\
-account [success=1 new_authtok_reqd=done default=ignore] pam_unix.so
-account requisite pam_deny.so
-account required pam_permit.so
-account required pam_faillock.so
-"""
-PAM_PASSWORD = """\
-password requisite pam_pwquality.so retry=3
-password requisite pam_pwhistory.so remember=5 use_authtok enforce_for_root
-password [success=1 default=ignore] pam_unix.so obscure use_authtok try_first_pass yescrypt rounds=11
-password requisite pam_deny.so
-password required pam_permit.so
-"""
-PAM_SESSION = """\
-session [default=1] pam_permit.so
-session requisite pam_deny.so
-session required pam_permit.so
-session optional pam_umask.so
-session required pam_unix.so
-session optional pam_systemd.so
-"""
 PAM_SU = """\
 auth sufficient pam_rootok.so
 auth required pam_wheel.so use_uid group={group}
 session required pam_env.so readenv=1
+session required pam_env.so readenv=1 envfile=/etc/default/locale
 session optional pam_mail.so nopen
 session required pam_limits.so
 @include common-auth
@@ -384,11 +357,28 @@ def _sessions(policy: Policy, settings: Settings) -> list[Entry]:
     seconds = settings["session_seconds"]
     login = {"Login": {"StopIdleSessionSec": seconds, "KillUserProcesses": False}}
     return [
-        _text("/etc/profile.d/session-timeout.sh", f"declare -xr TMOUT={seconds}\n"),
+        _text("/etc/profile.d/session-timeout.sh", SESSION_TIMEOUT.format(seconds=seconds)),
         {"path": "/etc/systemd/logind.conf.d/hardening.conf", "format": "ini", "content": login},
     ]
 
 
+#: Read by any shell, and by some of them twice. A shell without TMOUT, such as dash, is ended by logind. In bash TMOUT
+#: also limits `read`, so scripts do not get it. The scanner looks for the line with `declare`, which only bash knows.
+SESSION_TIMEOUT = """\
+case $- in
+  *i*)
+    if (unset TMOUT) 2>/dev/null; then
+      if [ -n "${{BASH_VERSION-}}" ]; then
+        declare -xr TMOUT={seconds}
+      else
+        TMOUT={seconds}
+        export TMOUT
+        readonly TMOUT
+      fi
+    fi
+    ;;
+esac
+"""
 LOGIN_DEFS = """\
 MAIL_DIR /var/mail
 FAILLOG_ENAB yes
@@ -423,6 +413,7 @@ LOGIN_RETRIES 3
 LOGIN_TIMEOUT 60
 CHFN_RESTRICT r
 DEFAULT_HOME no
+NONEXISTENT /nonexistent
 USERGROUPS_ENAB no
 ENCRYPT_METHOD YESCRYPT
 YESCRYPT_COST_FACTOR 11
@@ -558,13 +549,6 @@ def _rsyslog(policy: Policy, settings: Settings) -> list[Entry]:
             'ruleset(name="remote") { action(type="omfile" dynaFile="remote") stop }',
             f'input(type="imtcp" port="6514" address="{listens}" ruleset="remote")',
         ]
-    lines += [
-        "auth,authpriv.* /var/log/auth.log",
-        "*.*;auth,authpriv.none -/var/log/syslog",
-        "cron.* /var/log/cron.log",
-        "kern.* -/var/log/kern.log",
-        "*.emerg :omusrmsg:*",
-    ]
     if collector:
         lines += [
             f'*.*\naction(type="omfwd" protocol="tcp" Target="{collector}" port="6514" StreamDriver="gtls" '
@@ -572,6 +556,15 @@ def _rsyslog(policy: Policy, settings: Settings) -> list[Entry]:
             f'StreamDriverPermittedPeers="{collector}" queue.type="LinkedList" queue.filename="forward" '
             'queue.maxDiskSpace="1g" queue.saveOnShutdown="on" action.resumeRetryCount="-1")'
         ]
+    lines += [
+        # Files of packages come after the collector, which gets all messages: many of them end with `stop`.
+        "$IncludeConfig /etc/rsyslog.d/*.conf",
+        "auth,authpriv.* /var/log/auth.log",
+        "*.*;auth,authpriv.none -/var/log/syslog",
+        "cron.* /var/log/cron.log",
+        "kern.* -/var/log/kern.log",
+        "*.emerg :omusrmsg:*",
+    ]
     forward = {"Journal": {"ForwardToSyslog": True, "Storage": "persistent", "Compress": True}}
     return [
         {**_text("/etc/rsyslog.conf", "\n".join(line for line in lines if line) + "\n"), "mode": "0640",
@@ -581,15 +574,19 @@ def _rsyslog(policy: Policy, settings: Settings) -> list[Entry]:
 
 
 def _logrotate(policy: Policy, settings: Settings) -> list[Entry]:
-    # Not logrotate's weekly: the guide wants each day apart.
+    # The general part says how often and for how long. `create` without arguments keeps the owner and mode that a log
+    # has, and there is no `su`: both belong to the package whose daemon opens the log again.
     text = (
-        "daily\nrotate 90\ncreate 0640 root adm\nsu root adm\ndateext\ncompress\ndelaycompress\nmissingok\nnotifempty\n"
+        "daily\nrotate 90\ncreate\ndateext\ncompress\ndelaycompress\nmissingok\nnotifempty\n"
         "include /etc/logrotate.d\n"
     )
-    logs = "\n".join(f"/var/log/{name}.log" for name in ("auth", "cron", "kern", "sudo")) + "\n/var/log/syslog"
+    logs = "\n".join([*(f"/var/log/{name}" for name in SYSTEM_LOGS), settings["sudo_log"], "/var/log/remote/*.log"])
     rotated = f"{logs} {{\n  sharedscripts\n  postrotate\n    /usr/lib/rsyslog/rsyslog-rotate\n  endscript\n}}\n"
     return [_text("/etc/logrotate.conf", text), _text("/etc/logrotate.d/rsyslog", rotated)]
 
+
+#: Logs that rsyslog writes or wrote: mail and user are Debian's, and stay on a node that had them.
+SYSTEM_LOGS = ("auth.log", "cron.log", "kern.log", "mail.log", "user.log", "syslog")
 
 _USERS = "-F auid>=1000 -F auid!=unset"
 
@@ -727,6 +724,9 @@ def _updates(policy: Policy, settings: Settings) -> list[Entry]:
         'Unattended-Upgrade::Automatic-Reboot "false";\nUnattended-Upgrade::Remove-Unused-Dependencies "false";\n'
         'Unattended-Upgrade::MinimalSteps "true";\nUnattended-Upgrade::SyslogEnable "true";\n'
     )
+    # Many files that packages ask about are ours. They stay, and a security update that brings another version of one
+    # is installed: unattended-upgrades would leave out a package that may ask.
+    upgrades += 'DPkg::Options {\n  "--force-confdef";\n  "--force-confold";\n};\n'
     times = 'APT::Periodic::Update-Package-Lists "1";\nAPT::Periodic::Unattended-Upgrade "1";\n'
     restart = (
         "# Say what would need a restart, restart nothing.\n$nrconf{restart} = 'l';\n$nrconf{kernelhints} = 0;\n1;\n"

@@ -40,7 +40,11 @@ NOT_LIVE: dict[str, tuple[str, tuple[str, ...]]] = {
         ("apparmor_configured", "all_apparmor_profiles_enforced", "grub2_enable_apparmor"),
     ),
     "usb": ("the kernel here has no USB, or is another's", ()),
-    "partitions": ("all file systems here are one", ("partition_for_*", "mount_option_nodev_nonroot_local_partitions")),
+    # The last of them looks for programs with special rights on partitions.
+    "partitions": (
+        "all file systems here are one",
+        ("partition_for_*", "mount_option_nodev_nonroot_local_partitions", "audit_rules_privileged_commands"),
+    ),
 }
 
 

@@ -23,6 +23,7 @@ from . import (
     command_line,
     host_rules,
     name_limits,
+    pam_stacks,
     role_shapes,
     role_specs,
     secrets,
@@ -384,6 +385,20 @@ def intent(context: Context) -> Iterator[Violation]:
             yield _missing(context, fault.path, fault.reason, fault.remedy, "rie.yml")
 
 
+def pam_lines(context: Context) -> Iterator[Violation]:
+    """The site's PAM lines can become part of the stacks of a hardened node."""
+    name = "hardening_pam_lines"
+    for source in context.inventory.sources:
+        value = source.variables.get(name)
+        if not value or "{{" in str(value):
+            continue
+        try:
+            pam_stacks.parse(value)
+        except pam_stacks.PamError as error:
+            for fault in error.faults:
+                yield source.violation((name,), None, fault, "see docs/hardening.md, accounts from a directory")
+
+
 def _reserved(context: Context) -> dict[str, list[str]]:
     """Prefixes of the site itself, which no tenant may use."""
     reserved: dict[str, list[str]] = defaultdict(list)
@@ -429,5 +444,6 @@ RULES = (
     authority,
     mirror,
     intent,
+    pam_lines,
     *site_references.RULES,
 )

@@ -24,6 +24,12 @@ options:
     required: true
   waivers: {description: Waivers (see role site)., type: list, elements: dict, required: true}
   gate: {description: "What a node must reach: level, rate, evaluated, lynis.", type: dict, required: true}
+  expected:
+    description: "Checks that fail as the site knows: check, groups, reason. Any other check of the gate's level that fails is
+      a fault, and so is one of these that passes."
+    type: list
+    elements: dict
+    default: []
   directory: {description: Where the report is., type: path, required: true}
 """
 
@@ -69,6 +75,7 @@ ARGUMENTS = {
     "nodes": {"type": "list", "elements": "dict", "required": True},
     "waivers": {"type": "list", "elements": "dict", "required": True},
     "gate": {"type": "dict", "required": True},
+    "expected": {"type": "list", "elements": "dict", "default": []},
     "directory": {"type": "path", "required": True},
 }
 
@@ -122,13 +129,15 @@ def main() -> None:
             raise engine.AuditError("no node was judged")
         former = read(folder / "audit.json")
         made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        content = engine.read_content(params["content"])
         found = engine.report(
-            engine.read_content(params["content"]),
+            content,
             nodes,
             waivers(params["waivers"]),
             gate(params["gate"]),
             former,
             made,
+            engine.expected(params["expected"], content),
         )
         if not module.check_mode:
             folder.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,11 @@ options:
     type: path
     default: /usr/share/keyrings/debian-archive-keyring.gpg
   member: {description: Path of the datastream in it., type: str, required: true}
-  directory: {description: Where the datastream and the tailorings are put., type: path, required: true}
+  directory: {description: Where the package and the datastream are put., type: path, required: true}
+  tailorings:
+    description: Where the tailorings are put. Each site needs a folder of its own, as their names are those of the nodes.
+    type: path
+    required: true
   nodes: {description: Groups of each node., type: dict, required: true}
   waivers: {description: Waivers (see role site)., type: list, elements: dict, required: true}
   values: {description: Values of the content that the site sets., type: dict, default: {}}
@@ -44,6 +48,7 @@ EXAMPLES = r"""
     minimum: 0.1.82
     member: ./usr/share/xml/scap/ssg/content/ssg-debian13-ds.xml
     directory: /var/lib/socle/cache/scap
+    tailorings: /var/lib/socle/cache/scap/fr1
     nodes: {ctl1: [control, nodes]}
     waivers: "{{ site_waivers }}"
 """
@@ -84,6 +89,7 @@ ARGUMENTS = {
     "keyring": {"type": "path", "default": debian_archive.KEYRING},
     "member": {"type": "str", "required": True},
     "directory": {"type": "path", "required": True},
+    "tailorings": {"type": "path", "required": True},
     "nodes": {"type": "dict", "required": True},
     "waivers": {"type": "list", "elements": "dict", "required": True},
     "values": {"type": "dict", "default": {}},
@@ -123,13 +129,14 @@ def write(target: Path, content: bytes) -> bool:
 def main() -> None:
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     params = module.params
-    directory = Path(params["directory"])
+    directory, tailorings = Path(params["directory"]), Path(params["tailorings"])
     content = directory / Path(params["member"]).name
     result = {"changed": False, "content": str(content)}
     try:
         known = waivers(params["waivers"])
         if not module.check_mode:
             directory.mkdir(parents=True, exist_ok=True)
+            tailorings.mkdir(parents=True, exist_ok=True)
             pin = debian_archive.Pin(params["package"], params["sha256"])
             package = debian_archive.obtain(
                 params["mirror"], pin, params["suite"], params["minimum"], params["keyring"], directory
@@ -143,7 +150,7 @@ def main() -> None:
                 raise engine.AuditError(f"waived, and no check of any judge: {', '.join(lost)}")
             for node, groups in params["nodes"].items():
                 text = engine.tailoring(read, known, groups, params["values"])
-                changed = write(directory / f"tailoring-{node}.xml", text.encode()) or changed
+                changed = write(tailorings / f"tailoring-{node}.xml", text.encode()) or changed
             result |= {"changed": changed, "version": package.version, "note": package.note}
     except (debian_archive.ArchiveError, engine.AuditError, PolicyError, OSError) as fault:
         module.fail_json(msg=str(fault))

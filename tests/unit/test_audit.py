@@ -66,8 +66,9 @@ GOOD = {
 }
 
 
-def judge(content, *nodes, before=None, gate=GATE, more=()):
-    return audit.report(content, nodes, [WAIVER, *more], gate, before, "now")
+def judge(content, *nodes, before=None, gate=GATE, more=(), expected=()):
+    failures = audit.expected(expected, content)
+    return audit.report(content, nodes, [WAIVER, *more], gate, before, "now", failures)
 
 
 def said(**states):
@@ -139,6 +140,48 @@ def test_a_regression_is_a_failure_though_the_gate_is_reached(content):
     found = judge(content, node({**GOOD, "auditd": "fail"}), before=before, gate=gate)
     assert found["faults"] == ["gw1: auditd passed and now does not"]
     assert found["nodes"][0]["since"] == {"fail": ["auditd"]}
+
+
+AUDITD = {"check": "auditd", "groups": ["gateway"], "reason": "No log of the kernel here."}
+
+
+def test_a_check_that_fails_the_first_time_is_a_failure_though_the_gate_is_reached(content):
+    gate = audit.Gate("enhanced", 0, 0, 0)
+    for said in ("fail", "error", "unknown"):
+        found = judge(content, node({**GOOD, "auditd": said}), gate=gate)
+        (fault,) = found["faults"]
+        assert fault.startswith("gw1: auditd does not pass: ")
+        assert "audit_expected_failures" in fault
+    # What only a higher level asks for is no fault before it was once met.
+    assert judge(content, node(GOOD), gate=gate)["ok"]
+
+
+def test_only_the_failures_of_its_groups_are_expected_of_a_node(content):
+    gate = audit.Gate("enhanced", 0, 0, 0)
+    failing = {**GOOD, "auditd": "fail"}
+    assert judge(content, node(failing), gate=gate, expected=[AUDITD])["ok"]
+    assert judge(content, node(failing), gate=gate, expected=[{**AUDITD, "groups": ["all"]}])["ok"]
+    assert not judge(content, node(failing), gate=gate, expected=[{**AUDITD, "groups": ["control"]}])["ok"]
+
+
+def test_an_expected_failure_that_passes_is_told(content):
+    found = judge(content, node(GOOD), expected=[AUDITD])
+    assert found["faults"] == ["gw1: auditd passes: take it out of audit_expected_failures"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"check": "moon"}, "moon is no check"),
+        ({"groups": []}, "give check, groups and reason"),
+        ({"groups": "gateway"}, "give check, groups and reason"),
+        ({"reason": "because"}, "in a sentence"),
+        ({"until": "2027"}, "nothing else"),
+    ],
+)
+def test_an_expected_failure_has_a_check_groups_and_a_reason(content, wrong, says):
+    with pytest.raises(audit.AuditError, match=f"audit_expected_failures: .*{says}"):
+        audit.expected([AUDITD | wrong], content)
 
 
 def test_fewer_evaluated_than_before_is_a_failure(content):

@@ -264,7 +264,8 @@ def test_the_module_says_which_content_it_took(mirror, keys, tmp_path, monkeypat
     pin = mirror.add("0.1.82-1", deb(tmp_path, CONTENT))
     options = {
         "mirror": mirror.url, "package": pin.filename, "sha256": pin.sha256, "minimum": "0.1.82", "member": MEMBER,
-        "keyring": str(keys.ring), "directory": str(tmp_path / "cache"), "nodes": {"ctl1": ["control"]},
+        "keyring": str(keys.ring), "directory": str(tmp_path / "cache"), "tailorings": str(tmp_path / "site"),
+        "nodes": {"ctl1": ["control"]},
         "waivers": [waiver],
     }  # fmt: skip
     said, warned = run_module(monkeypatch, capsys, **options)

@@ -49,7 +49,7 @@ def test_boot_sectors_say_where_the_next_is(guest: ModuleType) -> None:
 def test_the_plain_node_has_nothing_of_the_hardening(root: Path, guest: ModuleType) -> None:
     role = yaml.safe_load((root / "roles/hardening/defaults/main.yml").read_text())
     brought = set(role["hardening_packages"]) & set(guest.PLAIN_PACKAGES)
-    assert brought == {"openssh-server", "linux-base"}
+    assert brought == {"openssh-server", "linux-base", "libpam-systemd"}
 
 
 def test_the_guests_variables_are_its_own_network(root: Path, guest: ModuleType) -> None:

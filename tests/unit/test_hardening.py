@@ -24,6 +24,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils import (
     lockout_guard,
     mount_table,
     node_access,
+    pam_stacks,
 )
 from ansible_collections.cloudwatt.socle.plugins.module_utils.config_files import wanted
 from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening_rules import (
@@ -172,6 +173,68 @@ def test_sshd_takes_no_password_and_root_only_where_it_must():
     assert "PasswordAuthentication no\n" in text
     assert "PermitRootLogin no\n" in text
     assert not re.search("cbc|sha1|hmac-md5|arcfour|ssh-dss", text)
+
+
+def test_every_stack_is_validated_before_it_is_written():
+    files = by_path(pam_lines={"auth": ["[success=end default=ignore] pam_sss.so use_first_pass"]})
+    for name in ("auth", "account", "password", "session", "session-noninteractive"):
+        assert files[f"/etc/pam.d/common-{name}"]["validate"] == pam_stacks.VALIDATE
+    text = files["/etc/pam.d/common-auth"]["content"]
+    assert "auth [success=2 default=ignore] pam_unix.so" in text
+    assert "auth [success=1 default=ignore] pam_sss.so use_first_pass\n" in text
+
+
+# --- shells
+
+
+@pytest.fixture
+def profile(tmp_path):
+    """The login profile of a hardened node, with its folder in place of /etc."""
+    files = by_path()
+    (tmp_path / "profile.d").mkdir()
+    for name in ("profile", "bash.bashrc", "profile.d/session-timeout.sh", "profile.d/core-dumps.sh"):
+        text = files[f"/etc/{name}"]["content"]
+        (tmp_path / name).write_text(re.sub(r"/etc/(?=profile|bash)", f"{tmp_path}/", text))
+    return tmp_path / "profile"
+
+
+SHELLS = [shell for shell in (["dash"], ["bash", "--norc"], ["bash", "--posix", "--norc"]) if shutil.which(shell[0])]
+SILENT = r"(no job control|set terminal process group|can't access tty|can\'t access tty).*\n"
+
+
+def in_shell(shell, script, *, interactive):
+    words = [*shell, *(["-i"] if interactive else []), "-c", script]
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nowhere", "PS1": "$ "}
+    done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment, check=False)
+    told = "".join(line for line in done.stderr.splitlines(True) if not re.search(SILENT, line))
+    return done.stdout, told, done.returncode
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+@pytest.mark.parametrize("options", ["", "set -e; ", "set -u; ", "set -eu; "])
+def test_any_shell_reads_the_profile_twice_without_a_word(profile, shell, options):
+    script = f'{options}. {profile}; . {profile}; echo "$TMOUT"'
+    assert in_shell(shell, script, interactive=True) == ("600\n", "", 0)
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_a_person_cannot_take_the_end_of_an_idle_session_back(profile, shell):
+    for change in ("TMOUT=0", "unset TMOUT"):
+        out, told, _code = in_shell(shell, f". {profile}; ( {change} ); echo $TMOUT", interactive=True)
+        assert out == "600\n"
+        assert "TMOUT" in told
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_a_script_has_no_time_limit(profile, shell):
+    """Bash takes TMOUT as the limit of every `read`."""
+    script = f'. {profile}; . {profile}; echo "${{TMOUT-none}}"; TMOUT=5'
+    assert in_shell(shell, script, interactive=False) == ("none\n", "", 0)
+
+
+def test_the_scanner_finds_the_limit_of_a_session():
+    pattern = r"^[\s]*(?:typeset|declare)[\s]+-xr[\s]+TMOUT=([\w$]+).*$"
+    assert re.findall(pattern, by_path()["/etc/profile.d/session-timeout.sh"]["content"], re.M) == ["600"]
 
 
 def test_mds_turns_no_threads_off_by_itself():

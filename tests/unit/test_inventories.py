@@ -15,10 +15,12 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils import l3vpn
 from socle import vault
 from socle.project import ROOT, Site
 
-SHIPPED = [*sorted(path.parent for path in ROOT.glob("inventories/*/hosts.yml")), ROOT / "molecule/shared/inventory"]
+SHIPPED = sorted(
+    path.parent for where in ("inventories/*", "molecule/*/inventory") for path in ROOT.glob(f"{where}/hosts.yml")
+)
 
 
-@pytest.fixture(params=SHIPPED, ids=lambda path: path.name)
+@pytest.fixture(params=SHIPPED, ids=lambda path: str(path.relative_to(ROOT)))
 def folder(request, tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(site_validate, "fetch", lambda url: "")
     copy = tmp_path / request.param.name

@@ -44,7 +44,7 @@ from ansible_collections.cloudwatt.socle.plugins.modules import l3vpn_evidence
 sys.path.insert(0, str(Path(__file__).parent))
 from l3vpn_intents import SITE, intent
 
-LAB = Path(__file__).parents[2] / "inventories" / "lab"
+LAB = Path(__file__).parents[2] / "molecule" / "shared" / "inventory"
 Data = dict[str, Any]
 
 

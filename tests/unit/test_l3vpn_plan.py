@@ -23,7 +23,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils import l3vpn, l3vp
 sys.path.insert(0, str(Path(__file__).parent))
 from l3vpn_intents import SITE, full, intent, vrf
 
-LAB = Path(__file__).parents[2] / "inventories" / "lab"
+LAB = Path(__file__).parents[2] / "molecule" / "shared" / "inventory"
 
 
 def planned(source: dict[str, Any], ledger: dict[str, Any] | None = None, **site: Any) -> l3vpn.PlanResult:
