@@ -24,7 +24,7 @@ from .site_model import Inventory, Violation
 GROUPS = {"all", "ungrouped", "nodes", "control", "compute", "gateway", "backbone"}
 ROLE_GROUPS = {"control", "compute", "gateway", "backbone"}
 TUNNEL_GROUPS = ("compute", "gateway")
-OTHER_KEYS = {"secrets", "tunnel_address", "ovs_datapath_type", "lab_links"}
+OTHER_KEYS = {"secrets", "tunnel_address", "ovs_datapath_type", "lab_links", "lab_binds", "lab_image"}
 """Variables that belong to the site or host rather than to one role."""
 FREE_PREFIXES = ("ansible_", "socle_")
 
