@@ -32,6 +32,7 @@ SHORTEST_SECRET = 6
 
 _MODE = re.compile(r"0[0-7]{3,4}")
 _TOKEN = re.compile(r"(\s*[^\s=:]+)[\s=:]")
+_URL_PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s@/]+@")
 _TELLING = re.compile(r"(pass(word|phrase)?|secret)$", re.IGNORECASE)
 
 
@@ -146,7 +147,8 @@ def redact(before: str, after: str, secrets: Iterable[str]) -> tuple[str, str]:
     left, right = masked(before, ""), masked(after, " (changed)" if before else "")
     for form in sorted(forms, key=len, reverse=True):
         left, right = left.replace(form, MASK), right.replace(form, MASK)
-    return left, right
+    # A password that the node had before, in the address of a package mirror for instance, is nobody's to know either.
+    return _URL_PASSWORD.sub(rf"\1{MASK}@", left), _URL_PASSWORD.sub(rf"\1{MASK}@", right)
 
 
 def _key(line: str) -> str:

@@ -112,15 +112,13 @@ def test_a_hypervisor_whose_disk_was_lost_comes_back_as_itself(host, guest, clou
 
 def test_a_unit_that_ends_after_its_start_fails_the_run(host, deploy):
     """It reports its start and ends with status 0 two seconds later, as nova-compute does without libvirt."""
-    host.check_output(
-        "mkdir -p /run/systemd/system/neutron-ovn-metadata-agent.service.d && printf %s > %s && systemctl daemon-reload",
-        "[Service]\nType=simple\nExecStart=\nExecStart=/bin/sleep 2\nRestart=no\n",
-        "/run/systemd/system/neutron-ovn-metadata-agent.service.d/zz-ends.conf",
-    )
+    folder = "/run/systemd/system/neutron-ovn-metadata-agent.service.d"
+    ends = "[Service]\nType=simple\nExecStart=\nExecStart=/bin/sleep 2\nRestart=no\n"
+    host.check_output(f"mkdir -p {folder} && printf %s > {folder}/zz-ends.conf && systemctl daemon-reload", ends)
     try:
         code, output = deploy("--limit", "cmp1,ctl1,localhost", "--tags", "compute")
     finally:
-        host.check_output("rm -r /run/systemd/system/neutron-ovn-metadata-agent.service.d; systemctl daemon-reload")
+        host.check_output(f"rm -r {folder} && systemctl daemon-reload")
     assert code != 0
     assert "neutron-ovn-metadata-agent.service does not run (inactive/dead)" in output
     code, output = deploy("--limit", "cmp1,ctl1,localhost", "--tags", "compute")
