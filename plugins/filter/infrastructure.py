@@ -13,6 +13,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.infrastructure imp
     network_files,
     rabbitmq_definitions,
 )
+from ansible_collections.cloudwatt.socle.plugins.module_utils.network_links import expected as network_links
 
 
 class FilterModule:
@@ -24,5 +25,6 @@ class FilterModule:
             "host_names": host_names,
             "memory_share": memory_share,
             "network_files": network_files,
+            "network_links": network_links,
             "rabbitmq_definitions": rabbitmq_definitions,
         }

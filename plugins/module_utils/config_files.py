@@ -21,17 +21,18 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from . import common
+from . import common, hosts_file
 from .common import diff_entry, run
 
 HEADER = "# Managed by Socle: local changes are overwritten.\n"
-FORMATS = ("text", "ini", "yaml", "json", "env")
+FORMATS = ("text", "ini", "yaml", "json", "env", "hosts")
 MASK = "********"
 SHORTEST_SECRET = 6
 """Shorter values are not masked: hiding every ``1`` or ``on`` of a diff hides the diff."""
 
 _MODE = re.compile(r"0[0-7]{3,4}")
 _TOKEN = re.compile(r"(\s*[^\s=:]+)[\s=:]")
+_URL_PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s@/]+@")
 _TELLING = re.compile(r"(pass(word|phrase)?|secret)$", re.IGNORECASE)
 
 
@@ -146,7 +147,8 @@ def redact(before: str, after: str, secrets: Iterable[str]) -> tuple[str, str]:
     left, right = masked(before, ""), masked(after, " (changed)" if before else "")
     for form in sorted(forms, key=len, reverse=True):
         left, right = left.replace(form, MASK), right.replace(form, MASK)
-    return left, right
+    # A password that the node had before, in the address of a package mirror for instance, is nobody's to know either.
+    return _URL_PASSWORD.sub(rf"\1{MASK}@", left), _URL_PASSWORD.sub(rf"\1{MASK}@", right)
 
 
 def _key(line: str) -> str:
@@ -265,9 +267,17 @@ def look(path: str) -> Entry:
 
 
 def kept(files: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The files, those without a content with the one they have; such a file that is not there is left out."""
+    """The files, those without a content with the one they have; such a file that is not there is left out.
+
+    Left out is also a file whose ``requires`` is not there. Format hosts keeps a part of what is there.
+    """
     found = []
     for item in files:
+        if item.get("requires") and not os.path.exists(item["requires"]):
+            continue
+        if item.get("format") == "hosts" and isinstance(item["content"], Mapping):
+            present = look(item.get("keeps") or item["path"])
+            item = {**item, "content": hosts_file.merge(item["content"], present.text), "format": "text"}
         if item.get("content") is None:
             present = look(item["path"])
             if present.kind != "file":
@@ -275,6 +285,18 @@ def kept(files: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
             item = {**item, "content": present.text, "format": "text"}
         found.append(item)
     return found
+
+
+def rewritten(files: Mapping[str, str], absent: Sequence[str]) -> tuple[list[dict[str, str]], Sequence[str]]:
+    """Files by their content, as :func:`wanted` takes them; one that is there keeps its owner, group and mode."""
+    items = []
+    for path, content in files.items():
+        present = look(path)
+        item = {"path": path, "content": content, "mode": "0644"}
+        if present.kind == "file":
+            item |= {"owner": present.owner, "group": present.group, "mode": f"{present.mode:04o}"}
+        items.append(item)
+    return items, absent
 
 
 def _name(lookup: Any, number: int) -> str:

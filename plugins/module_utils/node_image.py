@@ -96,6 +96,17 @@ rm -f "$tree"/etc/hostname "$tree"/etc/resolv.conf
 find "$tree"/var/log -type f -delete
 """
 
+#: Finishes a plain tree: the network is enabled, as an installer would, and what belongs to one machine is removed.
+PLAIN_FINISH = """\
+set -eu
+tree=$1
+rm -f "$tree"/usr/bin/py3compile
+chroot "$tree" dpkg-divert --local --quiet --rename --remove /usr/bin/py3compile
+chroot "$tree" systemctl --quiet enable systemd-networkd.service
+rm -f "$tree"/etc/ssh/ssh_host_*_key "$tree"/etc/ssh/ssh_host_*_key.pub "$tree"/var/lib/dbus/machine-id
+rm -f "$tree"/etc/hostname "$tree"/etc/resolv.conf
+"""
+
 #: Everything in this file that shapes a tree: part of the digest, so a change of it makes new images.
 RECIPE = (4, HOLD_COMPILATION, PRESET, DPKG_WHILE_BUILDING, DPKG_EXCLUDES, APT_CONFIG, FINISH)
 
@@ -111,11 +122,13 @@ class ImageSpec:
     components: tuple[str, ...] = ("main",)
     architecture: str = "amd64"
     keyring: str = KEYRING
+    plain: bool = False
+    """Whether the tree is left as Debian's packages make it, as on a machine that somebody else installed."""
 
     def digest(self) -> str:
         """16 hexadecimal digits over package list, suite and recipe; the mirror is not in it."""
         content = [sorted(set(self.packages)), self.suite, list(self.components), self.architecture,
-                   bool(self.security_mirror), RECIPE]
+                   bool(self.security_mirror), *([PLAIN_FINISH] if self.plain else [RECIPE])]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def sources(self) -> str:
@@ -134,6 +147,7 @@ def mmdebstrap_argv(spec: ImageSpec, tree: Path, sources: Path, cache: Path, var
     """The build command. It and all it starts die with the process that runs it, mounts included."""
     archives = 'mkdir -p "$1/var/cache/apt/archives"'
     fill = f'{archives}; cp -alt "$1/var/cache/apt/archives" {cache}/*.deb 2>/dev/null || true'
+    dpkg_options = (*DPKG_WHILE_BUILDING, *(() if spec.plain else DPKG_EXCLUDES.splitlines()))
     keep = f'cp -alnt {cache} "$1"/var/cache/apt/archives/*.deb 2>/dev/null || true'
     return [
         "setpriv", "--pdeathsig", "KILL",
@@ -148,7 +162,7 @@ def mmdebstrap_argv(spec: ImageSpec, tree: Path, sources: Path, cache: Path, var
         f"--essential-hook={keep}",
         f"--essential-hook={HOLD_COMPILATION}",
         f"--customize-hook={keep}",
-        *(f"--dpkgopt={option}" for option in (*DPKG_WHILE_BUILDING, *DPKG_EXCLUDES.splitlines())),
+        *(f"--dpkgopt={option}" for option in dpkg_options),
         *(f"--aptopt={option}" for option in APT_WHILE_BUILDING),
         spec.suite, str(tree), str(sources),
     ]
@@ -211,7 +225,8 @@ class ImageStore:
             done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, check=False)
             if done.returncode == 0:
                 write_settings(spec, tree)
-                done = subprocess.run(["sh", "-c", FINISH, "finish", str(tree)], stdin=subprocess.DEVNULL, stdout=log,
+                finish = PLAIN_FINISH if spec.plain else FINISH
+                done = subprocess.run(["sh", "-c", finish, "finish", str(tree)], stdin=subprocess.DEVNULL, stdout=log,
                                       stderr=log, env=build_environment(), check=False)
         if done.returncode != 0:
             reason = failure_reason(log_path.read_text(encoding="utf-8", errors="replace"))
@@ -259,13 +274,14 @@ def write_settings(spec: ImageSpec, tree: Path) -> None:
         (tree / folder / "99mmdebstrap").unlink(missing_ok=True)
     for path in (tree / "etc/apt/sources.list", *(tree / "etc/apt/sources.list.d").iterdir()):
         path.unlink(missing_ok=True)
-    for where, text in {
-        "etc/systemd/system-preset/00-socle-image.preset": PRESET,
-        "etc/dpkg/dpkg.cfg.d/socle-image": DPKG_EXCLUDES,
-        "etc/apt/apt.conf.d/90socle-image": APT_CONFIG,
-        "etc/apt/sources.list.d/debian.sources": spec.sources(),
-        "etc/machine-id": "",
-    }.items():
+    settings = {"etc/apt/sources.list.d/debian.sources": spec.sources(), "etc/machine-id": ""}
+    if not spec.plain:
+        settings |= {
+            "etc/systemd/system-preset/00-socle-image.preset": PRESET,
+            "etc/dpkg/dpkg.cfg.d/socle-image": DPKG_EXCLUDES,
+            "etc/apt/apt.conf.d/90socle-image": APT_CONFIG,
+        }
+    for where, text in settings.items():
         path = tree / where
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

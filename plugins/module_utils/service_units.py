@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatch
 from typing import Any
 
+from . import network_links
 from .common import make_directory, run
 
 STAMPS = "/run/socle/units"
@@ -37,6 +38,8 @@ PROPERTIES = {
     "InvocationID": "invocation",
     "InactiveExitTimestamp": "since",
     "NeedDaemonReload": "stale",
+    "Type": "type",
+    "Result": "result",
 }
 NOT_ENABLED = {"disabled", "masked", "enabled-runtime", "linked", "linked-runtime"}
 
@@ -112,6 +115,8 @@ class Live:
     invocation: str = ""
     since: float = 0
     stale: bool = False
+    type: str = ""
+    result: str = ""
 
     @property
     def unit_files(self) -> list[str]:
@@ -120,6 +125,18 @@ class Live:
     @property
     def running(self) -> bool:
         return self.active in ("active", "reloading", "refreshing", "activating")
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has come to an end that is not its task. A daemon that ends with status 0 does not run either."""
+        if self.active not in ("inactive", "failed"):
+            return False
+        return not (self.type == "oneshot" and self.active == "inactive" and self.result == "success" and self.since)
+
+    @property
+    def state(self) -> str:
+        """Its state for a reader: ``active/running``, ``inactive/dead``."""
+        return f"{self.active}/{self.sub}"
 
 
 def parse_show(text: str, names: Sequence[str]) -> dict[str, Live]:
@@ -198,11 +215,12 @@ def _expand(pattern: str) -> Iterable[str]:
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a run of a unit has read."""
+    """What a run of a unit has read. ``ready``: what must hold while it runs, for the verification at the end."""
 
     invocation: str
     unit: Mapping[str, str]
     reads: Mapping[str, str]
+    ready: Mapping[str, Any] | None = None
 
 
 def load_stamp(name: str, folder: str = STAMPS) -> Stamp | None:
@@ -219,6 +237,20 @@ def save_stamp(name: str, stamp: Stamp, folder: str = STAMPS) -> None:
     with open(f"{path}.new", "w", encoding="utf-8") as stream:
         json.dump(asdict(stamp), stream)
     os.replace(f"{path}.new", path)
+
+
+def drop_stamp(name: str, folder: str = STAMPS) -> None:
+    """Forget a unit that is not to run: nobody verifies it."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(folder, f"{name}.json"))
+
+
+def stamped(folder: str = STAMPS) -> dict[str, Stamp]:
+    """The stamps of all units that run on this node for a role, by name."""
+    with contextlib.suppress(FileNotFoundError):
+        names = sorted(name.removesuffix(".json") for name in os.listdir(folder) if name.endswith(".json"))
+        return {name: stamp for name in names if (stamp := load_stamp(name, folder))}
+    return {}
 
 
 # --- the decision ------------------------------------------------------------------------------------------
@@ -326,9 +358,14 @@ def enabling(units: Sequence[Unit], lives: Mapping[str, Live]) -> tuple[list[str
 # --- readiness ---------------------------------------------------------------------------------------------
 
 
-def probe(ready: Mapping[str, Any]) -> str:
-    """One try of every condition of ``ready``; empty when all hold, else what does not."""
+def probe(ready: Mapping[str, Any], whole: bool = False) -> str:
+    """One try of every condition of ``ready``; empty when all hold, else what does not.
+
+    ``whole``: the run has done all that it does, so a link that is missing does not come any more.
+    """
     try:
+        if ready.get("links") and (wrong := network_links.faults(ready["links"], *network_links.look(), not whole)):
+            return "\n".join(wrong)
         if ready.get("port"):
             where = (ready.get("host") or "127.0.0.1", int(ready["port"]))
             with socket.create_connection(where, timeout=3):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import time
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ class Runner:
             self.live = self.look()
         self.refuse()
         self.content = {unit.name: engine.content(unit, self.live[unit.name]) for unit in units}
+        self.stamps = {unit.name: stamp for unit in units if (stamp := engine.load_stamp(unit.name))}
         self.verdicts = {unit.name: self.verdict(unit, pending) for unit in units}
         self.enable, self.disable = engine.enabling(units, self.live)
 
@@ -43,16 +45,12 @@ class Runner:
         names = list(dict.fromkeys([*(unit.name for unit in self.units), *read]))
         if not names:
             return {}
-        shown = run(
-            ["systemctl", "show", "--timestamp=us+utc", f"--property={','.join(engine.PROPERTIES)}", *names]
-        )
-        if shown.ok:
-            return engine.parse_show(shown.stdout, names)
-        if (
-            self.check
-        ):  # no systemd to ask, as in a tree under construction: everything is still to be started
-            return {name: engine.Live() for name in names}
-        raise engine.UnitError(f"systemctl show failed: {shown.output}")
+        try:
+            return show(names)
+        except engine.UnitError:
+            if self.check:  # no systemd to ask, as in a tree under construction: everything is still to be started
+                return {name: engine.Live() for name in names}
+            raise
 
     def refuse(self) -> None:
         """Units that cannot be started at all are named together, before any is touched."""
@@ -67,7 +65,7 @@ class Runner:
 
     def verdict(self, unit: engine.Unit, pending: Sequence[str]) -> engine.Verdict:
         live = self.live[unit.name]
-        verdict = engine.decide(unit, live, self.content[unit.name], engine.load_stamp(unit.name))
+        verdict = engine.decide(unit, live, self.content[unit.name], self.stamps.get(unit.name))
         return engine.forecast(unit, verdict, live, pending) if self.check else verdict
 
     @property
@@ -114,17 +112,33 @@ class Runner:
             ]
             said = " ".join(result.output for result in results if not result.ok)
             raise engine.UnitError("\n".join(map(autopsy, bad)) or said)
-        self.stamp([unit for unit in units if self.verdicts[unit.name].verb not in ("none", "stop")])
+        self.stamp(units)
         waits = [unit for unit in units if unit.ready and unit.state != "stopped"]
         if late := [text for text in in_parallel(wait, waits, workers=32) if text]:
             raise engine.UnitError("\n".join(late))
 
     def stamp(self, units: Sequence[engine.Unit]) -> None:
-        """Stamped with what was on disk before the start: a change during the start counts as not read."""
-        states = self.look() if units else {}
+        """Stamped with what was on disk before the start: a change during the start counts as not read.
+
+        A unit that has ended again by now is a fault, also when ``systemctl start`` was content with it.
+        """
         for unit in units:
+            if unit.state == "stopped":
+                engine.drop_stamp(unit.name)
+        touched = [unit for unit in units if self.verdicts[unit.name].verb not in ("none", "stop")]
+        states = self.look() if touched else {}
+        if ended := [unit.name for unit in touched if states[unit.name].ended]:
+            raise engine.UnitError("\n".join(map(autopsy, ended)))
+        for unit in touched:
             had = self.content[unit.name]
-            engine.save_stamp(unit.name, engine.Stamp(states[unit.name].invocation, had.unit, had.reads))
+            former = self.stamps.get(unit.name)
+            # Of a unit that two roles have, one says when it is ready.
+            ready = unit.ready or (former and former.ready)
+            engine.save_stamp(unit.name, engine.Stamp(states[unit.name].invocation, had.unit, had.reads, ready))
+        for unit in units:
+            former = self.stamps.get(unit.name)
+            if unit not in touched and unit.state == "started" and former and unit.ready not in (None, former.ready):
+                engine.save_stamp(unit.name, dataclasses.replace(former, ready=unit.ready))
 
     def result(self) -> dict:
         def of(verb: str) -> list[str]:
@@ -155,19 +169,69 @@ def systemctl(*argv: str) -> None:
         raise engine.UnitError(f"systemctl {' '.join(argv)} failed: {done.output}")
 
 
-def wait(unit: engine.Unit) -> str:
-    """Poll until the unit is ready; the reason if it is not, at once when the unit has died."""
+def wait(unit: engine.Unit, whole: bool = False) -> str:
+    """Poll until the unit is ready; the reason if it is not, at once when the unit has ended."""
     assert unit.ready is not None
     deadline = time.monotonic() + unit.ready["timeout"]
     pause = 0.05
-    while lack := engine.probe(unit.ready):
-        if run(["systemctl", "is-failed", "--quiet", unit.name]).ok:
+    while lack := engine.probe(unit.ready, whole):
+        if show([unit.name])[unit.name].ended:
             return autopsy(unit.name)
         if time.monotonic() > deadline:
             return f"{unit.name} is not ready after {unit.ready['timeout']} s: {lack}\n{autopsy(unit.name)}"
         time.sleep(pause)
         pause = min(pause * 1.5, 1.0)
     return ""
+
+
+def show(names: Sequence[str]) -> dict[str, engine.Live]:
+    """The units as systemd has them. Raises :class:`.service_units.UnitError` where no systemd answers."""
+    shown = run(["systemctl", "show", "--timestamp=us+utc", f"--property={','.join(engine.PROPERTIES)}", *names])
+    if not shown.ok:
+        raise engine.UnitError(f"systemctl show failed: {shown.output}")
+    return engine.parse_show(shown.stdout, names)
+
+
+def verify(patterns: Sequence[str], settle: float) -> tuple[list[str], list[str]]:
+    """The units that roles run on this node, with enabled ones that match ``patterns``: all names, and their faults.
+
+    Each has to run, and all that was said of its readiness has to hold. One that started less than ``settle`` seconds
+    ago is looked at again when it is that old: a daemon may end after it has reported its start, with status 0 as well.
+    """
+    stamps = engine.stamped()
+    names = list(dict.fromkeys([*stamps, *matching(patterns)]))
+    if not names:
+        return [], []
+    live = {
+        name: unit
+        for name, unit in show(names).items()
+        if unit.load != "not-found" and (name in stamps or unit.file_state == "enabled")
+    }
+    young = [unit.since for unit in live.values() if unit.since > time.time() - settle]
+    if young:
+        time.sleep(max(0.0, min(settle, max(young) + settle - time.time())))
+        before, live = live, show(list(live))
+        again = {name for name, unit in live.items() if unit.invocation != before[name].invocation}
+    else:
+        again = set()
+    faults = [
+        f"{name} {'ended and was started again' if name in again else 'does not run'} ({unit.state})\n{autopsy(name)}"
+        for name, unit in live.items()
+        if name in again or unit.ended or unit.sub == "auto-restart"
+    ]
+    ready = [
+        engine.Unit(name, ready=stamps[name].ready) for name in live if name in stamps and stamps[name].ready
+    ]
+    faults += [text for text in in_parallel(lambda unit: wait(unit, True), ready, workers=32) if text]
+    return sorted(live), list(dict.fromkeys(faults))
+
+
+def matching(patterns: Sequence[str]) -> list[str]:
+    """Loaded units that match a pattern."""
+    if not patterns:
+        return []
+    listed = run(["systemctl", "list-units", "--all", "--plain", "--no-legend", *patterns])
+    return [line.split()[0] for line in listed.stdout.splitlines() if line.strip()]
 
 
 def autopsy(name: str) -> str:

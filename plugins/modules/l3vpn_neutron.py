@@ -100,9 +100,9 @@ routers:
   elements: dict
 """
 
+import json
 import time
 
-import yaml
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils.keystone_client import Keystone
@@ -161,7 +161,7 @@ def shown(operations: list[Operation]) -> list[dict]:
     """The diff of a run: one entry for each object that changes."""
 
     def text(attrs: dict) -> str:
-        return yaml.safe_dump(attrs, allow_unicode=True) if attrs else ""
+        return json.dumps(attrs, indent=1, sort_keys=True, ensure_ascii=False) + "\n" if attrs else ""
 
     entries = []
     for operation in operations:

@@ -29,6 +29,12 @@ options:
     type: list
     elements: str
     required: true
+  plain:
+    description:
+      - Leave the tree as Debian's packages make it. Only systemd-networkd is enabled, and what belongs to one machine
+        is removed. Such a tree stands for a machine that somebody else installed.
+    type: bool
+    default: false
   suite:
     description: Debian release.
     type: str
@@ -127,6 +133,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.node_image import 
 ARGUMENT_SPEC = {
     "name": {"type": "str", "default": "node"},
     "packages": {"type": "list", "elements": "str", "required": True},
+    "plain": {"type": "bool", "default": False},
     "suite": {"type": "str", "default": "trixie"},
     "mirror": {"type": "str", "default": "http://deb.debian.org/debian"},
     "security_mirror": {"type": "str", "default": ""},
@@ -141,7 +148,9 @@ ARGUMENT_SPEC = {
 def bring_up_to_date(module: AnsibleModule) -> dict:
     """Build, point and prune as far as needed; returns the module's result."""
     params = module.params
-    spec = ImageSpec(tuple(params["packages"]), params["suite"], params["mirror"], params["security_mirror"])
+    spec = ImageSpec(
+        tuple(params["packages"]), params["suite"], params["mirror"], params["security_mirror"], plain=params["plain"]
+    )
     store = ImageStore(Path(params["images_dir"]), Path(params["cache_dir"]))
     name, digest = params["name"], spec.digest()
     before = store.current(name)

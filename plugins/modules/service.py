@@ -21,6 +21,8 @@ description:
   - A B(unit) is restarted (or reloaded) when the content of its unit file, its drop-ins or the files it reads
     differs from what it was when the unit last started, as kept in C(/run/socle/units). There is nothing to
     notify, and a playbook killed between writing a file and restarting a unit is healed by the next run.
+  - A unit that has come to an end, with status 0 as well, does not run. It is a fault when it does so while the call
+    starts it or waits for it. M(cloudwatt.socle.running_units) looks again at the end of a run.
   - A masked unit that shall run is unmasked, as node images mask what other units would pull in unconfigured.
   - A unit that something else started (a boot, a crash, a person) is taken as it is when nothing it reads
     is younger than its start, and restarted once otherwise.
@@ -81,16 +83,23 @@ options:
           - "V(ini): section, then key, then a scalar, a list (the key is repeated; an empty list writes
             nothing) or null (a bare key). A section given as a list of mappings is repeated; the section
             V('') has no header."
+          - "V(hosts): address and its names, as in F(/etc/hosts). What the file has for other names is kept."
           - "V(env): variable and scalar, quoted for the shell and for systemd's C(EnvironmentFile)."
         type: raw
       format:
         description: How a structure is rendered. V(ini), V(yaml) and V(env) begin with a comment.
         type: str
-        choices: [text, ini, yaml, json, env]
+        choices: [text, ini, yaml, json, env, hosts]
         default: text
       owner: {description: User name or number., type: str, default: root}
       group: {description: Group name or number., type: str, default: root}
       mode: {description: Quoted octal mode., type: str, default: '0644'}
+      requires:
+        description: A path without which the file is not written, as the folder of a package that need not be there.
+        type: path
+      keeps:
+        description: With format V(hosts), the file whose other names are kept; by default the file itself.
+        type: path
       validate:
         description: Command that tests the new file, given as C(%s), first of all. Not run in check mode.
         type: str
@@ -107,6 +116,19 @@ options:
     type: list
     elements: path
     default: []
+  apt_sources:
+    description:
+      - Sources of Debian's archive. Those that the node has for this suite, in whichever file and format, are replaced
+        by F(/etc/apt/sources.list.d/debian.sources); their components are kept besides O(apt_sources.components).
+      - Other suites, as backports, and repositories of anybody else stay as they are. A file that then has no source is
+        removed.
+    type: dict
+    suboptions:
+      mirror: {description: Mirror of the suite and of its updates., type: str, required: true}
+      security_mirror: {description: Mirror of the security updates; empty for none., type: str}
+      suite: {description: The suite., type: str, required: true}
+      components: {description: Components of every source., type: list, elements: str, required: true}
+      keyring: {description: Keyring that must have signed the sources., type: path, required: true}
   packages:
     description:
       - Packages, without version or architecture, without which nothing after the files can be done. When one is not
@@ -195,6 +217,16 @@ options:
           unix_socket: {description: A socket that accepts connections., type: path}
           url: {description: A URL that answers with a status below 500., type: str}
           command: {description: A shell command that succeeds., type: str}
+          links:
+            description:
+              - Links that systemd-networkd configures by these files and that have these addresses, and that neither
+                ifupdown nor NetworkManager configures as well. A link that does not exist yet is passed over.
+            type: list
+            elements: dict
+            suboptions:
+              name: {description: Name of the link., type: str, required: true}
+              file: {description: Its file of systemd.network(5)., type: path, required: true}
+              addresses: {description: Its static addresses with their lengths., type: list, elements: str, default: []}
           timeout: {description: Seconds., type: int, default: 60}
       state:
         description: Whether the unit runs.
@@ -269,6 +301,10 @@ missing:
   returned: always
   type: list
   elements: str
+unfinished:
+  description: Whether a run was killed while it installed packages. The call ends there as well.
+  returned: always
+  type: bool
 ran:
   description: Schema to the commands that were run (in check mode, would be).
   returned: always
@@ -293,7 +329,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import config_files, schema_sync_host, service_units_host
+from ansible_collections.cloudwatt.socle.plugins.module_utils import (
+    apt_sources,
+    config_files,
+    package_starts,
+    schema_sync_host,
+    service_units_host,
+)
 from ansible_collections.cloudwatt.socle.plugins.module_utils.common import diff_entry, lines, list_of
 from ansible_collections.cloudwatt.socle.plugins.module_utils.database import OPTIONS, DatabaseError
 from ansible_collections.cloudwatt.socle.plugins.module_utils.dpkg_status import missing
@@ -320,7 +362,16 @@ FILE = {
     **owned("0644"),
     "content": {"type": "raw"},
     "format": {"type": "str", "choices": list(config_files.FORMATS), "default": "text"},
+    "requires": {"type": "path"},
+    "keeps": {"type": "path"},
     "validate": TEXT,
+}
+SOURCES = {
+    "mirror": NAME,
+    "security_mirror": TEXT,
+    "suite": NAME,
+    "components": {"type": "list", "elements": "str", "required": True},
+    "keyring": PATH,
 }
 SCHEMA = {
     "name": NAME,
@@ -331,12 +382,14 @@ SCHEMA = {
     "version_table": {"type": "str", "default": "alembic_version"},
     "wave": {"type": "int", "default": 0},
 }
+LINK = {"name": NAME, "file": PATH, "addresses": {"type": "list", "elements": "str", "default": []}}
 READY = {
     "port": {"type": "int"},
     "host": {"type": "str", "default": "127.0.0.1"},
     "unix_socket": {"type": "path"},
     "url": TEXT,
     "command": TEXT,
+    "links": {"type": "list", "elements": "dict", "options": LINK},
     "timeout": {"type": "int", "default": 60},
 }
 UNIT = {
@@ -358,6 +411,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "files": list_of(FILE),
     "links": list_of({"path": PATH, "target": NAME}),
     "absent": {"type": "list", "elements": "path", "default": []},
+    "apt_sources": {"type": "dict", "options": SOURCES},
     "packages": {"type": "list", "elements": "str", "default": []},
     "schemas": list_of(SCHEMA),
     "schemas_here": {"type": "bool", "default": True},
@@ -376,13 +430,16 @@ class Call:
     def __init__(self, options: dict[str, Any], check: bool) -> None:
         self.options = options
         self.check = check
-        self.entries = config_files.wanted(
-            config_files.kept(options["files"]), options["directories"], options["links"], options["absent"]
-        )
+        files, absent = options["files"], options["absent"]
+        if sources := options["apt_sources"]:
+            more, gone = config_files.rewritten(*apt_sources.plan(sources, apt_sources.read()))
+            files, absent = [*files, *more], [*absent, *gone]
+        self.entries = config_files.wanted(config_files.kept(files), options["directories"], options["links"], absent)
         self.schemas = [Schema.of(item) for item in options["schemas"]]
         self.units = [Unit.of(item) for item in options["units"]]
         verbs = ("started", "restarted", "reloaded", "stopped", "enabled", "disabled")
         self.result: dict[str, Any] = {"changed": False, "changed_paths": [], "missing": [], "ran": {}, "reasons": {}}
+        self.result["unfinished"] = False
         self.result |= {"diff": [], **{verb: [] for verb in verbs}}
 
     @property
@@ -404,7 +461,7 @@ class Call:
             self.configure()
         if "install" in phases and self.options["packages"]:
             self.look_for_packages()
-            if self.result["missing"] and not self.check:
+            if (self.result["missing"] or self.result["unfinished"]) and not self.check:
                 return
         if self.schemas and self.options["schemas_here"] and "bootstrap" in phases:
             self.bootstrap()
@@ -426,6 +483,8 @@ class Call:
         """In check mode what lacks counts as a change: nothing after it can tell, as an empty node has no index."""
         with open(DPKG_STATUS, encoding="utf-8", errors="replace") as status:
             absent = missing(self.options["packages"], status)
+        if package_starts.unfinished():
+            self.result["unfinished"] = True
         diff = [diff_entry("packages to install", "", lines(absent))] if absent else []
         self.add({"missing": absent, "changed": bool(absent) and self.check, "diff": diff})
 

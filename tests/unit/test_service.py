@@ -70,6 +70,45 @@ def test_nothing_runs_while_a_package_is_missing(call, tmp_path):
     assert (tmp_path / "sources").read_text() == "deb\n"
 
 
+def test_nothing_runs_while_an_installation_is_unfinished(call, tmp_path, monkeypatch):
+    """Of a run that was killed after its packages: what they enabled has still to be dealt with."""
+    path = str(tmp_path / "test.conf")
+    units = [{"name": "socle-test", "reads": [path]}]
+    more = {"files": [{"path": path, "content": "", "mode": "0644", **US}], "packages": ["haproxy"], "units": units}
+    monkeypatch.setattr(service.package_starts, "unfinished", lambda: True)
+    asked = call(check=False, **more)
+    asked.apply()
+    assert asked.result["unfinished"]
+    assert asked.result["missing"] == asked.result["restarted"] == []
+    monkeypatch.setattr(service.package_starts, "unfinished", lambda: False)
+    asked = call(**more)
+    asked.apply()
+    assert not asked.result["unfinished"]
+
+
+def test_package_sources_are_files_of_the_call(call, tmp_path, monkeypatch):
+    """A file that only root may read, as it holds a password, stays so."""
+    main, ours = tmp_path / "sources.list", tmp_path / "debian.sources"
+    main.write_text("deb http://mirror.example/debian trixie main non-free-firmware\n")
+    ours.write_text("Types: deb\nURIs: https://login:word@repo.example/apt\nSuites: trixie\nComponents: tools\n")
+    ours.chmod(0o600)
+    monkeypatch.setattr(service.apt_sources, "MAIN", str(main))
+    monkeypatch.setattr(service.apt_sources, "OURS", str(ours))
+    monkeypatch.setattr(service.apt_sources, "FOLDER", str(tmp_path))
+    wanted = {"mirror": "http://mirror.example/debian", "suite": "trixie", "components": ["main"], "keyring": "/k"}
+    asked = call(check=False, apt_sources={**wanted, "security_mirror": None}, phases=["configure"])
+    asked.apply()
+    assert asked.result["changed_paths"] == [str(main), str(ours)]
+    assert not main.exists()
+    assert "Components: main non-free-firmware\n" in ours.read_text()
+    assert "login:word" in ours.read_text()
+    assert "word@" not in str(asked.result["diff"])
+    assert "login:" in str(asked.result["diff"])
+    assert "repo.example/apt" in ours.read_text()
+    assert ours.stat().st_mode & 0o777 == 0o600
+    assert call(apt_sources={**wanted, "security_mirror": None}).entries
+
+
 def test_a_check_goes_on_and_counts_a_missing_package_as_a_change(call):
     asked = call(packages=["keepalived"], units=[{"name": "socle-test", "state": "stopped"}])
     asked.apply()

@@ -1,0 +1,98 @@
+#!/usr/bin/python
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: package_starts
+short_description: Hold the starts of services while packages are installed
+version_added: 0.1.0
+author: [Cloudwatt, Orange (@cloudwatt)]
+description:
+  - Puts a policy in F(/usr/sbin/policy-rc.d) that refuses packages to start, stop or restart services, so that none
+    runs before it is configured. What packages ask of services that run already is done at once - a reload, and a
+    restart of one that no role runs. Without the reload of dbus, for instance, polkit is of no use until the next boot.
+  - Units that packages have enabled meanwhile, and that nobody has started, are disabled again. None of them starts at
+    the next boot either, before the role that configures it enables it.
+  - It applies only to processes with the variable C(SOCLE_HOLD_STARTS) in their environment. One that a killed run left
+    behind has no effect on other installations, and a policy of the node's own is put aside and comes back.
+attributes:
+  check_mode:
+    support: full
+    description: It says whether the policy would be put in place or removed.
+  diff_mode:
+    support: none
+    description: The policy is there only while packages are installed.
+options:
+  state:
+    description:
+      - V(held) puts the policy in place, and then ends what a killed dpkg began.
+      - V(released) removes it, and disables what packages have enabled.
+    type: str
+    choices: [held, released]
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Hold the starts of services
+  cloudwatt.socle.package_starts:
+    state: held
+
+- name: Install HAProxy without starting it
+  ansible.builtin.apt:
+    name: haproxy
+  environment:
+    SOCLE_HOLD_STARTS: "1"
+
+- name: Release the starts of services
+  cloudwatt.socle.package_starts:
+    state: released
+"""
+
+RETURN = r"""
+allowed:
+  description: What packages asked and was done, as C(action unit).
+  returned: with O(state=released)
+  type: list
+  elements: str
+refused:
+  description: What packages asked and was not done. The roles start what a node runs.
+  returned: with O(state=released)
+  type: list
+  elements: str
+disabled:
+  description: Units that packages had enabled.
+  returned: with O(state=released)
+  type: list
+  elements: str
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils import package_starts as engine
+
+
+def main() -> None:
+    module = AnsibleModule(
+        {"state": {"type": "str", "choices": ["held", "released"], "required": True}}, supports_check_mode=True
+    )
+    hold = module.params["state"] == "held"
+    result: dict[str, Any] = {"changed": hold != engine.held()}
+    try:
+        if not module.check_mode:
+            if hold:
+                engine.hold()
+                if fault := engine.resume():
+                    module.fail_json(msg=fault)
+            else:
+                result |= engine.release()
+    except OSError as fault:
+        module.fail_json(msg=f"{engine.POLICY}: {fault.strerror}")
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
