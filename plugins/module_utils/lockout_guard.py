@@ -55,7 +55,7 @@ while IFS= read -r path; do
     find "$path" ! -type d ! -name '*.socle-guard'
   fi
   if [ -d "files$path" ] && ! [ -L "files$path" ]; then
-    mkdir -p "$path"
+    (cd "files$path" && find . -type d -exec mkdir -p "$path/{{}}" \;)
     (cd "files$path" && find . ! -type d | sed "s|^\.|$path|")
   elif [ -e "$path" ] || [ -L "$path" ] || [ -e "files$path" ] || [ -L "files$path" ]; then
     [ -d "$path" ] || echo "$path"
