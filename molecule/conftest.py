@@ -20,7 +20,7 @@ import testinfra
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("ANSIBLE_CONFIG", str(ROOT / "ansible.cfg"))
 os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-CONNECTION = ("ansible_host", "ansible_user", "ansible_ssh_private_key_file")
+CONNECTION = ("ansible_host", "ansible_user", "ansible_ssh_private_key_file", "ansible_port", "ansible_become")
 MAGIC = ("ansible_", "group_names", "inventory_", "playbook_", "omit", "hostvars", "groups", "vars", "environment")
 
 Hostvars = dict[str, dict[str, Any]]
@@ -34,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     directory = tempfile.TemporaryDirectory(prefix="socle-", dir="/tmp")
     config.add_cleanup(directory.cleanup)
     hosts = {
-        name: {key: values[key] for key in CONNECTION}
+        name: {key: values[key] for key in CONNECTION if key in values}
         | {"ansible_ssh_common_args": f"{values['ansible_ssh_common_args']} -o ControlPath={directory.name}/%C"}
         for name, values in hostvars.items()
     }

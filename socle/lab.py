@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shlex
 import socket
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,6 @@ class Node:
     name: str
     groups: list[str]
     address: str
-    port: int
     ssh: list[str]
     """The ssh command that reaches it, without what to run there."""
 
@@ -46,9 +46,10 @@ def _node(host: Any, templar: Any) -> Node:
     for name, option in {"ansible_ssh_private_key_file": "-i", "ansible_port": "-p"}.items():
         if found := value(name):
             command += [option, os.path.expanduser(found)]
-    user = value("ansible_user") or "root"
+    # Without one ssh decides, as it does for Ansible: by ~/.ssh/config, else it is the operator's own name.
+    user = f"{found}@" if (found := value("ansible_user")) else ""
     groups = sorted(group.name for group in host.get_groups() if group.name not in ("all", "nodes"))
-    return Node(host.name, groups, address, int(value("ansible_port") or 22), [*command, f"{user}@{address}"])
+    return Node(host.name, groups, address, [*command, f"{user}{address}"])
 
 
 def ssh(site: Site, name: str, command: list[str]) -> None:
@@ -68,8 +69,15 @@ def status(site: Site) -> list[tuple[Node, bool]]:
 
 def _answers(node: Node) -> bool:
     try:
-        with socket.create_connection((node.address, node.port), timeout=1) as connection:
+        with socket.create_connection(_endpoint(node), timeout=1) as connection:
             connection.settimeout(1)
             return connection.recv(4) == b"SSH-"
     except OSError:
         return False
+
+
+def _endpoint(node: Node) -> tuple[str, int]:
+    """Where ssh would connect: the inventory may leave the address and the port to ~/.ssh/config."""
+    told = subprocess.run([*node.ssh[:-1], "-G", node.ssh[-1]], capture_output=True, text=True, check=False)
+    known = dict(line.split(" ", 1) for line in told.stdout.splitlines() if " " in line)
+    return known.get("hostname", node.address), int(known.get("port", 22))

@@ -70,18 +70,34 @@ def host_ruleset(
     networks: Mapping[str, Any],
 ) -> str:
     """The packet filter of a node."""
-    addresses = {
-        host: [str(hostvars[host][name]) for name in variables if hostvars[host].get(name)]
-        for hosts in groups.values()
-        for host in hosts
-        if host != "localhost"
-    }
+    hosts = {host for members in groups.values() for host in members if host != "localhost"}
+    addresses = {host: _addresses(hostvars[host], variables) for host in hosts}
     anywhere = ["0.0.0.0/0", "::/0"]
     known = {name: anywhere if given == "any" else list(given) for name, given in networks.items()}
     try:
         return host_firewall.ruleset(services, own, groups, addresses, known)
     except host_firewall.FirewallError as fault:
         raise AnsibleFilterError(str(fault)) from fault
+
+
+def _addresses(host: Mapping[str, Any], variables: Sequence[str]) -> list[str]:
+    return [str(host[name]) for name in variables if host.get(name)]
+
+
+def filter_strangers(
+    answers: Sequence[Mapping[str, Any]],
+    hosts: Sequence[str],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    variables: Sequence[str],
+) -> dict[str, list[str]]:
+    """Nodes whose packet filter does not know all of `hosts`, and those that it does not: results of `access_info`."""
+    wanted = {host: set(_addresses(hostvars[host], variables)) for host in hosts}
+    found = {
+        answer["item"]: [host for host in hosts if not wanted[host] <= set(answer["filter_knows"])]
+        for answer in answers
+        if answer.get("hardened")
+    }
+    return {node: unknown for node, unknown in found.items() if unknown}
 
 
 def audit_nodes(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -108,6 +124,7 @@ class FilterModule:
             "apparmor_off": apparmor_off,
             "audit_nodes": audit_nodes,
             "audit_programs": audit_programs,
+            "filter_strangers": filter_strangers,
             "hardening_diverted": hardening_diverted,
             "hardening_files": hardening_files,
             "hardening_units": hardening_units,

@@ -15,7 +15,7 @@ version_added: "0.1.0"
 description:
   - Builds the O(_input) of M(cloudwatt.socle.lab_machines) option O(cloudwatt.socle.lab_machines#module:machines) from
     host variables, so that the inventory says once where a node is.
-  - A host gives C(ansible_host), and if it has any C(lab_links), C(lab_binds) and C(lab_image).
+  - A host gives C(ansible_host), and if it has any C(ansible_port), C(lab_links), C(lab_binds) and C(lab_image).
 positional: _input, hostvars, cidr, bridge
 options:
   _input:
@@ -63,6 +63,8 @@ def lab_nodes(names: list[str], hostvars: Mapping[str, Any], cidr: str, bridge: 
             "links": list(variables.get("lab_links") or []),
             "binds": list(variables.get("lab_binds") or []),
         }
+        if variables.get("ansible_port"):
+            machine["ssh_port"] = int(variables["ansible_port"])
         if variables.get("lab_image"):
             machine["image"] = variables["lab_image"]
         machines.append(machine)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from . import pam_stacks
+from . import pam_stacks, sudo_rules
 from .hardening_rules import Policy
 
 HEADER = "# Managed by Socle: local changes are overwritten.\n"
@@ -340,7 +340,7 @@ session required pam_limits.so
 def _logins(policy: Policy, settings: Settings) -> list[Entry]:
     umask = "077" if policy.holds(36) else "027"
     return [
-        _text("/etc/login.defs", LOGIN_DEFS.format(umask=umask, days=settings["password_days"])),
+        _text("/etc/login.defs", LOGIN_DEFS.format(umask=umask)),
         _text("/etc/profile", PROFILE.format(umask=umask)),
         _text("/etc/bash.bashrc", BASHRC.format(umask=umask)),
         # No terminal is one that root logs in from (R33).
@@ -379,6 +379,7 @@ case $- in
     ;;
 esac
 """
+#: No PASS_MAX_DAYS: an account that is made later, and logs in by key, would be refused on the day its password is too old.
 LOGIN_DEFS = """\
 MAIL_DIR /var/mail
 FAILLOG_ENAB yes
@@ -398,7 +399,7 @@ ERASECHAR 0177
 KILLCHAR 025
 UMASK {umask}
 HOME_MODE 0700
-PASS_MAX_DAYS {days}
+PASS_MAX_DAYS 99999
 PASS_MIN_DAYS 1
 PASS_WARN_AGE 14
 UID_MIN 1000
@@ -445,8 +446,9 @@ PS1='\\u@\\h:\\w\\$ '
 
 
 def _sudo(policy: Policy, settings: Settings) -> list[Entry]:
-    exempt = ",".join(dict.fromkeys(["root", *settings["sudo_users"], *settings["sudo_services"]]))
-    services = ",".join(settings["sudo_services"])
+    names = dict.fromkeys(["root", *settings["sudo_users"], *settings["sudo_services"]])
+    exempt = ",".join(map(sudo_rules.escaped, names))
+    services = ",".join(map(sudo_rules.escaped, settings["sudo_services"]))
     lines = [
         "Defaults env_reset",
         "Defaults use_pty",
@@ -464,8 +466,8 @@ def _sudo(policy: Policy, settings: Settings) -> list[Entry]:
         # What rootwrap writes is read by the service: its own umask holds.
         lines.append(f"Defaults:{services} !umask")
     lines += ["root ALL=(ALL:ALL) ALL"]
-    lines += [f"%{settings['sudo_group']} ALL=(ALL:ALL) ALL"]
-    lines += [f"{user} ALL=(ALL:ALL) NOPASSWD: ALL" for user in settings["sudo_users"] if user != "root"]
+    lines += [f"%{sudo_rules.escaped(settings['sudo_group'])} ALL=(ALL:ALL) ALL"]
+    lines += [sudo_rules.rule(user) for user in settings["sudo_users"] if user != "root"]
     lines += ["@includedir /etc/sudoers.d"]
     return [{**_text("/etc/sudoers", "\n".join(lines) + "\n"), "mode": "0440", "validate": "visudo -cqf %s"}]
 
@@ -510,7 +512,9 @@ def _ssh(policy: Policy, settings: Settings) -> list[Entry]:
         "MACs": "hmac-sha2-512-etm@openssh.com,hmac-sha2-256-etm@openssh.com,hmac-sha2-512,hmac-sha2-256",
         **settings["ssh_options"],
     }
-    text = "".join(f"{key} {value}\n" for key, value in options.items())
+    # sshd listens on every port that it is given, where the first value of all else holds.
+    text = "".join(f"Port {port}\n" for port in settings["ssh_ports"])
+    text += "".join(f"{key} {value}\n" for key, value in options.items())
     # sshd takes the first value it reads, and Debian's file includes these before its own.
     main = "Include /etc/ssh/sshd_config.d/*.conf\nSubsystem sftp internal-sftp\nAcceptEnv LANG LC_*\n"
     return [
@@ -804,7 +808,7 @@ def units(policy: Policy, settings: Settings, places: Iterable[str], lock: bool)
             "reads": ["/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d"],
             "on_change": "reload",
             "test": "sshd -t",
-            "ready": {"port": 22},
+            "ready": {"port": settings["ssh_ports"][0]},
         },
     ]
     if policy.holds(61):

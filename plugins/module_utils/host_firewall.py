@@ -51,12 +51,24 @@ def ruleset(
     if faults:
         raise FirewallError("; ".join(faults))
     body = "".join(f"    {rule}\n" for rule in rules)
-    return HEAD + body + TAIL
+    known = sorted({item for host in members.get("nodes", ()) for item in addresses.get(host, ())})
+    return f"{TOP}{NODES}{' '.join(known)}\n{HEAD}{body}{TAIL}"
 
 
+def is_ours(text: str) -> bool:
+    """Whether a file is a ruleset of :func:`ruleset`: it is there on a hardened node only."""
+    return f"\ntable inet {TABLE} {{" in text
+
+
+def nodes_of(text: str) -> list[str]:
+    """Addresses of the nodes that a ruleset was made for; of none in one without that line."""
+    found = re.search(rf"^{NODES}(.*)$", text, re.MULTILINE)
+    return found[1].split() if found and is_ours(text) else []
+
+
+NODES = "# Nodes of the site: "
+TOP = "#!/usr/sbin/nft -f\n# Managed by Socle: local changes are overwritten.\n"
 HEAD = f"""\
-#!/usr/sbin/nft -f
-# Managed by Socle: local changes are overwritten.
 # This table alone is replaced: libvirt, Open vSwitch and the VRFs have their own.
 table inet {TABLE}
 delete table inet {TABLE}

@@ -113,14 +113,14 @@ class LabManager:
         made = disk.definition()
         supervisor = disk.supervisor()
         state = "running" if supervisor else "dead" if made else "absent"
-        address = str((made or {}).get("address", "")).split("/")[0]
+        address, port = str((made or {}).get("address", "")).split("/")[0], 22
         with contextlib.suppress(KeyError):
-            address = address or self.lab.machine(name).ip
+            address, port = address or self.lab.machine(name).ip, self.lab.machine(name).ssh_port
         result: dict[str, Any] = {"name": name, "address": address, "state": state, "pid": supervisor,
                                   "leader": disk.leader(), "root": str(disk.root),
                                   "log": str(disk.log), "image": (made or {}).get("image", "")}
         if deep and supervisor:
-            result["ssh"] = ssh_answers(address)
+            result["ssh"] = ssh_answers(address, port)
             result["system"], result["failed_units"] = system_state(disk)
         return result
 
@@ -357,7 +357,9 @@ class LabManager:
             public = keys / f"{machine.name}.pub"
             if public.exists():
                 key = " ".join(public.read_text(encoding="ascii").split()[:2])
-                lines.append(f"{machine.ip},{machine.name} {key}\n")
+                # As ssh looks a host up that it reaches at another port.
+                moved = f",[{machine.ip}]:{machine.ssh_port}" if machine.ssh_port != 22 else ""
+                lines.append(f"{machine.ip},{machine.name}{moved} {key}\n")
         files["known_hosts"] = "".join(sorted(lines))
         return files
 

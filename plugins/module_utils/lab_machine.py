@@ -78,6 +78,8 @@ class MachineDisk:
         _write(self.root, "root/.ssh/authorized_keys", authorized_key, mode=0o600, directory_mode=0o700)
         _write(self.root, "etc/ssh/ssh_host_ed25519_key", host_key.read_text(encoding="ascii"), mode=0o600)
         _write(self.root, "etc/ssh/ssh_host_ed25519_key.pub", Path(f"{host_key}.pub").read_text(encoding="ascii"))
+        if machine.ssh_port != 22:
+            _write(self.root, "etc/ssh/sshd_config.d/port.conf", f"Port {machine.ssh_port}\n")
         for unit in machine.masked_units:
             _link(self.root, f"etc/systemd/system/{unit}", "/dev/null")
         text = json.dumps(definition(machine, authorized_key), indent=1, sort_keys=True)
@@ -272,18 +274,18 @@ def wait_ssh(machine: Machine, disk: MachineDisk, timeout: float) -> None:
     :raises LabHostError: with the tail of the console when the machine dies or is late.
     """
     deadline = time.monotonic() + timeout
-    while not ssh_answers(machine.ip):
+    while not ssh_answers(machine.ip, machine.ssh_port):
         if disk.supervisor() is None:
             raise LabHostError(f"{machine.name} died while booting. End of its console:\n{disk.log_tail()}")
         if time.monotonic() > deadline:
-            raise LabHostError(f"{machine.name}: no SSH on {machine.ip}:22 after {timeout:.0f} s. "
+            raise LabHostError(f"{machine.name}: no SSH on {machine.ip}:{machine.ssh_port} after {timeout:.0f} s. "
                                f"End of its console:\n{disk.log_tail()}")
         time.sleep(0.1)
 
 
-def ssh_answers(address: str, timeout: float = 1.0) -> bool:
-    """Whether an SSH server greets on port 22."""
-    with contextlib.suppress(OSError), socket.create_connection((address, 22), timeout=timeout) as connection:
+def ssh_answers(address: str, port: int, timeout: float = 1.0) -> bool:
+    """Whether an SSH server greets."""
+    with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=timeout) as connection:
         connection.settimeout(timeout)
         return connection.recv(64).startswith(b"SSH-2.0")
     return False

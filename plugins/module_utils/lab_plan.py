@@ -80,7 +80,10 @@ class Link:
 
 @dataclass(frozen=True)
 class Machine:
-    """One machine. ``address`` is its CIDR on the management bridge, on interface ``interface``."""
+    """One machine. ``address`` is its CIDR on the management bridge, on interface ``interface``.
+
+    A new disk has its SSH server on ``ssh_port``.
+    """
 
     name: str
     address: str
@@ -94,6 +97,7 @@ class Machine:
     masked_units: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     binds: tuple[str, ...] = ()
+    ssh_port: int = 22
 
     @property
     def ip(self) -> str:
@@ -205,6 +209,7 @@ def _machine(item: dict[str, Any], params: dict[str, Any], bridges: set[str], pr
         masked_units=tuple(params.get("masked_units") or ()),
         devices=tuple(params.get("devices") or ()),
         binds=tuple(item.get("binds") or ()),
+        ssh_port=int(item.get("ssh_port") or 22),
     )
 
 

@@ -44,9 +44,9 @@ class Step:
 def steps(options: Mapping[str, Any], root: str = "") -> list[Step]:
     """What has to be done for ``options`` (see the module)."""
     return [
-        *group_steps(options["groups"]),
+        *group_steps(options["groups"], options["inherit"]),
         *shell_steps(options["no_login"]),
-        *age_steps(options["login_days"], f"{root}/etc/shadow"),
+        *(age_steps(Ages(**options["ages"]), f"{root}/etc/shadow") if options["ages"] else ()),
         *override_steps(options["overrides"], options["plain"]),
         *mode_steps(options["modes"]),
         *diversion_steps(options["diverted"]),
@@ -54,17 +54,33 @@ def steps(options: Mapping[str, Any], root: str = "") -> list[Step]:
     ]
 
 
-def group_steps(groups: Mapping[str, Sequence[str]]) -> Iterator[Step]:
-    """Groups that must exist, with members; users the node does not have are passed over, others are left in."""
+def group_steps(
+    groups: Mapping[str, Sequence[str]], inherit: Mapping[str, Sequence[str]] | None = None
+) -> Iterator[Step]:
+    """Groups that must exist, with members; users the node does not have are passed over, others are left in.
+
+    ``inherit``: group -> groups whose members become members too.
+    """
     for name, members in groups.items():
-        try:
-            present = set(grp.getgrnam(name).gr_mem)
-        except KeyError:
-            present = set()
+        group = _group(name)
+        if not group:
             yield Step(f"group {name}", "absent", "present", ("groupadd", "--system", name))
-        for user in members:
-            if user not in present and _is_user(user):
+        heirs = [user for other in (inherit or {}).get(name, ()) if (found := _group(other)) for user in found.gr_mem]
+        for user in dict.fromkeys([*members, *heirs]):
+            if _is_user(user) and not (group and _is_member(user, group)):
                 yield Step(f"group {name}: {user}", "no member", "member", ("gpasswd", "--add", user, name))
+
+
+def _group(name: str) -> grp.struct_group | None:
+    try:
+        return grp.getgrnam(name)
+    except KeyError:
+        return None
+
+
+def _is_member(user: str, group: grp.struct_group) -> bool:
+    """Also by a directory service, whose groups cannot be changed here."""
+    return user in group.gr_mem or group.gr_gid in os.getgrouplist(user, pwd.getpwnam(user).pw_gid)
 
 
 def _is_user(name: str) -> bool:
@@ -82,18 +98,54 @@ def shell_steps(users: Sequence[str]) -> Iterator[Step]:
             yield Step(f"shell of {user}", shell, NO_LOGIN[0], ("usermod", "--shell", NO_LOGIN[0], user))
 
 
-def age_steps(days: Mapping[str, int], shadow: str = "/etc/shadow") -> Iterator[Step]:
-    """Longest age of the passwords of ``days`` (user -> days)."""
+NO_LIMIT = 99999
+"""Days from which shadow(5) takes an age for none."""
+
+
+@dataclass(frozen=True)
+class Ages:
+    """``days``: longest age of passwords that people log in with; 0 for none. ``exempt``: accounts that never get one.
+    ``formerly``: ages that a former hardening may have set.
+    """
+
+    days: int = 0
+    exempt: Sequence[str] = ()
+    formerly: Sequence[int] = ()
+
+
+def age_steps(ages: Ages, shadow: str = "/etc/shadow") -> Iterator[Step]:
+    """Longest ages of passwords.
+
+    SSH refuses an account whose password is too old even when it logs in by key, or has no password at all, and cron
+    runs nothing for it. So an age is only for accounts that log in by password.
+    """
     with open(shadow, encoding="utf-8") as stream:
-        ages = {fields[0]: fields[4] for line in stream if len(fields := line.split(":")) > 4}
-    for user, wanted in days.items():
-        if user in ages and ages[user] != str(wanted):
-            yield Step(
-                f"password of {user}",
-                f"at most {ages[user] or 'any number of'} days",
-                f"at most {wanted} days",
-                ("chage", "--maxdays", str(wanted), user),
-            )
+        accounts = [fields for line in stream if len(fields := line.split(":")) > 4]
+    for user, secret, _, _, age, *_ in accounts:
+        have = int(age) if age.isdecimal() and int(age) < NO_LIMIT else 0
+        usable = bool(secret) and secret[0] not in "!*"
+        if ages.days and usable and user not in ages.exempt and _by_password(user):
+            wanted = ages.days
+        elif user in ages.exempt or not usable or have in ages.formerly:
+            wanted = 0
+        else:
+            continue
+        if have != wanted:
+            yield Step(f"password of {user}", _age(have), _age(wanted), ("chage", "--maxdays", str(wanted or -1), user))
+
+
+def _age(days: int) -> str:
+    return f"at most {days} days" if days else "at most any number of days"
+
+
+def _by_password(user: str) -> bool:
+    """Whether an account can log in, and has no key to do so."""
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError:
+        return False
+    keys = os.path.join(account.pw_dir, ".ssh", "authorized_keys")
+    return account.pw_shell not in NO_LOGIN and not (os.path.isfile(keys) and os.path.getsize(keys))
 
 
 def override_steps(overrides: Sequence[Mapping[str, str]], plain: Sequence[str]) -> Iterator[Step]:

@@ -130,6 +130,10 @@ options:
             description: Keep transmit checksum offload, which must be off on a link into a userspace bridge.
             type: bool
             default: false
+      ssh_port:
+        description: Port of the SSH server of a machine that is made.
+        type: int
+        default: 22
       binds:
         description: Further bind mounts, in the syntax of C(systemd-nspawn --bind).
         type: list
@@ -252,6 +256,7 @@ MACHINE_SPEC = {
     "mtu": {"type": "int", "default": 1500},
     "image": {"type": "path"},
     "links": {"type": "list", "elements": "dict", "default": [], "options": LINK_SPEC},
+    "ssh_port": {"type": "int", "default": 22},
     "binds": {"type": "list", "elements": "str", "default": []},
 }
 BRIDGE_SPEC = {

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: lockout_guard
-short_description: Take changes of a node's access rules back unless they are confirmed
+short_description: Put a node's rules of access back unless a new connection confirms the new ones
 version_added: 0.1.0
 author: [Cloudwatt, Orange (@cloudwatt)]
 description:
-  - V(armed) keeps a copy of files and starts a timer of systemd that puts them back and reloads SSH and the packet
-    filter. V(confirmed) stops the timer; run it over a second, new connection.
+  - V(armed) copies everything that decides about access (accounts and their passwords' ages, groups, PAM, sudo, SSH, the
+    packet filter, profiles, kernel parameters, rights of programs), and starts a timer of systemd that puts it back.
+    A boot before the confirmation puts it back too.
+  - V(confirmed) stops the timer. It fails over a connection that was made before the guard was armed, as that does not
+    show that a new one is let in. V(restored) does not wait for the timer.
   - A guard that a killed run left armed keeps its first copy; its time starts again.
 attributes:
   check_mode: {support: full}
@@ -20,24 +23,39 @@ options:
   state:
     description: Whether the guard is set.
     type: str
-    choices: [armed, confirmed]
+    choices: [armed, confirmed, restored]
     required: true
   paths:
-    description: Files, which need not exist.
+    description: Files and folders that come back too, besides those that decide about access on every node.
+    type: list
+    elements: path
+    default: []
+  rights:
+    description: Programs and folders whose owner and mode come back.
     type: list
     elements: path
     default: []
   seconds:
-    description: Time until they are put back.
+    description: Time until the former rules come back.
     type: int
     default: 120
+  required:
+    description: With V(confirmed), fail if no guard is armed, as the former rules are back then.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
 - name: Take the new rules back in two minutes
   cloudwatt.socle.lockout_guard:
     state: armed
-    paths: [/etc/ssh/sshd_config, /etc/nftables.conf]
+    rights: [/usr/bin/sudo]
+    seconds: 120
+
+- name: Keep the new rules
+  cloudwatt.socle.lockout_guard:
+    state: confirmed
+    required: true
 """
 
 RETURN = r"""
@@ -50,27 +68,30 @@ armed:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils import lockout_guard as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils import login_session
 
 ARGUMENTS = {
-    "state": {"type": "str", "choices": ["armed", "confirmed"], "required": True},
+    "state": {"type": "str", "choices": ["armed", "confirmed", "restored"], "required": True},
     "paths": {"type": "list", "elements": "path", "default": []},
+    "rights": {"type": "list", "elements": "path", "default": []},
     "seconds": {"type": "int", "default": 120},
+    "required": {"type": "bool", "default": False},
 }
 
 
 def main() -> None:
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     guard = engine.Guard()
-    armed = guard.armed()
-    change = (module.params["state"] == "armed" and bool(module.params["paths"])) or (
-        module.params["state"] == "confirmed" and armed
-    )
+    state, options = module.params["state"], module.params
+    change = state == "armed" or guard.armed() or (state == "confirmed" and options["required"])
     try:
         if change and not module.check_mode:
-            if module.params["state"] == "armed":
-                guard.arm(module.params["paths"], module.params["seconds"])
+            if state == "armed":
+                guard.arm(options["paths"], options["rights"], options["seconds"])
+            elif state == "confirmed":
+                guard.confirm(login_session.find())
             else:
-                guard.confirm()
+                guard.restore()
     except (engine.GuardError, OSError) as fault:
         module.fail_json(msg=str(fault))
     module.exit_json(changed=change, armed=guard.armed())

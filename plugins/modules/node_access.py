@@ -10,7 +10,7 @@ short_description: Groups, ages of passwords, files that packages own and option
 version_added: 0.1.0
 author: [Cloudwatt, Orange (@cloudwatt)]
 description:
-  - Makes groups and adds members; limits the age of passwords; keeps modes of packages' programs through
+  - Makes groups and adds members; sets and removes limits of the age of passwords; keeps modes of packages' programs through
     C(dpkg-statoverride), so that an upgrade does not bring the old ones back; takes away rights that are too wide.
   - Puts files of packages aside through C(dpkg-divert), and gives file systems their options in C(/etc/fstab), where
     everything else stays as it is. What is mounted already is left alone.
@@ -23,15 +23,33 @@ options:
     description: Groups that must exist, each with users that must be members. Other members stay.
     type: dict
     default: {}
+  inherit:
+    description: Groups of O(groups), each with other groups whose members must be members of it too.
+    type: dict
+    default: {}
   no_login:
     description: Users that get a shell that lets nobody in.
     type: list
     elements: str
     default: []
-  login_days:
-    description: Users, and the days after which their password must be changed.
+  ages:
+    description:
+      - Longest ages of passwords. Left alone without it.
+      - An account that logs in by key, or has no password, is refused once its password is too old. So a limit is set
+        only for accounts that can log in by password and have no C(authorized_keys).
     type: dict
-    default: {}
+    suboptions:
+      days: {description: Longest age in days; 0 for none., type: int, default: 0}
+      exempt:
+        description: Accounts that get no limit, and lose the one that they have, like those without a password.
+        type: list
+        elements: str
+        default: []
+      formerly:
+        description: Limits that are taken away from any account that logs in by key, as a former hardening set them.
+        type: list
+        elements: int
+        default: []
   overrides:
     description: Programs with another owner, group and mode than their package gives.
     type: list
@@ -77,6 +95,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+changes:
+  description: What is not, or was not before the call, as it should be.
+  returned: always
+  type: list
+  elements: str
 privileged:
   description: Programs that run with the rights of their owner or group, after the call.
   returned: always
@@ -100,8 +123,16 @@ PATH = {"type": "path", "required": True}
 MODE = {"type": "str", "required": True}
 ARGUMENTS = {
     "groups": {"type": "dict", "default": {}},
+    "inherit": {"type": "dict", "default": {}},
     "no_login": {"type": "list", "elements": "str", "default": []},
-    "login_days": {"type": "dict", "default": {}},
+    "ages": {
+        "type": "dict",
+        "options": {
+            "days": {"type": "int", "default": 0},
+            "exempt": {"type": "list", "elements": "str", "default": []},
+            "formerly": {"type": "list", "elements": "int", "default": []},
+        },
+    },
     "overrides": list_of(
         {
             "path": PATH,
@@ -130,6 +161,7 @@ def main() -> None:
     after = lines(f"{step.what}: {step.after}" for step in todo)
     module.exit_json(
         changed=bool(todo),
+        changes=[step.what for step in todo],
         privileged=privileged,
         lax_profiles=apparmor_profiles.lax(),
         diff=[diff_entry("access to the node", before, after)] if todo else [],

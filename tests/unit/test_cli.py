@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from socle import cli, project, report, runs
+from socle import cli, lab, project, report, runs
 from socle.project import Site, UsageError, find_site
 from socle.runs import Outcome
 
@@ -81,6 +81,28 @@ def test_the_lab_is_known_from_any_folder(tmp_path):
     words = [sys.executable, "-c", code]
     answer = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert {"ctl1", "gw2"} <= set(answer.stdout.split()), answer.stderr
+
+
+def lab_node(tmp_path, monkeypatch, **variables):
+    (tmp_path / "hosts.yml").write_text(json.dumps({"all": {"hosts": {"n": variables}}}))
+    monkeypatch.chdir(tmp_path)  # it goes to another folder, from which the test has to come back
+    (node,) = lab.nodes(Site(tmp_path))
+    return node
+
+
+def test_a_shell_is_of_the_account_and_at_the_port_of_the_inventory(tmp_path, monkeypatch):
+    node = lab_node(tmp_path, monkeypatch, ansible_host="192.0.2.9", ansible_user="ops", ansible_port=2222)
+    assert node.ssh == ["ssh", "-p", "2222", "ops@192.0.2.9"]
+    assert lab._endpoint(node) == ("192.0.2.9", 2222)
+
+
+def test_what_the_inventory_leaves_open_is_left_to_ssh(tmp_path, monkeypatch):
+    """~/.ssh/config may name the account, the address and the port: nothing of it is assumed."""
+    config = tmp_path / "config"
+    config.write_text("Host n\n  HostName 127.0.0.1\n  Port 2022\n  User ops\n")
+    node = lab_node(tmp_path, monkeypatch, ansible_ssh_common_args=f"-F {config}")
+    assert node.ssh[-1] == "n"
+    assert lab._endpoint(node) == ("127.0.0.1", 2022)
 
 
 def test_json_is_all_of_stdout(calls, capsys):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import re
 import shutil
@@ -17,14 +18,17 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from ansible_collections.cloudwatt.socle.plugins.filter.hardening import filter_strangers
 from ansible_collections.cloudwatt.socle.plugins.module_utils import (
     apparmor_profiles,
     hardening,
     host_firewall,
     lockout_guard,
+    login_session,
     mount_table,
     node_access,
     pam_stacks,
+    sudo_rules,
 )
 from ansible_collections.cloudwatt.socle.plugins.module_utils.config_files import wanted
 from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening_rules import (
@@ -50,6 +54,7 @@ def settings(**more):
         "skip": set(),
         "sudo_users": ["root"],
         "ssh_root_login": "no",
+        "ssh_ports": [22],
         "log_listens": "",
         "log_tls": {"ca": "/ca", "certificate": "/c", "key": "/k"},
         "kernel_log": True,
@@ -483,25 +488,225 @@ def test_nft_takes_every_ruleset(addresses, port):
     assert done.returncode == 0, done.stderr + text
 
 
+def test_a_ruleset_tells_the_nodes_that_it_was_made_for():
+    text = ruleset([])
+    assert host_firewall.is_ours(text)
+    assert host_firewall.nodes_of(text) == ["10.0.0.1", "10.0.0.2", "10.0.0.3", "fd00::2"]
+    debian = "#!/usr/sbin/nft -f\nflush ruleset\ntable inet filter {\n}\n"
+    assert not host_firewall.is_ours(debian)
+    assert host_firewall.nodes_of(debian) == []
+
+
+def test_nodes_that_the_filter_of_a_hardened_node_does_not_know_are_told():
+    hostvars = {"new": {"ansible_host": "10.0.0.9", "tunnel_address": "10.1.0.9"}, "old": {"ansible_host": "10.0.0.2"}}
+    answers = [
+        {"item": "ctl1", "hardened": True, "filter_knows": ["10.0.0.2", "10.0.0.9"]},
+        {"item": "ctl2", "hardened": True, "filter_knows": ["10.0.0.2", "10.0.0.9", "10.1.0.9"]},
+        {"item": "ctl3", "hardened": False, "filter_knows": []},
+        {"item": "ctl4", "unreachable": True},
+    ]
+    found = filter_strangers(answers, ["new", "old"], hostvars, ["ansible_host", "tunnel_address"])
+    assert found == {"ctl1": ["new"]}
+
+
+# --- ssh
+
+
+def test_sshd_listens_where_the_automation_comes_in():
+    entries = by_path(ssh_ports=[2222, 22])
+    text = entries["/etc/ssh/sshd_config.d/00-hardening.conf"]["content"]
+    assert re.findall("^Port (.*)$", text, re.M) == ["2222", "22"]
+    units = {unit["name"]: unit for unit in hardening.units(Policy.of("enhanced"), settings(ssh_ports=[2222]), [], lock=True)}
+    assert units["ssh"]["ready"] == {"port": 2222}
+
+
 # --- guard
 
 
-def test_the_guard_puts_back_what_was_and_removes_what_was_not(tmp_path):
-    folder = tmp_path / "guard"
-    old, new = tmp_path / "old conf", tmp_path / "new"
-    old.write_text("before")
-    guard = lockout_guard.Guard(str(folder))
-    folder.mkdir()
-    guard._copy(str(old))
-    guard._copy(str(new))
-    script = lockout_guard.restore_script(folder, [str(old), str(new)])
-    old.write_text("after")
-    new.write_text("after")
-    ours = script[: script.index("if [ -e /etc/nftables.conf ]")]
-    subprocess.run(["sh", "-c", ours], check=True)
-    assert old.read_text() == "before"
+@pytest.fixture
+def guarded(tmp_path, monkeypatch):
+    """A guard over a folder, and a function that runs its script where programs of the node only say that they ran."""
+    programs, said = tmp_path / "bin", tmp_path / "said"
+    programs.mkdir()
+    for name in ("systemctl", "nft", "sshd", "logger", "sysctl"):
+        (programs / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {said}\n')
+        (programs / name).chmod(0o755)
+    for name in ("BOOT_UNIT", "BOOT_LINK"):
+        monkeypatch.setattr(lockout_guard, name, str(tmp_path / name))
+    guard = lockout_guard.Guard(str(tmp_path / "guard"))
+    guard.folder.mkdir()
+    for name in ("parameters", "filter", "filter-unit"):
+        (guard.folder / name).write_text("")
+
+    def restore(*words):
+        guard.script.write_text(lockout_guard.restore_script(guard.folder))
+        path = f"{programs}:{os.environ['PATH']}"
+        subprocess.run(["sh", str(guard.script), *words], check=True, env={"PATH": path}, cwd="/")
+        return said.read_text()
+
+    return guard, restore
+
+
+def test_the_guard_puts_back_content_owner_and_mode_and_removes_what_was_not(tmp_path, guarded):
+    guard, restore = guarded
+    tree, single, new = tmp_path / "pam d", tmp_path / "shadow", tmp_path / "new"
+    program, link = tmp_path / "sudo", tree / "link"
+    (tree / "sub").mkdir(parents=True)
+    for path, mode in ((tree / "sub" / "old", 0o640), (single, 0o640), (program, 0o4755)):
+        path.write_text("before")
+        path.chmod(mode)
+    link.symlink_to("sub/old")
+    guard.keep([str(tree), str(single), str(new)], [str(program)])
+    single.write_text("after")
+    single.chmod(0o666)
+    (tree / "sub" / "old").unlink()
+    (tree / "sub").chmod(0o700)
+    link.unlink()
+    link.write_text("no link")
+    for path in (new, tree / "added", tree / "sub" / "added"):
+        path.write_text("after")
+    program.write_text("upgraded")
+    program.chmod(0o700)
+    said = restore()
+    assert (single.read_text(), single.stat().st_mode & 0o7777) == ("before", 0o640)
+    assert sorted(path.name for path in tree.rglob("*")) == ["link", "old", "sub"]
+    assert os.readlink(link) == "sub/old"
+    assert (tree / "sub").stat().st_mode & 0o777 == 0o755
     assert not new.exists()
-    assert "systemctl reload ssh" in script
+    # Only the rights of a program come back.
+    assert (program.read_text(), program.stat().st_mode & 0o7777) == ("upgraded", 0o4755)
+    assert "systemctl try-reload-or-restart ssh.service" in said
+    assert not guard.armed()
+
+
+def test_a_folder_that_was_removed_comes_back(tmp_path, guarded):
+    guard, restore = guarded
+    (tmp_path / "ssh" / "d").mkdir(parents=True)
+    (tmp_path / "ssh" / "d" / "a.conf").write_text("before")
+    guard.keep([str(tmp_path / "ssh")], [])
+    shutil.rmtree(tmp_path / "ssh")
+    restore()
+    assert (tmp_path / "ssh" / "d" / "a.conf").read_text() == "before"
+
+
+def test_a_boot_puts_the_files_back_and_leaves_units_to_systemd(tmp_path, guarded):
+    guard, restore = guarded
+    (tmp_path / "shadow").write_text("before")
+    guard.keep([str(tmp_path / "shadow")], [])
+    (tmp_path / "shadow").write_text("after")
+    said = restore("boot")
+    assert (tmp_path / "shadow").read_text() == "before"
+    assert {line.split()[0] for line in said.splitlines()} == {"logger"}
+
+
+def test_a_guard_that_a_killed_run_left_keeps_its_first_copy(tmp_path, guarded):
+    guard, restore = guarded
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text("before")
+    second.write_text("before")
+    guard.keep([str(first)], [str(first)])
+    first.write_text("changed by the killed run")
+    first.chmod(0o777)
+    guard.keep([str(first), str(second)], [str(first)])
+    second.write_text("changed by the next")
+    restore()
+    assert (first.read_text(), second.read_text()) == ("before", "before")
+    assert first.stat().st_mode & 0o777 != 0o777
+
+
+def test_an_older_connection_does_not_confirm(guarded):
+    guard, _ = guarded
+    guard.script.write_text("")
+    (guard.folder / "armed").write_text("1000.0\n")
+    with pytest.raises(lockout_guard.GuardError, match="older"):
+        guard.confirm(login_session.Session("ops", started=999.0))
+    assert guard.armed()
+
+
+@pytest.mark.parametrize("path", [
+    "/etc/shadow", "/etc/passwd", "/etc/group", "/etc/gshadow", "/etc/sudoers", "/etc/sudoers.d", "/etc/pam.d", "/etc/security",
+    "/etc/ssh", "/etc/nftables.conf", "/etc/profile.d", "/etc/login.defs", "/etc/sysctl.d",
+    "/var/lib/dpkg/statoverride", "/var/lib/dpkg/diversions",
+])  # fmt: skip
+def test_all_that_decides_about_access_is_guarded(path):
+    assert path in lockout_guard.ACCESS
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_file_of_the_hardening_that_decides_about_access_is_written_under_guard(level):
+    """A file that the guard keeps belongs to the call that the guard covers, and the other way round."""
+    roles = yaml.safe_load((ROOT / "roles/hardening/vars/main.yml").read_text())
+    under = re.compile(roles["hardening_guarded"].strip())
+    for path in [*by_path(level), "/etc/nftables.conf"]:
+        kept = any(path == root or path.startswith(f"{root}/") for root in lockout_guard.ACCESS)
+        assert bool(under.match(path)) == kept, path
+
+
+# --- session
+
+
+def proc(tmp_path, *processes):
+    """A folder like /proc: (pid, parent, name, uid, groups, start, environment)."""
+    for pid, parent, name, uid, groups, start, environment in processes:
+        folder = tmp_path / str(pid)
+        folder.mkdir()
+        (folder / "status").write_text(
+            f"Name:\t{name}\nPPid:\t{parent}\nUid:\t{uid}\t0\t0\t0\nGid:\t{uid}\t0\t0\t0\nGroups:\t{groups} \n"
+        )
+        (folder / "stat").write_text(f"{pid} ({name} )) S {parent} " + "0 " * 17 + f"{start} 0\n")
+        (folder / "environ").write_bytes("\0".join(environment).encode())
+    return str(tmp_path)
+
+
+SSH = ["USER=daemon", "SSH_CONNECTION=192.0.2.7 50000 10.0.0.1 2222"]
+
+
+@pytest.mark.parametrize("server", ["sshd-session", "sshd"])
+def test_the_account_and_the_port_are_those_of_the_connection(tmp_path, server):
+    found = login_session.find(
+        proc(
+            tmp_path,
+            (1, 0, "systemd", 0, "", 0, []),
+            (10, 1, "sshd", 0, "", 500, []),
+            (20, 10, server, 0, "", 9000, []),
+            (21, 20, server, 1, "", 9001, []),
+            (22, 21, "sh", 1, "1 4 27", 9500, SSH),
+            (23, 22, "sudo", 1, "1 4 27", 9501, SSH),
+            (24, 23, "python3", 0, "0", 9502, ["USER=root", "SUDO_USER=daemon"]),
+        ),
+        24,
+    )
+    ticks = os.sysconf("SC_CLK_TCK")
+    assert found == login_session.Session("daemon", frozenset({1, 4, 27}), 2222, "192.0.2.7", 9000 / ticks)
+
+
+def test_a_name_that_is_not_the_accounts_is_not_believed(tmp_path):
+    line = ((1, 0, "sshd-session", 0, "", 1, []), (2, 1, "sh", 0, "", 2, ["USER=daemon"]))
+    assert login_session.find(proc(tmp_path, *line), 2).account == "root"
+
+
+def test_without_ssh_the_login_is_told_by_sudo(tmp_path):
+    line = ((1, 0, "init", 0, "", 1, []), (2, 1, "python3", 0, "", 2, ["SUDO_USER=ops"]))
+    found = login_session.find(proc(tmp_path, *line), 2)
+    assert (found.account, found.port, found.started) == ("ops", None, None)
+
+
+# --- sudo
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=12)
+                .filter(lambda name: name.strip() == name and not name.isspace()), max_size=4))
+def test_accounts_are_read_back_from_the_rules_that_name_them(names):
+    text = "".join(f"{sudo_rules.rule(name)}\n" for name in names)
+    assert sudo_rules.without_password(f"Defaults env_reset\nroot ALL=(ALL:ALL) ALL\n{text}") == names
+
+
+@pytest.mark.skipif(not shutil.which("visudo"), reason="needs visudo")
+def test_visudo_takes_names_of_a_directory_service(tmp_path):
+    file = tmp_path / "sudoers"
+    file.write_text(by_path(sudo_users=["ops@corp.example", "CORP\\ops", "first last"])["/etc/sudoers"]["content"])
+    done = subprocess.run(["visudo", "-cqf", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 # --- node_access
@@ -526,11 +731,52 @@ def test_programs_with_special_rights_are_found(tmp_path):
     assert node_access.privileged([str(tmp_path)]) == [str(tmp_path / "su"), str(tmp_path / "wall")]
 
 
-def test_the_age_of_a_password_is_set_once(tmp_path):
+SHADOW = """\
+root:*:18000:0:365:7:::
+daemon:!:18000:0:90:7:::
+bin:$y$j9T$x:18000:0:365:7:::
+sys:$y$j9T$x:18000:0:90:7:::
+sync:$y$j9T$x:18000:0:99999:7:::
+games:*:18000::::::
+"""
+
+
+def ages(tmp_path, **options):
     shadow = tmp_path / "shadow"
-    shadow.write_text("root:*:20000:0:99999:7:::\nops:*:20000:0:365:7:::\n")
-    (step,) = node_access.age_steps({"root": 365, "ops": 365, "gone": 365}, str(shadow))
-    assert step.argv == ("chage", "--maxdays", "365", "root")
+    shadow.write_text(SHADOW)
+    return {step.argv[-1]: step.argv[2] for step in node_access.age_steps(node_access.Ages(**options), str(shadow))}
+
+
+def test_no_account_that_logs_in_by_key_gets_or_keeps_a_longest_age(tmp_path):
+    """But one that the site set itself, with a password that can be changed."""
+    assert ages(tmp_path, formerly=[365]) == {"root": "-1", "daemon": "-1", "bin": "-1"}
+    assert ages(tmp_path, exempt=["sys"], formerly=[365])["sys"] == "-1"
+
+
+def test_a_longest_age_is_for_accounts_that_log_in_by_password_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(node_access, "_by_password", lambda user: user != "sync")
+    assert ages(tmp_path, days=365, exempt=["root", "sys"], formerly=[365]) == {"root": "-1", "daemon": "-1", "sys": "-1"}
+    assert ages(tmp_path, days=30)["bin"] == "30"
+    assert "sync" not in ages(tmp_path, days=30)
+
+
+def test_accounts_made_later_get_no_longest_age():
+    assert "PASS_MAX_DAYS 99999\n" in by_path(password_days=365)["/etc/login.defs"]["content"]
+
+
+def test_members_of_the_former_group_may_still_run_sudo(monkeypatch):
+    groups = {"sudo": ["daemon", "gone"], "sudogrp": ["bin"]}
+    found = {name: grp.struct_group((name, "x", 9990 + number, members)) for number, (name, members) in enumerate(groups.items())}
+    monkeypatch.setattr(node_access, "_group", found.get)
+    steps = list(node_access.group_steps({"sudogrp": ["bin", "sys"]}, {"sudogrp": ["sudo", "admin"]}))
+    assert [step.argv for step in steps] == [("gpasswd", "--add", name, "sudogrp") for name in ("sys", "daemon")]
+
+
+def test_a_member_by_a_directory_service_is_not_added_again(monkeypatch):
+    group = grp.struct_group(("admins", "x", 4711, []))
+    monkeypatch.setattr(node_access, "_group", lambda name: group)
+    monkeypatch.setattr(node_access.os, "getgrouplist", lambda user, own: [own, 4711])
+    assert list(node_access.group_steps({"admins": ["daemon"]})) == []
 
 
 def test_a_refused_command_is_told():

@@ -83,7 +83,8 @@ def test_the_defaults_that_are_held_are_those_of_the_role():
     """What is neither held here, nor in a file, nor of the site itself is new, and somebody has to decide."""
     in_files = {"boot_password_hash", "password_days", "banner", "log_collector", "mail", "aide_exclude"}
     of_the_site = {
-        "packages", "waivers", "not_live", "operator_networks", "client_networks", "sudo_users", "ssh_root_login",
+        "packages", "waivers", "not_live", "operator_networks", "client_networks", "sudo_users", "sudo_inherit",
+        "ssh_root_login", "ssh_ports",
         "log_listens", "log_tls", "firewall_services", "firewall_addresses",
     }  # fmt: skip
     known = {name.removeprefix("hardening_") for name in DEFAULTS}

@@ -55,6 +55,21 @@ def test_every_module_is_documented_and_knows_check_mode(module):
     assert "supports_check_mode" in text
 
 
+#: These need to be root on the operator's machine: they make machines, and images.
+ROOT_HERE = {"image.yml", "lab.yml", "lab_down.yml"}
+
+
+def test_nothing_becomes_root_on_the_machine_of_the_operator():
+    """`ansible_become` for all hosts, as inventories have it, holds for localhost too, where no sudo may be."""
+    plays = [(path, play) for path in ROOT.glob("playbooks/*.yml") for play in read(path)]
+    local = [(path, play) for path, play in plays if play.get("hosts") == "localhost" and path.name not in ROOT_HERE]
+    local = [(path, play) for path, play in local if play.get("roles") != ["guest_image"]]
+    tasks = [(path, task) for path in ROOT.glob("roles/*/tasks/*.yml") for task in read(path) or []]
+    local += [(path, task) for path, task in tasks if task.get("delegate_to") == "localhost"]
+    assert len(local) >= 8
+    assert [(path.name, item["name"]) for path, item in local if (item.get("vars") or {}).get("ansible_become") is not False] == []
+
+
 def test_set_up_extracted_the_pinned_collections():
     folder = ROOT / ".ansible" / "collections" / "ansible_collections"
     for pin in read(ROOT / "requirements.yml")["collections"]:

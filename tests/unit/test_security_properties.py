@@ -77,7 +77,7 @@ def test_a_node_accepts_exactly_this() -> None:
         {"name": 'API "1"; drop', "groups": ["control"], "from": ["any"], "to": "10.0.0.9", "ports": [443]},
         {"name": "Geneve", "groups": ["compute"], "from": ["compute"], "protocol": "udp", "ports": [6081]},
     ]
-    members = {"control": ["c1", "c2"], "compute": ["n1"]}
+    members = {"control": ["c1", "c2"], "compute": ["n1"], "nodes": ["c1", "c2", "n1"]}
     addresses = {"c1": ["10.0.0.2"], "c2": ["10.0.0.3"], "n1": ["10.0.0.4", "fd00::4"]}
     networks = {"operators": ["192.0.2.0/24", "2001:db8::/32"]}
     text = host_firewall.ruleset(services, ["control", "nodes"], members, addresses, networks)

@@ -53,7 +53,7 @@ def scripts():
         "node_image.HOLD_COMPILATION": node_image.HOLD_COMPILATION,
         "lab_machine.LAUNCHER": lab_machine.LAUNCHER,
         "lab_plan.SUPERVISE": lab_plan.SUPERVISE,
-        "lockout_guard": lockout_guard.restore_script(Path("/run/x"), ["/etc/a b", "/etc/c"]),
+        "lockout_guard": lockout_guard.restore_script(Path("/run/x")),
         **{f"guest_image.{name}": getattr(guest_image, name) for name in ("INIT", "UDHCPC", "WHOAMI", "PROBE")},
     }
     given = settings(boot_password_hash="grub.pbkdf2.sha512.1.A")

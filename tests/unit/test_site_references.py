@@ -5,13 +5,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.cloudwatt.socle.plugins.action import site_validate
-from ansible_collections.cloudwatt.socle.plugins.module_utils import site_model, site_rules
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_site_rules import HOSTS, SITE, Copy, site  # noqa: F401

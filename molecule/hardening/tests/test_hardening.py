@@ -40,11 +40,11 @@ def test_gateways_route_and_controllers_do_not(host):
     assert "drop_gratuitous_arp" not in text
 
 
-def test_only_the_group_may_run_sudo(host):
+def test_only_the_group_may_run_sudo(host, settings):
     file = host.file("/usr/bin/sudo")
     assert (file.group, file.mode) == ("sudogrp", 0o4110)
     host.run_expect([0], "visudo -cq")
-    assert "nova" in host.group("sudogrp").members
+    assert {"nova", settings["ansible_user"]} <= set(host.group("sudogrp").members)
 
 
 def test_helpers_of_services_still_work(host):
@@ -69,7 +69,7 @@ def test_the_packet_filter_drops_what_is_not_served(host, settings):
     try:
         with pytest.raises(OSError):
             socket.create_connection((settings["ansible_host"], 8099), timeout=2)
-        socket.create_connection((settings["ansible_host"], 22), timeout=5).close()
+        socket.create_connection((settings["ansible_host"], settings["ansible_port"]), timeout=5).close()
     finally:
         host.run("systemctl stop stranger")
 
@@ -97,16 +97,3 @@ def test_programs_with_special_rights_are_few_and_watched(host):
     assert [path for path in found if f"path={path} " not in rules] == []
 
 
-def test_the_guard_takes_unconfirmed_rules_back(host, eventually):
-    """A second connection is what keeps new access rules; without one the former come back by themselves."""
-    target = "/etc/ssh/sshd_config.d/00-hardening.conf"
-    before = host.file(target).content_string
-    arm = f"from plugins.module_utils.lockout_guard import Guard; Guard().arm([{target!r}], 3)"
-    for name in ("lockout_guard", "common"):
-        text = (ROOT / "plugins" / "module_utils" / f"{name}.py").read_text()
-        path = f"/tmp/guard/plugins/module_utils/{name}.py"
-        host.check_output("mkdir -p /tmp/guard/plugins/module_utils && printf %%s %s > %s", text, path)
-    host.check_output("cd /tmp/guard && python3 -c %s", arm)
-    host.check_output("echo 'Port 2222' >> %s", target)
-    assert eventually(lambda: host.file(target).content_string == before)
-    host.run("rm -rf /tmp/guard")
