@@ -12,7 +12,7 @@ from typing import Any
 from ansible.parsing.vault import AnsibleVaultError, VaultLib, VaultSecret
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import site_rules
+from ansible_collections.cloudwatt.socle.plugins.module_utils import site_rules, url_logins
 
 PROJECT = Path(__file__).resolve().parents[2]
 MIRROR_TIMEOUT = 5
@@ -82,10 +82,10 @@ def findings(
 def fetch(url: str) -> str:
     """Return "" when `url` answers within MIRROR_TIMEOUT seconds, else why not."""
     try:
-        with urllib.request.urlopen(url, timeout=MIRROR_TIMEOUT) as answer:
+        with urllib.request.urlopen(url_logins.request(url), timeout=MIRROR_TIMEOUT) as answer:
             answer.read(1)
         return ""
     except urllib.error.HTTPError as error:
-        return f"HTTP {error.code} for {url}"
+        return f"HTTP {error.code} for {url_logins.shown(url)}"
     except (OSError, ValueError) as error:
-        return f"{getattr(error, 'reason', error)} ({url})"
+        return f"{getattr(error, 'reason', error)} ({url_logins.shown(url)})"
