@@ -13,6 +13,7 @@ from ansible.parsing.vault import AnsibleVaultError, VaultLib, VaultSecret
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils import site_rules, url_logins
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils import variable_types
 
 PROJECT = Path(__file__).resolve().parents[2]
 MIRROR_TIMEOUT = 5
@@ -33,7 +34,7 @@ class ActionModule(ActionBase):
         folder = Path(options["inventory"]).resolve()
         folder = folder.parent if folder.is_file() else folder
         password = Path(options["vault_password_file"] or folder / ".vault-password")
-        found = findings(folder, password, self._loader._vault.secrets)
+        found = [*findings(folder, password, self._loader._vault.secrets), *untyped(task_vars or {})]
         refused, notices = by_severity(found)
         result |= {"changed": False, "violations": refused, "notices": notices}
         if notices:
@@ -42,6 +43,16 @@ class ActionModule(ActionBase):
             listing = "\n".join(str(site_rules.Violation(**violation)) for violation in refused)
             result |= {"failed": True, "msg": f"{len(refused)} violation(s) in {folder}\n{listing}"}
         return result
+
+
+def untyped(variables: dict[str, Any]) -> list[dict[str, Any]]:
+    """A violation for what a role would take for another type, where the plugins that convert values are not enabled."""
+    names = sorted(variable_types.convert(variables))
+    if not names:
+        return []
+    reason = f"the role wants another type than it was given ({', '.join(names)}), and nothing converts it"
+    remedy = "run from the project's folder, or let ANSIBLE_CONFIG name its ansible.cfg, which enables typed_variables"
+    return [vars(site_rules.Violation("command line or inventory", 1, names[0], "", reason, remedy))]
 
 
 def by_severity(found: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -17,15 +17,27 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from . import role_specs, secrets, site_authority, site_model, yaml_lines
+from . import role_specs, secrets, site_authority, site_model, url_logins, yaml_lines
 from .shapes import ADDRESS, BAD, PREFIX, Faults, Shape, text
 from .site_model import Inventory, Violation
+from .typed_values import is_template
 
 GROUPS = {"all", "ungrouped", "nodes", "control", "compute", "gateway", "backbone"}
 ROLE_GROUPS = {"control", "compute", "gateway", "backbone"}
 TUNNEL_GROUPS = ("compute", "gateway")
 OTHER_KEYS = {"secrets", "tunnel_address", "ovs_datapath_type", "lab_links"}
 """Variables that belong to the site or host rather than to one role."""
+URLS = {
+    "base_mirror",
+    "base_security_mirror",
+    "base_apt_options",
+    "image_mirror",
+    "image_security_mirror",
+    "guest_image_mirror",
+    "guest_image_security_mirror",
+    "audit_content_mirror",
+}
+"""Variables with URLs of mirrors and proxies, which may have a login."""
 FREE_PREFIXES = ("ansible_", "socle_")
 
 DNS_LABELS = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
@@ -172,6 +184,8 @@ def secret_names(context: Context) -> Iterator[Violation]:
     for name, value in held.items():
         if not isinstance(value, str) or not value:
             yield source.violation(("secrets", name), None, "is not a text", "write it in quotes")
+        elif fault := secrets.fault(name, value, session_key=name in required.keys() - secrets.FIXED.keys()):
+            yield source.violation(("secrets", name), None, *fault)
     if not source.secret and Path(source.file).name == "secrets.yml":
         yield source.violation(("secrets",), None, "is not encrypted", f"ansible-vault encrypt {source.file}")
 
@@ -201,12 +215,38 @@ def mirror(context: Context) -> Iterator[Violation]:
     )
     if not re.match(r"https?://", url) or "{{" in f"{url}{suite}":
         return
+    try:
+        url_logins.login(url)
+    except url_logins.LoginError:
+        return  # rule `logins` says why
     if why := context.fetch(f"{url.rstrip('/')}/dists/{suite}/InRelease"):
         reason, remedy = f"does not answer: {why}", "set it to a mirror that can be reached from here"
         if written:
             yield written[0].violation(("base_mirror",), url, reason, remedy)
         else:
             yield Violation(*default[:2], "base_mirror", url, reason, remedy)
+
+
+def logins(context: Context) -> Iterator[Violation]:
+    """Logins in URLs, of mirrors and of proxies, are such as apt can be given."""
+    for source in context.inventory.sources:
+        for key, value in source.variables.items():
+            if key not in context.roles.specs or key not in URLS:
+                continue
+            for path, url in _texts(value, (key,)):
+                try:
+                    url_logins.login(url)
+                except url_logins.LoginError as fault:
+                    yield source.violation(path, url, str(fault), "percent-encode it: http://user:p%40ss@mirror/debian")
+
+
+def _texts(value: Any, path: yaml_lines.Path) -> Iterator[tuple[yaml_lines.Path, str]]:
+    """Every text of a structure that no template makes, with its path."""
+    if isinstance(value, str) and not is_template(value):
+        yield path, value
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in pairs:
+        yield from _texts(item, (*path, key))
 
 
 def intent(context: Context) -> Iterator[Violation]:
@@ -280,4 +320,4 @@ def _near(name: str, known: set[str]) -> str:
     return f"did you mean {near[0]}?" if near else "remove it, or correct its name"
 
 
-RULES = (groups, keys, types, site_variables, addresses, secret_names, authority, mirror, intent)
+RULES = (groups, keys, types, site_variables, addresses, secret_names, authority, mirror, logins, intent)

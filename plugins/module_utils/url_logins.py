@@ -30,9 +30,9 @@ def shown(text: str) -> str:
     return _LOGIN.sub(f"{MASK}@", text)
 
 
-def bare(url: str) -> str:
-    """The URL without its login."""
-    return _LOGIN.sub("", str(url), count=1)
+def bare(url: Any) -> Any:
+    """The URL without its login; what is no text is returned as it is."""
+    return _LOGIN.sub("", url, count=1) if isinstance(url, str) else url
 
 
 def login(url: str) -> tuple[str, str] | None:
