@@ -46,7 +46,7 @@ class ActionModule(ActionBase):
 
 
 def untyped(variables: dict[str, Any]) -> list[dict[str, Any]]:
-    """A violation for what a role would take for another type, where the plugins that convert values are not enabled."""
+    """A violation for values of another type than a role declares, unless the plugins are enabled that convert them."""
     names = sorted(variable_types.convert(variables))
     if not names:
         return []

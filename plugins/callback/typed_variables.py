@@ -13,8 +13,8 @@ description:
   - C(-e name=value) gives text, also where a role computes with a number or asks whether something is true. Ansible
     checks such a value against the argument specification of a role, and leaves it text.
   - Before the first task of each play this converts extra variables, and variables of hosts and groups that the
-    inventory holds itself, once and for all roles. The vars plugin P(cloudwatt.socle.typed_files#vars) does the same for
-    C(group_vars) and C(host_vars).
+    inventory holds itself, once and for all roles. The vars plugin P(cloudwatt.socle.typed_files#vars) does the same
+    for C(group_vars) and C(host_vars).
   - What cannot be converted is left as it is; M(cloudwatt.socle.site_validate) refuses it.
 requirements: [Enable it in ansible.cfg with C(callbacks_enabled).]
 """

@@ -55,7 +55,10 @@ def render(content: Any, form: str) -> str:
 
 
 def _ini(sections: Any) -> str:
-    """Sections in the given order; one given as a list of mappings is repeated; ``""`` has no header; null is left out."""
+    """Sections in the given order; one given as a list of mappings is repeated; ``""`` has no header.
+
+    What is null is left out; an empty mapping is a key without a value.
+    """
     if not isinstance(sections, Mapping):
         raise ConfigError("format ini takes a mapping of sections")
     blocks = []

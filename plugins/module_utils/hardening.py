@@ -143,7 +143,9 @@ def sysctls(policy: Policy, skip: Iterable[str], own: Mapping[str, Any] | None =
             wanted[key] = value
         elif key in INSTEAD:
             wanted[key] = INSTEAD[key]
-    return {key: str(value) for key, value in merged(wanted, own).items()}
+    return {
+        key: str(int(value) if isinstance(value, bool) else value) for key, value in merged(wanted, own).items()
+    }
 
 
 def _kernel(policy: Policy, settings: Settings) -> list[Entry]:
@@ -519,7 +521,9 @@ def _ssh(policy: Policy, settings: Settings) -> list[Entry]:
         "aes128-ctr",
         "MACs": "hmac-sha2-512-etm@openssh.com,hmac-sha2-256-etm@openssh.com,hmac-sha2-512,hmac-sha2-256",
     }
-    text = "".join(f"{key} {value}\n" for key, value in merged(options, settings["ssh_options"]).items())
+    given = merged(options, settings["ssh_options"])
+    words = {key: ("no", "yes")[value] if isinstance(value, bool) else value for key, value in given.items()}
+    text = "".join(f"{key} {value}\n" for key, value in words.items())
     # sshd takes the first value it reads, and Debian's file includes these before its own.
     main = "Include /etc/ssh/sshd_config.d/*.conf\nSubsystem sftp internal-sftp\nAcceptEnv LANG LC_*\n"
     return [

@@ -124,8 +124,8 @@ class ImageSpec:
         """Apt sources (deb822), the same for the build and for the node."""
         stanza = "Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: {components}\nSigned-By: {keyring}\n"
         components = " ".join(self.components)
-        texts = [stanza.format(uri=bare(self.mirror), suites=f"{self.suite} {self.suite}-updates", components=components,
-                               keyring=self.keyring)]
+        texts = [stanza.format(uri=bare(self.mirror), suites=f"{self.suite} {self.suite}-updates",
+                               components=components, keyring=self.keyring)]
         if self.security_mirror:
             texts.append(stanza.format(uri=bare(self.security_mirror), suites=f"{self.suite}-security",
                                        components=components, keyring=self.keyring))

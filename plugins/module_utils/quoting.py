@@ -37,5 +37,5 @@ def url_part(value: str) -> str:
 
 
 def database_url(password: str, user: str, host: str, database: str, options: str) -> str:
-    """URL of a database, as SQLAlchemy reads it; ``options`` is its query. It holds no dollar, so it suits oslo.config."""
+    """URL of a database for SQLAlchemy; ``options`` is its query. No dollar of a password is left for oslo.config."""
     return f"mysql+pymysql://{url_part(user)}:{url_part(password)}@{host}/{url_part(database)}?{options}"

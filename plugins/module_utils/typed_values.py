@@ -29,9 +29,9 @@ def is_template(value: Any) -> bool:
 def typed(spec: Spec, value: Any, template: Callable[[str, str], Any] | None = None) -> Any:
     """``value`` in the type that ``spec`` declares, at every depth; what cannot be converted is returned as it is.
 
-    Text is converted where one reading of it is possible: whole numbers, numbers, Ansible's words for booleans, lists and
-    mappings in JSON. A whole number becomes text where text is wanted. ``template`` (text, type) says what becomes of a
-    template where a number or a boolean is wanted.
+    Text is converted where one reading of it is possible: whole numbers, numbers, Ansible's words for booleans, and
+    lists and mappings in JSON. A whole number becomes text where text is wanted. ``template`` (text, type) says what
+    becomes of a template where a number or a boolean is wanted.
     """
     kind = str(spec.get("type", "str"))
     if is_template(value):

@@ -54,7 +54,8 @@ def _split(url: str) -> SplitResult | None:
         return None
     parts = urlsplit(url)
     try:
-        known = bool(parts.username and parts.hostname and (parts.port or True)) and "@" not in parts.path
+        _port = parts.port  # raises where a password that is not encoded stands in its place
+        known = parts.username and parts.hostname and "@" not in parts.path
     except ValueError:
         known = False
     if not known:

@@ -233,7 +233,7 @@ EXAMPLES = r"""
         content:
           DEFAULT: {bind_port: 9292, debug: false}
           database:
-            connection: "{{ secrets.glance_database | cloudwatt.socle.database_url('glance', site_internal_name, 'glance', '') }}"
+            connection: "{{ password | cloudwatt.socle.database_url('glance', site_internal_name, 'glance', '') }}"
     schemas:
       - name: glance
         package: glance-common

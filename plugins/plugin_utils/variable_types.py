@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Variables of Ansible in the types of the roles' argument specifications; the rules are in module_utils/typed_values."""
+"""Variables of Ansible in the types that the roles declare; the rules are in module_utils/typed_values."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils import (
 
 PRINTABLE = "".join(map(chr, range(32, 127)))
 PASSWORDS = st.text(PRINTABLE, min_size=6, max_size=40).filter(lambda text: text == text.strip() and "{" not in text)
-NASTY = ["p@ss/w%rd#1:$x", r"\$a$$b\\$c${d}%41", "\"quoted\"", "'quoted'", "`id`;$(id)&|<>", "#[x]=y ! ?", "100%s %(a)s"]
+NASTY = ["p@ss/w%rd#1:$x", r"\$a$$b\\$c${d}%41", '"quoted"', "'quoted'", "`id`;$(id)&|<>", "#[x]=y ! ?", "100%s %(a)s"]
 
 
 def read_by_oslo(path, text, *options):
@@ -74,7 +74,8 @@ def test_sqlalchemy_reads_the_password_and_the_host(file, value):
 @given(value=PASSWORDS | st.sampled_from(NASTY))
 def test_oslo_messaging_reads_the_password_of_every_node(file, value):
     text = config_files.render(
-        {"DEFAULT": {"transport_url": site_facts.transport_url(["10.0.0.1", "10.0.0.2"], "nova", value, "openstack")}}, "ini"
+        {"DEFAULT": {"transport_url": site_facts.transport_url(["10.0.0.1", "10.0.0.2"], "nova", value, "openstack")}},
+        "ini",
     )
     (url,) = read_by_oslo(file, text, ("DEFAULT", "transport_url"))
     nodes = urlsplit(url).netloc.split(",")
@@ -164,7 +165,9 @@ def test_session_keys_that_a_router_could_not_take_are_refused(key):
 
 
 def test_a_secret_may_come_from_elsewhere():
-    assert secrets.fault("nova_database", "{{ lookup('community.hashi_vault.vault_kv2_get', 'nova').secret.db }}") is None
+    assert (
+        secrets.fault("nova_database", "{{ lookup('community.hashi_vault.vault_kv2_get', 'nova').secret.db }}") is None
+    )
 
 
 def test_the_secrets_that_we_make_are_accepted():
@@ -226,7 +229,7 @@ OPTIONS = {
 def rendered(tmp_path_factory):
     """The configuration of every service, as the roles make it of the nastiest secrets; and those secrets."""
     folder = tmp_path_factory.mktemp("site")
-    held = {name: f"{NASTY[index % len(NASTY)]}{index}'" for index, name in enumerate(sorted(secrets.FIXED))}
+    held = {name: f"{''.join(NASTY)}{index}" for index, name in enumerate(sorted(secrets.FIXED))}
     variables = {
         "secrets": held, "site_name": "x", "site_domain": "x.example", "site_management_cidr": "10.0.0.0/24",
         "site_internal_vip": "10.0.0.5", "site_public_vip": "10.0.0.6", "site_workers": 1, "ansible_host": "10.0.0.11",
@@ -242,8 +245,9 @@ def rendered(tmp_path_factory):
     }  # fmt: skip
     (folder / "show.yml").write_text(yaml.safe_dump([play]))
     environment = {**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_STDOUT_CALLBACK": "json"}
+    program = PROJECT / ".venv" / "bin" / "ansible-playbook"
     done = subprocess.run(
-        [PROJECT / ".venv" / "bin" / "ansible-playbook", "-i", folder / "hosts.yml", "--tags", "shown", folder / "show.yml"],
+        [program, "-i", folder / "hosts.yml", "--tags", "shown", folder / "show.yml"],
         cwd=PROJECT, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -275,4 +279,3 @@ def test_no_secret_stands_anywhere_but_in_the_options_that_were_read(rendered):
                 if isinstance(value, str) and any(form in value for form in forms):
                     known = {*OPTIONS[name], *((where, "memcache_secret_key") for where in ("keystone_authtoken",))}
                     assert (section, option) in known
-

@@ -77,7 +77,11 @@ def test_every_whole_number_comes_back(number):
     assert typed({"type": "int"}, str(number)) == number
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    )
+)
 def test_nothing_breaks_it_and_twice_is_once(value):
     for kind in (*TEXTS, "str", "raw", "path"):
         once = typed({"type": kind}, value)
@@ -94,15 +98,18 @@ def test_what_is_right_stays_the_very_same_object():
 
 # --- as Ansible runs it -----------------------------------------------------------------------------------------------
 
-SHOW = """
+SHOW = (
+    """
 - hosts: n1
   gather_facts: false
   connection: local
   tasks:
-""" + "".join(
-    f"    - ansible.builtin.import_role: {{name: {role}, rolespec_validate: false}}\n"
-    for role in ("site", "mariadb", "haproxy", "keystone", "hardening", "base")
-) + """
+"""
+    + "".join(
+        f"    - ansible.builtin.import_role: {{name: {role}, rolespec_validate: false}}\n"
+        for role in ("site", "mariadb", "haproxy", "keystone", "hardening", "base")
+    )
+    + """
     - name: Show what the roles make of their variables
       ansible.builtin.debug:
         msg:
@@ -115,6 +122,7 @@ SHOW = """
           attempts: "{{ hardening_lock.attempts }}"
       tags: [shown]
 """
+)
 WANTED = {
     "binlog": 604800,
     "descriptors": 22096,
@@ -147,8 +155,9 @@ def shown(root, tmp_path):
             (tmp_path / "group_vars" / "control.yml").write_text(yaml.safe_dump(variables))
         environment = {**os.environ, "ANSIBLE_CONFIG": str(root / "ansible.cfg"), "ANSIBLE_STDOUT_CALLBACK": "json",
                        "ANSIBLE_ROLES_PATH": str(root / "roles"), **(config or {})}  # fmt: skip
+        program = root / ".venv" / "bin" / "ansible-playbook"
         done = subprocess.run(
-            [root / ".venv" / "bin" / "ansible-playbook", "-i", tmp_path / "hosts.yml", "--tags", "shown", play, *arguments],
+            [program, "-i", tmp_path / "hosts.yml", "--tags", "shown", play, *arguments],
             cwd=root, env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr

@@ -17,10 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cloudwatt.socle.plugins.action import site_validate
-from ansible_collections.cloudwatt.socle.plugins.module_utils import config_files, debian_archive, node_image, site_model
+from ansible_collections.cloudwatt.socle.plugins.module_utils import (
+    config_files,
+    debian_archive,
+    node_image,
+    site_model,
+)
 from ansible_collections.cloudwatt.socle.plugins.module_utils import url_logins as engine
 
-PASSWORDS = st.text([character for character in map(chr, range(33, 127))], min_size=1, max_size=40)
+PASSWORDS = st.text(list(map(chr, range(33, 127))), min_size=1, max_size=40)
 APT_HELPER = Path("/usr/lib/apt/apt-helper")
 NASTY = "p@ss/w%rd#1:$x"
 URL = f"http://user:{quote(NASTY, safe='')}@mirror.example/debian"
@@ -99,7 +104,9 @@ def test_no_text_breaks_them(text):
         assert text not in str(fault) or len(text) < 4
 
 
-@pytest.mark.parametrize("login", ["user:p/q", "user:p#q", "user:p?q", "user", "user:", ":p", "user:a%20b", "user:%C3%A9"])
+@pytest.mark.parametrize(
+    "login", ["user:p/q", "user:p#q", "user:p?q", "user", "user:", ":p", "user:a%20b", "user:%C3%A9"]
+)
 def test_what_apt_cannot_be_given_is_refused(login):
     with pytest.raises(engine.LoginError):
         engine.login(f"http://{login}@mirror/debian")
