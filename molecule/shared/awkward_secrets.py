@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Give the scenarios' inventory passwords that are awkward in every notation: URLs, INI, shells, Erlang, SQL, FRR, BIRD.
+"""Give the scenarios' inventory passwords that are awkward in every notation: URLs, INI, shells, SQL, FRR, BIRD.
 
 Each service then signs in with one, so a scenario that passes shows that nobody on the way takes a part of it for
 something else. Run by scripts/test after `socle secrets init`; what has such a password keeps it.

@@ -321,7 +321,7 @@ def test_new_secrets_beside_an_old_authority(site):
     assert "restore both files and secrets.yml from one backup" in found
 
 
-# --- logins in URLs, and secrets of one's own choice -------------------------------------------------------------------
+# --- logins in URLs, and secrets of one's own choice ------------------------------------------------------------------
 
 
 def test_a_mirror_with_a_login_is_asked_and_its_password_is_never_shown(site, monkeypatch):
@@ -366,7 +366,7 @@ def test_secrets_of_ones_own_choice_are_refused_by_name_where_nobody_could_read_
     assert not any(value in line for line in found for value in bad.values())
 
 
-# --- types -------------------------------------------------------------------------------------------------------------
+# --- types ------------------------------------------------------------------------------------------------------------
 
 
 def test_text_that_means_a_value_of_the_type_is_accepted(site):
