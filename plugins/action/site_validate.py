@@ -19,9 +19,9 @@ from ansible.parsing.vault import VaultLib
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import site_model, site_rules
+from ansible_collections.cloudwatt.socle.plugins.module_utils import site_model, site_rules, url_logins
 from ansible_collections.cloudwatt.socle.plugins.module_utils.command_line import CommandLine
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils import vault_passwords
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils import variable_types, vault_passwords
 from ansible_collections.cloudwatt.socle.plugins.plugin_utils.ansible_view import AnsibleView
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -51,6 +51,7 @@ class ActionModule(ActionBase):
         password = Path(options["vault_password_file"] or folder / ".vault-password")
         secrets = self._loader._vault.secrets
         found = findings(folder, password, secrets, view, command_line(), options["scope"], options["installs"])
+        found += untyped(known) if options["scope"] == "site" else []
         refused, notices = by_severity(found)
         result |= {"changed": False, "violations": refused, "notices": notices}
         if notices:
@@ -81,6 +82,16 @@ def home(given: Path, sources: Sequence[Path]) -> Path:
     """Return the folder of a site that has several inventory sources: that of its variables, or the one given."""
     near = [path if path.is_dir() else path.parent for path in (given.resolve(), *reversed(sources))]
     return next((path for path in near if (path / "group_vars").is_dir()), near[0]).resolve()
+
+
+def untyped(variables: dict[str, Any]) -> list[dict[str, Any]]:
+    """A violation for values of another type than a role declares, unless the plugins are enabled that convert them."""
+    names = sorted(variable_types.convert(variables))
+    if not names:
+        return []
+    reason = f"the role wants another type than it was given ({', '.join(names)}), and nothing converts it"
+    remedy = "run from the project's folder, or let ANSIBLE_CONFIG name its ansible.cfg, which enables typed_variables"
+    return [vars(site_rules.Violation("command line or inventory", 1, names[0], "", reason, remedy))]
 
 
 def by_severity(found: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -164,10 +175,10 @@ def source_of(address: str) -> str:
 def fetch(url: str) -> str:
     """Return "" when `url` answers within MIRROR_TIMEOUT seconds, else why not."""
     try:
-        with urllib.request.urlopen(url, timeout=MIRROR_TIMEOUT) as answer:
+        with urllib.request.urlopen(url_logins.request(url), timeout=MIRROR_TIMEOUT) as answer:
             answer.read(1)
         return ""
     except urllib.error.HTTPError as error:
-        return f"HTTP {error.code} for {url}"
+        return f"HTTP {error.code} for {url_logins.shown(url)}"
     except (OSError, ValueError) as error:
-        return f"{getattr(error, 'reason', error)} ({url})"
+        return f"{getattr(error, 'reason', error)} ({url_logins.shown(url)})"

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from . import common, hosts_file
+from . import common, hosts_file, quoting
 from .common import diff_entry, run
 
 HEADER = "# Managed by Socle: local changes are overwritten.\n"
@@ -31,6 +31,9 @@ SHORTEST_SECRET = 6
 """Shorter values are not masked: hiding every ``1`` or ``on`` of a diff hides the diff."""
 
 _MODE = re.compile(r"0[0-7]{3,4}")
+_SECTION = re.compile(r"[^\]\n]*")
+_KEY = re.compile(r"[^\s=:#;\[]([^\n=:]*[^\s=:])?")
+"""What every reader of INI takes for a key: no comment, no section, and nothing that would end it."""
 _TOKEN = re.compile(r"(\s*[^\s=:]+)[\s=:]")
 _URL_PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s@/]+@")
 _TELLING = re.compile(r"(pass(word|phrase)?|secret)$", re.IGNORECASE)
@@ -53,23 +56,33 @@ def render(content: Any, form: str) -> str:
 
 
 def _ini(sections: Any) -> str:
-    """Sections in the given order; one given as a list of mappings is repeated; ``""`` has no header."""
+    """Sections in the given order; one given as a list of mappings is repeated; ``""`` has no header.
+
+    What is null is left out; an empty mapping is a key without a value.
+    """
     if not isinstance(sections, Mapping):
         raise ConfigError("format ini takes a mapping of sections")
     blocks = []
     for name, bodies in sections.items():
+        if not _SECTION.fullmatch(str(name)):
+            raise ConfigError(f"{str(name)!r} cannot be the name of a section")
         for body in bodies if isinstance(bodies, list) else [bodies]:
-            if not isinstance(body or {}, Mapping):
+            if body is None:
+                continue
+            if not isinstance(body, Mapping):
                 raise ConfigError(f"section {name!r} is a {type(body).__name__}, not a mapping of keys")
             head = [f"[{name}]"] if name else []
-            blocks.append("".join(f"{line}\n" for line in [*head, *_ini_lines(str(name), body or {})]))
+            blocks.append("".join(f"{line}\n" for line in [*head, *_ini_lines(str(name), body)]))
     return HEADER + "\n" + "\n".join(blocks)
 
 
 def _ini_lines(section: str, keys: Mapping[str, Any]) -> Iterable[str]:
     for key, value in keys.items():
-        if value is None:
+        if not _KEY.fullmatch(str(key)):
+            raise ConfigError(f"{section}/{key}: cannot be the name of an option")
+        if value == {}:
             yield str(key)
+            continue
         for item in value if isinstance(value, list) else [] if value is None else [value]:
             text = scalar(item, f"{section}/{key}")
             yield f"{key} = {text}".rstrip()
@@ -81,13 +94,14 @@ def scalar(value: Any, where: str) -> str:
         return "true" if value else "false"
     if isinstance(value, (int, float, str)) and "\n" not in str(value).rstrip("\n"):
         return str(value).rstrip("\n")
-    raise ConfigError(f"{where}: {type(value).__name__} {str(value)[:40]!r} is not a one-line value")
+    raise ConfigError(f"{where}: a {type(value).__name__} is not a one-line value")
 
 
 def _env(variables: Any) -> str:
     if not isinstance(variables, Mapping):
         raise ConfigError("format env takes a mapping of variables")
-    return HEADER + "".join(f"{key}={shlex.quote(scalar(value, key))}\n" for key, value in variables.items())
+    given = {key: value for key, value in variables.items() if value is not None}
+    return HEADER + "".join(f"{key}={shlex.quote(scalar(value, key))}\n" for key, value in given.items())
 
 
 def _json(content: Any) -> str:
@@ -107,7 +121,7 @@ _RENDERERS = {"ini": _ini, "env": _env, "json": _json, "yaml": _yaml}
 
 
 def spellings(secrets: Iterable[str]) -> set[str]:
-    """Every form in which a secret may stand in a file: itself, percent-encoded in a URL, escaped in JSON."""
+    """Every form in which a secret may stand in a file: itself, and as URLs, JSON, shells and oslo.config have it."""
     return {
         form
         for secret in secrets
@@ -118,6 +132,8 @@ def spellings(secrets: Iterable[str]) -> set[str]:
             quote(secret, safe=""),
             quote_plus(secret),
             json.dumps(secret)[1:-1],
+            shlex.quote(secret),
+            quoting.oslo_literal(secret),
         )
     }
 
@@ -406,9 +422,11 @@ def apply(changes: Sequence[tuple[Entry, Entry]]) -> None:
                 staged[after.path] = stage(after)
         for _before, after in changes:
             if after.validate and after.path in staged:
-                test = run([word.replace("%s", staged[after.path]) for word in shlex.split(after.validate)])
+                argv = [word.replace("%s", staged[after.path]) for word in shlex.split(after.validate)]
+                test = run(argv)
                 if not test.ok:
-                    raise ConfigError(f"{after.path}: refused by `{after.validate}`:\n{test.output}")
+                    said = test.output.replace(staged[after.path], after.path) or f"it ended with {test.rc}"
+                    raise ConfigError(f"{after.path}: {os.path.basename(argv[0])} refuses the new content:\n{said}")
         for before, after in changes:
             if after.kind == "file":
                 os.replace(staged.pop(after.path), after.path)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .common import run
+from .url_logins import request, shown
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 CLEARSIGNED = re.compile(
@@ -90,7 +91,7 @@ def obtain(mirror: str, pin: Pin, suite: str, minimum: str, keyring: str, direct
     release = signed(fetch(mirror, f"dists/{suite}/InRelease"), keyring)
     fields = dict(re.findall(r"^([A-Z][\w-]*): (.+)$", release, re.MULTILINE))
     if suite not in (fields.get("Suite"), fields.get("Codename")):
-        raise ArchiveError(f"{mirror}: dists/{suite}/InRelease is of the suite {fields.get('Suite')}")
+        raise ArchiveError(f"{shown(mirror)}: dists/{suite}/InRelease is of the suite {fields.get('Suite')}")
     found = newest(packages(mirror, suite, release), pin.name, minimum)
     if not found:
         raise ArchiveError(f"{lost}; and {suite} has no {pin.name} from {minimum} on")
@@ -117,9 +118,10 @@ def fetch(mirror: str, path: str, sha256: str = "") -> bytes:
 
     :raises Gone: there is none. :raises ArchiveError: it cannot be had, or has another hash.
     """
-    url = f"{mirror.rstrip('/')}/{path}"
+    whole = f"{mirror.rstrip('/')}/{path}"
+    url = shown(whole)
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
+        with urllib.request.urlopen(request(whole), timeout=TIMEOUT) as answer:
             content = answer.read()
     except urllib.error.HTTPError as fault:
         kind = Gone if fault.code in (404, 410) else ArchiveError

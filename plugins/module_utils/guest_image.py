@@ -196,8 +196,7 @@ class GuestStore:
         name = digest(spec)
         work = self.images / f".build-{name}"
         work.mkdir(mode=0o755)
-        tree, result, sources = work / "tree", work / "result", work / "build.sources"
-        sources.write_text(spec.sources(), encoding="utf-8")
+        tree, result, sources = work / "tree", work / "result", spec.prepare(work)
         begin = time.monotonic()
         log_path = self.images / "build.log"
         with open(log_path, "wb") as log:

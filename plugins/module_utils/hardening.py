@@ -13,6 +13,7 @@ from typing import Any
 
 from . import pam_stacks, sudo_rules
 from .hardening_rules import Policy
+from .overrides import merged
 
 HEADER = "# Managed by Socle: local changes are overwritten.\n"
 Entry = dict[str, Any]
@@ -143,7 +144,9 @@ def sysctls(policy: Policy, skip: Iterable[str], own: Mapping[str, Any] | None =
             wanted[key] = value
         elif key in INSTEAD:
             wanted[key] = INSTEAD[key]
-    return {**wanted, **{key: str(value) for key, value in (own or {}).items()}}
+    return {
+        key: str(int(value) if isinstance(value, bool) else value) for key, value in merged(wanted, own).items()
+    }
 
 
 def _kernel(policy: Policy, settings: Settings) -> list[Entry]:
@@ -291,9 +294,9 @@ def _pam(policy: Policy, settings: Settings) -> list[Entry]:
             "deny": lock["attempts"],
             "fail_interval": lock["interval"],
             "unlock_time": lock["seconds"],
-            "even_deny_root": None,
-            "audit": None,
-            "silent": None,
+            "even_deny_root": {},
+            "audit": {},
+            "silent": {},
         }
     }
     quality = {
@@ -309,7 +312,7 @@ def _pam(policy: Policy, settings: Settings) -> list[Entry]:
             "maxsequence": 3,
             "dictcheck": 1,
             "retry": 3,
-            "enforce_for_root": None,
+            "enforce_for_root": {},
         }
     }
     return [
@@ -510,15 +513,20 @@ def _ssh(policy: Policy, settings: Settings) -> list[Entry]:
         "Ciphers": "chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,aes128-gcm@openssh.com,aes256-ctr,aes192-ctr,"
         "aes128-ctr",
         "MACs": "hmac-sha2-512-etm@openssh.com,hmac-sha2-256-etm@openssh.com,hmac-sha2-512,hmac-sha2-256",
-        **settings["ssh_options"],
     }
+    given = merged(options, settings["ssh_options"])
+    words = {key: ("no", "yes")[value] if isinstance(value, bool) else value for key, value in given.items()}
     # sshd listens on every port that it is given, where the first value of all else holds.
     text = "".join(f"Port {port}\n" for port in settings["ssh_ports"])
-    text += "".join(f"{key} {value}\n" for key, value in options.items())
+    text += "".join(f"{key} {value}\n" for key, value in words.items())
     # sshd takes the first value it reads, and Debian's file includes these before its own.
     main = "Include /etc/ssh/sshd_config.d/*.conf\nSubsystem sftp internal-sftp\nAcceptEnv LANG LC_*\n"
     return [
-        {**_text("/etc/ssh/sshd_config.d/00-hardening.conf", text), "mode": "0600"},
+        {
+            **_text("/etc/ssh/sshd_config.d/00-hardening.conf", text),
+            "mode": "0600",
+            "validate": "/usr/sbin/sshd -t -f %s",
+        },
         {**_text("/etc/ssh/sshd_config", main), "mode": "0600"},
     ]
 
@@ -712,7 +720,8 @@ def _aide(policy: Policy, settings: Settings) -> list[Entry]:
     ]
     lines += [f"!{path}" for path in settings["aide_exclude"]]
     # The whole file: Debian's own would watch every database and guest.
-    return [{**_text("/etc/aide/aide.conf", "\n".join(lines) + "\n"), "mode": "0640"}]
+    text = _text("/etc/aide/aide.conf", "\n".join(lines) + "\n")
+    return [{**text, "mode": "0640", "validate": "/usr/bin/aide --config-check --config=%s"}]
 
 
 # --- software -------------------------------------------------------------------------------------------

@@ -26,9 +26,11 @@ from pathlib import Path
 from typing import Any
 
 from .lab_host import LabHostError, lower_dirs_in_use, mounts_under, run, unmount
+from .url_logins import apt_auth, bare
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 MANIFEST = "usr/share/socle/image.json"
+AUTH = "auth.conf"
 TOOLS = {"mmdebstrap": "mmdebstrap", "setpriv": "util-linux", "unshare": "util-linux", "apt-get": "apt"}
 
 #: Days a downloaded package is kept after its last use.
@@ -135,12 +137,21 @@ class ImageSpec:
         """Apt sources (deb822), the same for the build and for the node."""
         stanza = "Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: {components}\nSigned-By: {keyring}\n"
         components = " ".join(self.components)
-        texts = [stanza.format(uri=self.mirror, suites=f"{self.suite} {self.suite}-updates", components=components,
-                               keyring=self.keyring)]
+        texts = [stanza.format(uri=bare(self.mirror), suites=f"{self.suite} {self.suite}-updates",
+                               components=components, keyring=self.keyring)]
         if self.security_mirror:
-            texts.append(stanza.format(uri=self.security_mirror, suites=f"{self.suite}-security",
+            texts.append(stanza.format(uri=bare(self.security_mirror), suites=f"{self.suite}-security",
                                        components=components, keyring=self.keyring))
         return "\n".join(texts)
+
+    def prepare(self, work: Path) -> Path:
+        """Write what mmdebstrap reads into the folder of a build; returns the sources. Logins are beside them."""
+        sources = work / "build.sources"
+        sources.write_text(self.sources(), encoding="utf-8")
+        logins = work / AUTH
+        logins.touch(mode=0o600)
+        logins.write_text(apt_auth([self.mirror, self.security_mirror]), encoding="utf-8")
+        return sources
 
 
 def mmdebstrap_argv(spec: ImageSpec, tree: Path, sources: Path, cache: Path, variant: str = "minbase") -> list[str]:
@@ -156,6 +167,7 @@ def mmdebstrap_argv(spec: ImageSpec, tree: Path, sources: Path, cache: Path, var
         f"--architectures={spec.architecture}",
         f"--include={','.join(sorted(set(spec.packages)))}",
         f"--keyring={spec.keyring}",
+        f'--aptopt=Dir::Etc::netrc "{sources.with_name(AUTH)}"',
         # The shared package cache goes in by hard links, and what was downloaded goes out to it.
         "--skip=download/empty", "--skip=essential/unlink",
         f"--setup-hook={fill}",
@@ -216,8 +228,7 @@ class ImageStore:
         work = self.images / f".build-{spec.digest()}"
         work.mkdir(mode=0o755)
         tree = work / "tree"
-        sources = work / "build.sources"
-        sources.write_text(spec.sources(), encoding="utf-8")
+        sources = spec.prepare(work)
         begin = time.monotonic()
         with open(log_path, "wb") as log:
             argv = mmdebstrap_argv(spec, tree, sources, self.cache)

@@ -323,8 +323,9 @@ def _url(schemes: set[str]) -> Test:
         try:
             parts = urlsplit(text)
             host, _port = parts.hostname, parts.port
-        except ValueError as error:
-            raise Refused(f"is not a URL: {error}") from None
+        except ValueError:
+            # The parser's own words may quote a part of a password.
+            raise Refused("is not a URL: its host or port cannot be read") from None
         if scheme.rpartition("+")[2] in ("file", "copy"):
             if not parts.path.startswith("/"):
                 raise Refused("has no absolute path")

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from .typed_values import typed
 from .yaml_lines import Path as KeyPath
 
 Spec = dict[str, Any]
@@ -19,7 +20,7 @@ Fault = tuple[KeyPath, Any, str, str]
 """Path below the variable, value, reason, remedy."""
 
 TYPES = {
-    "str": (str, int, float, bool),
+    "str": (str,),
     "path": (str,),
     "int": (int,),
     "float": (int, float),
@@ -32,7 +33,7 @@ TYPES = {
 TRUTHS = {"yes", "no", "on", "off", "true", "false", "1", "0", "y", "n", "t", "f"}
 """What Ansible takes for a boolean when it is given as text."""
 WORDS = {
-    "str": "text",
+    "str": "text, in quotes where YAML would read it otherwise",
     "path": "a path",
     "int": "a whole number",
     "float": "a number",
@@ -89,10 +90,9 @@ def faults(spec: Spec, value: Any, path: KeyPath = ()) -> Iterator[Fault]:
     if value is None or (isinstance(value, str) and ("{{" in value or "{%" in value)):
         return
     wanted = str(spec.get("type", "str"))
-    wrong_bool = isinstance(value, bool) and wanted in ("int", "float")
-    numeric = wanted == "int" and isinstance(value, str) and re.fullmatch(r"-?\d+", value)
-    truth = wanted == "bool" and str(value).lower() in TRUTHS
-    if wrong_bool or not (numeric or truth or isinstance(value, TYPES.get(wanted, (object,)))):
+    value = typed(spec, value)
+    wrong_bool = isinstance(value, bool) and wanted in ("int", "float", "str")
+    if wrong_bool or not isinstance(value, TYPES.get(wanted, (object,))):
         yield path, value, f"is not {WORDS[wanted]}", f"write {WORDS[wanted]}"
         return
     choices = spec.get("choices")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import string
 import time
@@ -47,6 +48,47 @@ FIXED: dict[str, Callable[[], str]] = {
     "memcache_secret": password,
     "pki_ca_passphrase": password,
 }
+
+
+SHORTEST = 6
+"""Shorter values are not masked in diffs: see config_files."""
+LONGEST = 255
+LONGEST_SESSION_KEY = 80
+"""Bytes of a TCP MD5 key (Linux)."""
+WORDS = ("rabbitmq_erlang_cookie",)
+"""Secrets that must not hold blanks: Erlang ends a cookie there."""
+
+
+def fault(name: str, value: str, session_key: bool = False) -> tuple[str, str] | None:
+    """Why a value cannot be this secret, and what to do, neither of which has it; None when it can.
+
+    ``session_key``: it is the TCP MD5 key of a session, which is agreed with a provider and may be short.
+
+    Everything else that can be typed is written so that each reader gets it back: see `quoting`. An expression of
+    Ansible's, which fetches the secret from elsewhere, is not looked into.
+    """
+    if re.fullmatch(r"\{\{.*\}\}", value.strip(), re.DOTALL):
+        return None
+    if found := next((mark for mark in ("{{", "{%", "{#") if mark in value), None):
+        return f"holds {found}, where Ansible begins an expression", f"choose one without {found}"
+    if name in SEEDS:
+        try:
+            keystone_keys.parse(value)
+        except keystone_keys.KeyRingError as error:
+            return str(error), f"make a new one: socle secrets rotate {name}"
+        return None
+    longest = LONGEST_SESSION_KEY if session_key else LONGEST
+    if not re.fullmatch(r"[ -~]*", value):
+        return "has a character that is not printable ASCII", "use letters, digits, and signs of an English keyboard"
+    if value != value.strip():
+        return "begins or ends with a blank", "choose one that does not"
+    if not (1 if session_key else SHORTEST) <= len(value) <= longest:
+        return f"has {len(value)} characters", f"use {1 if session_key else SHORTEST} to {longest}"
+    if session_key or name in WORDS:
+        refused = ' "' if session_key else " "
+        if any(character in value for character in refused):
+            return "holds a blank or a double quote, which its readers cannot take", "choose one without them"
+    return None
 
 
 SEEDS = ("keystone_fernet_seed", "keystone_credential_seed")

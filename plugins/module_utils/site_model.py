@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from . import ini_lines, yaml_lines
+from . import ini_lines, url_logins, yaml_lines
 from .yaml_lines import Document
 
 VAULT_HEADER = "$ANSIBLE_VAULT;"
@@ -72,7 +72,10 @@ class View(Protocol):
 
 @dataclass(frozen=True, order=True)
 class Violation:
-    """One thing wrong: where (file, line, key path), what was there, why it is refused, what to do."""
+    """One thing wrong: where (file, line, key path), what was there, why it is refused, what to do.
+
+    The logins of URLs are not kept in it, whichever rule it is from.
+    """
 
     file: str
     line: int
@@ -82,6 +85,10 @@ class Violation:
     remedy: str
     severity: str = "error"
     """``error`` refuses the inventory; ``warning`` is shown and the run goes on."""
+
+    def __post_init__(self) -> None:
+        for name in ("value", "reason", "remedy"):
+            object.__setattr__(self, name, url_logins.shown(getattr(self, name)))
 
     def __str__(self) -> str:
         key = f"  {self.path}" + (f" = {self.value}" if self.value else "") if self.path else ""
@@ -443,5 +450,5 @@ def undotted(path: str) -> yaml_lines.Path:
 
 def brief(value: Any) -> str:
     """A value on one short line."""
-    text = " ".join(str(value).split())
+    text = url_logins.shown(" ".join(str(value).split()))  # before it is cut, which could part a login from its @
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -30,16 +30,30 @@ from . import (
     site_authority,
     site_model,
     site_references,
+    url_logins,
+    yaml_lines,
 )
 from .command_line import CommandLine
 from .host_rules import KNOWN_GROUPS, ROLE_GROUPS
 from .shapes import ADDRESS, BAD, PREFIX, Faults, Shape
 from .site_model import Inventory, Source, Violation
+from .typed_values import is_template
 from .yaml_lines import Document, Vaulted
 
 TUNNEL_GROUPS = ("compute", "gateway")
 OTHER_KEYS = {"secrets", "tunnel_address", "ovs_datapath_type", "lab_binds", "lab_image", "lab_links"}
 """Variables that belong to the site or host rather than to one role."""
+URLS = {
+    "base_mirror",
+    "base_security_mirror",
+    "base_apt_options",
+    "image_mirror",
+    "image_security_mirror",
+    "guest_image_mirror",
+    "guest_image_security_mirror",
+    "audit_content_mirror",
+}
+"""Variables with URLs of mirrors and proxies, which may have a login."""
 FREE_PREFIXES = ("ansible_", "socle_")
 
 Fetch = Callable[[str], str]
@@ -318,6 +332,8 @@ def secret_names(context: Context) -> Iterator[Violation]:
     for name, value in held.items():
         if not isinstance(value, str) or not value:
             yield source.violation(("secrets", name), None, "is not a text", "write it in quotes")
+        elif fault := secrets.fault(name, value, session_key=name in required.keys() - secrets.FIXED.keys()):
+            yield source.violation(("secrets", name), None, *fault)
     if not source.secret and Path(source.file).name == "secrets.yml":
         yield source.violation(("secrets",), None, "is not encrypted", f"ansible-vault encrypt {source.file}")
 
@@ -347,6 +363,10 @@ def mirror(context: Context) -> Iterator[Violation]:
     )
     if not re.match(r"https?://", url) or "{{" in f"{url}{suite}":
         return
+    try:
+        url_logins.login(url)
+    except url_logins.LoginError:
+        return  # rule `logins` says why
     if why := context.fetch(f"{url.rstrip('/')}/dists/{suite}/InRelease"):
         reason, remedy = f"does not answer: {why}", "set it to a mirror that can be reached from here"
         if written:
@@ -355,6 +375,28 @@ def mirror(context: Context) -> Iterator[Violation]:
             found = Violation(*default[:2], "base_mirror", url, reason, remedy)
         # Traffic can be drained, keys rotated and reports written while no package can be had.
         yield found if context.installs else replace(found, severity="warning")
+
+
+def logins(context: Context) -> Iterator[Violation]:
+    """Logins in URLs, of mirrors and of proxies, are such as apt can be given."""
+    for source in context.inventory.sources:
+        for key, value in source.variables.items():
+            if key not in context.roles.specs or key not in URLS:
+                continue
+            for path, url in _texts(value, (key,)):
+                try:
+                    url_logins.login(url)
+                except url_logins.LoginError as fault:
+                    yield source.violation(path, url, str(fault), "percent-encode it: http://user:p%40ss@mirror/debian")
+
+
+def _texts(value: Any, path: yaml_lines.Path) -> Iterator[tuple[yaml_lines.Path, str]]:
+    """Every text of a structure that no template makes, with its path."""
+    if isinstance(value, str) and not is_template(value):
+        yield path, value
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in pairs:
+        yield from _texts(item, (*path, key))
 
 
 def intent(context: Context) -> Iterator[Violation]:
@@ -443,6 +485,7 @@ RULES = (
     secret_names,
     authority,
     mirror,
+    logins,
     intent,
     pam_lines,
     *site_references.RULES,

@@ -84,6 +84,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.cloudwatt.socle.plugins.module_utils import url_logins
 from ansible_collections.cloudwatt.socle.plugins.module_utils.guest_image import (
     PACKAGES,
     GuestStore,
@@ -108,6 +109,7 @@ ARGUMENT_SPEC = {
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module.no_log_values |= set(url_logins.passwords(module.params))
     params = module.params
     os.umask(0o022)
     spec = ImageSpec(PACKAGES, params["suite"], params["mirror"], params["security_mirror"])
@@ -124,7 +126,7 @@ def main() -> None:
                     store.build(spec)
                 if build or before != wanted:
                     store.point(wanted)
-    except LabHostError as error:
+    except (LabHostError, url_logins.LoginError) as error:
         module.fail_json(msg=str(error))
     folder = store.images / wanted
     module.exit_json(

@@ -118,6 +118,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.cloudwatt.socle.plugins.module_utils import url_logins
 from ansible_collections.cloudwatt.socle.plugins.module_utils.lab_host import (
     LabHostError,
     exclusive,
@@ -178,12 +179,13 @@ def bring_up_to_date(module: AnsibleModule) -> dict:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module.no_log_values |= set(url_logins.passwords(module.params))
     os.umask(0o022)
     try:
         require_tools(TOOLS)
         with exclusive("image", timeout=1800):
             result = bring_up_to_date(module)
-    except LabHostError as error:
+    except (LabHostError, url_logins.LoginError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
 

@@ -76,7 +76,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils import audit as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils import debian_archive
+from ansible_collections.cloudwatt.socle.plugins.module_utils import debian_archive, url_logins
 from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening_rules import PolicyError, waivers
 from ansible_collections.cloudwatt.socle.plugins.module_utils.security_guide import BY_NAME
 
@@ -129,6 +129,7 @@ def write(target: Path, content: bytes) -> bool:
 def main() -> None:
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     params = module.params
+    module.no_log_values |= set(url_logins.passwords(params["mirror"]))
     directory, tailorings = Path(params["directory"]), Path(params["tailorings"])
     content = directory / Path(params["member"]).name
     result = {"changed": False, "content": str(content)}

@@ -80,11 +80,12 @@ options:
           - A string, written as it is; or a structure for the other formats.
           - Without it the file keeps what it has, and only its owner, group and mode are set, as suits one that a
             package brings; where there is no file there will be none.
-          - "V(ini): section, then key, then a scalar, a list (the key is repeated; an empty list writes
-            nothing) or null (a bare key). A section given as a list of mappings is repeated; the section
-            V('') has no header."
+          - "V(ini): section, then key, then a scalar, or a list (the key is repeated; an empty list writes
+            nothing), or V({}) for a key without a value. A section given as a list of mappings is repeated; the
+            section V('') has no header. Sections and keys that are null are left out."
           - "V(hosts): address and its names, as in F(/etc/hosts). What the file has for other names is kept."
-          - "V(env): variable and scalar, quoted for the shell and for systemd's C(EnvironmentFile)."
+          - "V(env): variable and scalar, quoted for the shell and for systemd's C(EnvironmentFile). What is null is
+            left out."
         type: raw
       format:
         description: How a structure is rendered. V(ini), V(yaml) and V(env) begin with a comment.
@@ -101,7 +102,8 @@ options:
         description: With format V(hosts), the file whose other names are kept; by default the file itself.
         type: path
       validate:
-        description: Command that tests the new file, given as C(%s), first of all. Not run in check mode.
+        description: Command that tests the new file, given as C(%s). When it fails, no file of the call is
+          replaced. Not run in check mode.
         type: str
   links:
     description: Symbolic links, made last.
@@ -263,7 +265,7 @@ EXAMPLES = r"""
         content:
           DEFAULT: {bind_port: 9292, debug: false}
           database:
-            connection: "mysql+pymysql://glance:{{ secrets.glance_database }}@{{ site_internal_vip }}/glance"
+            connection: "{{ password | cloudwatt.socle.database_url('glance', site_internal_name, 'glance', '') }}"
     schemas:
       - name: glance
         package: glance-common

@@ -22,7 +22,7 @@ SCALAR = st.one_of(st.booleans(), st.integers(), st.text("abc:/ %@", max_size=12
 def test_ini_repeats_lists_and_keeps_bare_keys_and_order():
     text = engine.render(
         {
-            "mysqld": {"skip-name-resolve": None, "bind": "::", "ssl": True},
+            "mysqld": {"skip-name-resolve": {}, "bind": "::", "ssl": True},
             "z": {"k": ["b", "a"], "none": []},
         },
         "ini",
@@ -60,9 +60,28 @@ def test_json_and_yaml_read_back(content):
     assert yaml.safe_load(engine.render(content, "yaml")) == content
 
 
-@pytest.mark.parametrize(
-    "content", [{"s": {"k": "two\nlines"}}, {"s": {"k": {"a": 1}}}, {"s": "text"}, ["s"]]
-)
+def test_null_is_left_out_of_sections_keys_and_variables():
+    assert engine.render({"s": {"gone": None, "kept": 1}, "gone": None}, "ini") == engine.HEADER + "\n[s]\nkept = 1\n"
+    assert engine.render({"GONE": None, "KEPT": 1}, "env") == engine.HEADER + "KEPT=1\n"
+
+
+BAD_INI = [
+    {"s": {"k": "two\nlines"}},
+    {"s": {"k": {"a": 1}}},
+    {"s": "text"},
+    ["s"],
+    {"s]": {"k": 1}},
+    {"s": {"a=b": 1}},
+    {"s": {"a:b": 1}},
+    {"s": {"#a": 1}},
+    {"s": {"[a": 1}},
+    {"s": {" a": 1}},
+    {"s": {"": 1}},
+    {"s": {"a\nb": 1}},
+]
+
+
+@pytest.mark.parametrize("content", BAD_INI)
 def test_ini_refuses_what_it_cannot_write(content):
     with pytest.raises(engine.ConfigError):
         engine.render(content, "ini")
@@ -160,3 +179,41 @@ def test_a_file_without_content_keeps_what_it_has(tmp_path):
     assert [after.path for _, after in changes] == [str(present)]
     assert (present.read_bytes(), present.stat().st_mode & 0o777) == (b"[DEFAULT]\r\n\xff", 0o640)
     assert not lacking.exists()
+
+
+# --- tests of files before they are installed -------------------------------------------------------------------------
+
+
+def _change(path, content, validate):
+    item = {"path": str(path), "content": content, "mode": "0600", "owner": str(os.getuid()), "group": str(os.getgid())}
+    return engine.differing(engine.wanted([{**item, "validate": validate}]))
+
+
+def test_a_file_that_its_reader_refuses_is_not_installed_and_no_other_of_the_call(tmp_path):
+    good, bad = tmp_path / "good.conf", tmp_path / "bad.conf"
+    bad.write_text("former\n")
+    changes = _change(good, "good\n", "/bin/true %s") + _change(bad, "bad\n", "/bin/grep -q good %s")
+    with pytest.raises(engine.ConfigError) as fault:
+        engine.apply(changes)
+    assert str(bad) in str(fault.value)
+    assert bad.read_text() == "former\n"
+    assert sorted(os.listdir(tmp_path)) == ["bad.conf"]
+
+
+def test_the_reader_is_shown_the_new_content_and_says_why_under_the_files_own_name(tmp_path):
+    path = tmp_path / "a.conf"
+    with pytest.raises(engine.ConfigError) as fault:
+        engine.apply(_change(path, "the new content\n", "/bin/sh -c 'echo \"$1: $(cat $1)\"; exit 1' sh %s"))
+    assert f"{path}: the new content" in str(fault.value)
+    assert "socle-new" not in str(fault.value)
+
+
+def test_a_file_whose_reader_is_not_there_is_not_installed(tmp_path):
+    with pytest.raises(engine.ConfigError):
+        engine.apply(_change(tmp_path / "a.conf", "x\n", "/no/such/program %s"))
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_passes_its_test_is_installed(tmp_path):
+    engine.apply(_change(tmp_path / "a.conf", "good\n", "/bin/grep -q good %s"))
+    assert (tmp_path / "a.conf").read_text() == "good\n"

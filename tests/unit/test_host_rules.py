@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 from collections import defaultdict
@@ -126,13 +127,19 @@ def test_names_of_a_node_are_derived_in_one_place():
 def test_rabbitmq_knows_its_nodes_by_short_names():
     environment = Environment(keep_trailing_newline=True)
     environment.filters["cloudwatt.socle.short_name"] = node_names.short_name
+    environment.filters["regex_replace"] = lambda text, pattern, new: re.sub(pattern, new, str(text))
+    environment.filters["zip"] = zip
+    environment.globals["dict"] = dict
+    tasks = yaml.safe_load((ROOT / "roles" / "rabbitmq" / "tasks" / "main.yml").read_text())
+    nodes = next(task["vars"]["rabbitmq_nodes"] for task in tasks if "rabbitmq_nodes" in task.get("vars", {}))
+    made = environment.from_string(nodes).render(rabbitmq_members=[FULL, "ctl2"])
+    assert ast.literal_eval(made) == {
+        "cluster_formation.classic_config.nodes.1": "rabbit@ctl1",
+        "cluster_formation.classic_config.nodes.2": "rabbit@ctl2",
+    }
     text = (ROOT / "roles" / "rabbitmq" / "tasks" / "main.yml").read_text()
-    lines = [line.strip() for line in text.splitlines() if "rabbit@" in line]
-    variables = {"inventory_hostname": FULL, "member": FULL, "loop": {"index": 1}}
-    assert [environment.from_string(line).render(variables) for line in lines] == [
-        "cluster_formation.classic_config.nodes.1 = rabbit@ctl1",
-        "NODENAME=rabbit@ctl1",
-    ]
+    [name] = [line.strip() for line in text.splitlines() if line.strip().startswith("NODENAME=")]
+    assert environment.from_string(name).render(inventory_hostname=FULL) == "NODENAME=rabbit@ctl1"
 
 
 def test_machines_of_a_lab_may_have_full_names():

@@ -320,3 +320,71 @@ def test_new_secrets_beside_an_old_authority(site):
     [found] = site.check()
     assert found.startswith("ca.key:1 : cannot be opened with secret pki_ca_passphrase")
     assert "restore both files and secrets.yml from one backup" in found
+
+
+# --- logins in URLs, and secrets of one's own choice ------------------------------------------------------------------
+
+
+def test_a_mirror_with_a_login_is_asked_and_its_password_is_never_shown(site, monkeypatch):
+    asked = []
+    monkeypatch.setattr(site_validate, "fetch", lambda url: asked.append(url) or f"HTTP 401 for {url}")
+    site.add(SITE, "base_mirror: http://user:tell-no%40one@mirror/debian\n")
+    (found,) = [line for line in site.check() if "base_mirror" in line]
+    assert "user:tell-no%40one@mirror/debian/dists/trixie" in asked[0]
+    assert "does not answer: HTTP 401 for http://********@mirror/debian" in found
+    text = str(site_validate.violations(site.folder, site.folder / ".vault-password"))
+    assert "tell-no" not in text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "base_mirror: http://user:tell/none@mirror/debian",
+        "base_security_mirror: http://user:tell#none@mirror/debian",
+        "base_apt_options: {Acquire::http::Proxy: 'http://user@proxy:3128'}",
+        "audit_content_mirror: http://user:tell%20none@mirror/debian",
+    ],
+)
+def test_a_login_that_apt_cannot_be_given_is_refused_and_not_shown(site, line):
+    site.add(SITE, f"{line}\n")
+    found = "\n".join(site.check())
+    assert f"site.yml:{site.line(SITE, line)} {line.partition(':')[0]}" in found
+    assert "has a login" in found
+    text = str(site_validate.violations(site.folder, site.folder / ".vault-password"))
+    assert "tell" not in text
+
+
+def test_secrets_of_ones_own_choice_are_refused_by_name_where_nobody_could_read_them(site):
+    place = Site(site.folder)
+    lock = vault._vault(place, ())
+    held = vault._read(place, lock)
+    good = {"nova_database": "p@ss/w%rd#1:$x", "keystone_admin": "\"quoted\" and 'blank'"}
+    bad = {"glance_database": "öffentlich", "rabbitmq_erlang_cookie": "TWO WORDS", "bgp_interieur": "two words",
+           "keystone_fernet_seed": "no seed", "nova_service": "tell{{none"}  # fmt: skip
+    vault._save(place, lock, {**held, **good, **bad})
+    found = site.check()
+    assert {line.split(" secrets.")[1].partition(":")[0] for line in found} == set(bad)
+    assert not any(value in line for line in found for value in bad.values())
+
+
+# --- types ------------------------------------------------------------------------------------------------------------
+
+
+def test_text_that_means_a_value_of_the_type_is_accepted(site):
+    site.add(SITE, 'mariadb_binlog_days: "7"\nhardening_modules_lock: "no"\nkeepalived_interval: "0.25"\n')
+    assert site.check() == []
+
+
+def test_text_that_means_nothing_of_the_type_is_refused(site):
+    site.add(SITE, 'mariadb_binlog_days: "seven"\nhardening_modules_lock: "perhaps"\nsite_region: no\n')
+    found = [line for line in site.check() if " is not " in line]
+    for name in ("mariadb_binlog_days", "hardening_modules_lock", "site_region"):
+        assert any(f" {name}: is not " in line for line in found), name
+
+
+def test_without_the_plugins_that_convert_text_is_refused():
+    (violation,) = site_validate.untyped({"mariadb_binlog_days": "7", "haproxy_connections": 9000, "other": "7"})
+    assert "mariadb_binlog_days" in violation["reason"]
+    assert "haproxy_connections" not in violation["reason"]
+    assert "ansible.cfg" in violation["remedy"]
+    assert site_validate.untyped({"mariadb_binlog_days": 7, "hardening_modules_lock": False}) == []
