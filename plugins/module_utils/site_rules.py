@@ -12,7 +12,7 @@ import ipaddress
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -153,6 +153,27 @@ def addresses(context: Context) -> Iterator[Violation]:
         holders.setdefault(address, holder)
 
 
+def images(context: Context) -> Iterator[Violation]:
+    """A controller serves the images. One of several that has them alone is a single point of failure."""
+    inventory = context.inventory
+    control = [host for host, member_of in inventory.hosts.items() if "control" in member_of]
+    named = inventory.find("site_image_host")
+    if named and named[1] not in control and "{{" not in str(named[1]):
+        yield named[0].violation(
+            ("site_image_host",), named[1], "is no host of group control", f"use one of {', '.join(control)}"
+        )
+    elif len(control) > 1 and not inventory.value("site_image_store_shared"):
+        holder = named[1] if named else control[0]
+        reason = f"{holder} alone has the images: while it is down, no image is read and no guest is made"
+        remedy = "mount a shared file system at glance_directory of every controller and set site_image_store_shared: true"
+        found = (
+            named[0].violation(("site_image_host",), holder, reason, remedy)
+            if named
+            else _at(context, _path_of(inventory, "control"), reason, remedy)
+        )
+        yield replace(found, severity="warning")
+
+
 def secret_names(context: Context) -> Iterator[Violation]:
     """The site has every secret that its services and its RIE sessions need, each a text."""
     found = context.inventory.find("secrets")
@@ -280,4 +301,4 @@ def _near(name: str, known: set[str]) -> str:
     return f"did you mean {near[0]}?" if near else "remove it, or correct its name"
 
 
-RULES = (groups, keys, types, site_variables, addresses, secret_names, authority, mirror, intent)
+RULES = (groups, keys, types, site_variables, addresses, images, secret_names, authority, mirror, intent)
