@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ansible_collections.cloudwatt.socle.plugins.module_utils.capacity import overload
 from ansible_collections.cloudwatt.socle.plugins.module_utils.site_facts import (
     cell_transport_url,
     transport_url,
@@ -19,4 +20,9 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filters by name."""
-        return {"cell_transport_url": cell_transport_url, "transport_url": transport_url, "workers": workers}
+        return {
+            "cell_transport_url": cell_transport_url,
+            "overload": overload,
+            "transport_url": transport_url,
+            "workers": workers,
+        }
