@@ -27,7 +27,7 @@ OVN = 65_000
 
 @dataclass(frozen=True)
 class Service:
-    """A service of a controller. ``processes`` is a number, or a key of the site's workers; ``engines``: its databases."""
+    """A service of a controller. ``processes`` is a number, or a key of the site; ``engines`` are its databases."""
 
     name: str
     processes: int | str
@@ -58,8 +58,9 @@ def demand(site: Mapping[str, Any]) -> dict[str, int]:
     """Connections that may be open at once to the ``database``, ``haproxy``, a ``broker`` and an ``ovn`` database.
 
     ``site`` holds ``controllers``, ``hypervisors``, ``gateways`` (numbers of nodes), ``workers``, ``neutron_workers``,
-    ``conductor_workers`` (processes on a controller), ``metadata_workers`` (on a hypervisor), ``pool`` (``max_pool_size``
-    and ``max_overflow`` of one process and database) and ``pools`` (the same by role, where a role has its own).
+    ``conductor_workers`` (processes on a controller), ``metadata_workers`` (on a hypervisor), ``pool``
+    (``max_pool_size`` and ``max_overflow`` of one process and database) and ``pools`` (the same by role, where a role
+    has its own).
     """
     controllers, hypervisors = int(site["controllers"]), int(site["hypervisors"])
 
@@ -98,8 +99,8 @@ def overload(site: Mapping[str, Any]) -> list[str]:
         "ovn": (OVN, "an OVN database takes", "lower nova_compute_metadata_workers"),
     }
     return [
-        f"{site['controllers']} controllers and {site['hypervisors']} hypervisors may open {need[name]} connections at once,"
-        f" and {who} {limit}. Remedy: {remedy}"
+        f"{site['controllers']} controllers and {site['hypervisors']} hypervisors may open {need[name]} connections at"
+        f" once, and {who} {limit}. Remedy: {remedy}"
         for name, (limit, who, remedy) in limits.items()
         if need[name] > int(limit)
     ]

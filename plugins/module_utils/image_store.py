@@ -40,8 +40,8 @@ def refusals(
 ) -> list[str]:
     """Why ``serving`` must not serve images, one sentence per reason; empty when they may.
 
-    ``probes`` is controller -> ``{files, images, file_system}`` as module ``image_store`` returns them; a controller that
-    was not asked is not judged. An image that no controller has any more is no reason: nobody can serve it.
+    ``probes`` is controller -> ``{files, images, file_system}`` as module ``image_store`` returns them; a controller
+    that was not asked is not judged. An image that no controller has any more is no reason: nobody can serve it.
     """
     known: dict[str, str] = {}
     for probe in probes.values():
@@ -51,8 +51,8 @@ def refusals(
         probe = probes[host]
         if shared and probe.get("file_system") in LOCAL:
             reasons.append(
-                f"{directory} of {host} is on its own {probe['file_system']} file system, and site_image_store_shared is"
-                f" set. Remedy: mount the shared file system there"
+                f"{directory} of {host} is on its own {probe['file_system']} file system, and site_image_store_shared"
+                " is set. Remedy: mount the shared file system there"
             )
             continue
         here = set(probe.get("files") or ())
@@ -60,7 +60,8 @@ def refusals(
             others = [other for other, seen in probes.items() if file in (seen.get("files") or ())]
             if file not in here and others:
                 reasons.append(
-                    f"image {name} ({file}) is on {', '.join(others)} and not on {host}, which is to serve it. Remedy: copy"
-                    f" {directory}/images/{file} to {host} (owner glance), or set site_image_host to a controller that has it"
+                    f"image {name} ({file}) is on {', '.join(others)} and not on {host}, which is to serve it."
+                    f" Remedy: copy {directory}/images/{file} to {host} (owner glance), or set site_image_host to a"
+                    " controller that has it"
                 )
     return reasons

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Election timer of OVN's raft clusters: changed in the running cluster, without a restart of any member.
 
-A cluster takes the timer of its configuration only when it is created. Later the leader changes it, at most to twice its
-value at a time, and the raft log brings it to all members.
+A cluster takes the timer of its configuration only when it is created. Later the leader changes it, at most to twice
+its value at a time, and the raft log brings it to all members.
 
 Both a library and a program: on a controller it runs as ``socle-ovn-election.service``, on all of them at once. The
 leader acts, the others wait until they have the timer. Standard library only.
@@ -62,8 +62,8 @@ def change(
 ) -> list[int]:
     """Bring a database to the timer ``wanted``; the values that this member asked for, in order.
 
-    ``ask(database, *words)`` sends a command to the server and returns its answer. Raises :class:`ElectionError` when the
-    timer is another one after :data:`PATIENCE` seconds.
+    ``ask(database, *words)`` sends a command to the server and returns its answer. Raises :class:`ElectionError` when
+    the timer is another one after :data:`PATIENCE` seconds.
     """
     asked: list[int] = []
     deadline = clock() + PATIENCE
@@ -81,8 +81,8 @@ def change(
             lack = str(error)
         sleep(PAUSE)
     raise ElectionError(
-        f"{database}: {lack}. Remedy: run the deployment on all controllers, the leader among them; cluster/status tells"
-        " whether a majority of them is up"
+        f"{database}: {lack}. Remedy: run the deployment on all controllers, the leader among them; cluster/status"
+        " tells whether a majority of them is up"
     )
 
 

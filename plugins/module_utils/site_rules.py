@@ -165,7 +165,7 @@ def images(context: Context) -> Iterator[Violation]:
     elif len(control) > 1 and not inventory.value("site_image_store_shared"):
         holder = named[1] if named else control[0]
         reason = f"{holder} alone has the images: while it is down, no image is read and no guest is made"
-        remedy = "mount a shared file system at glance_directory of every controller and set site_image_store_shared: true"
+        remedy = "mount a shared file system at glance_directory of every controller, set site_image_store_shared: true"
         found = (
             named[0].violation(("site_image_host",), holder, reason, remedy)
             if named

@@ -11,8 +11,8 @@ version_added: 0.1.0
 author: [Cloudwatt, Orange (@cloudwatt)]
 description:
   - Reads the file store of Glance on this controller and the list of images in the database.
-  - The filter P(cloudwatt.socle.image_store_refusals#filter) tells from the results of all controllers whether one of them
-    may serve the images.
+  - The filter P(cloudwatt.socle.image_store_refusals#filter) tells from the results of all controllers whether one of
+    them may serve the images.
 attributes:
   check_mode: {support: full, description: It only reads.}
   diff_mode: {support: none, description: It only reads.}
@@ -46,7 +46,7 @@ files:
   type: list
   elements: str
 images:
-  description: Name of the file to the name of the image, for every image that is a file. Empty when no database answers.
+  description: Name of the file to the name of the image, for each image that is a file. Empty when no database answers.
   returned: always
   type: dict
 """

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ SHARED = {
 """Role -> section with its connection to the database."""
 
 
+@cache
 def defaults(role: str) -> dict[str, Any]:
     return yaml.safe_load((ROOT / "roles" / role / "defaults" / "main.yml").read_text())
 
@@ -32,8 +34,9 @@ def defaults(role: str) -> dict[str, Any]:
 def site(processes: int, controllers: int = 3, **over: Any) -> dict[str, Any]:
     values = defaults("site")
     return {
-        "controllers": controllers, "hypervisors": 100, "gateways": 2, "workers": processes, "neutron_workers": processes,
-        "conductor_workers": processes, "metadata_workers": 0, "pool": values["site_database_pool"],
+        "controllers": controllers, "hypervisors": 100, "gateways": 2, "metadata_workers": 0,
+        "workers": processes, "neutron_workers": processes, "conductor_workers": processes,
+        "pool": values["site_database_pool"],
         "database_connections": values["site_database_connections"],
         "haproxy_connections": values["site_haproxy_connections"], **over,
     }  # fmt: skip
@@ -65,7 +68,8 @@ def test_a_worker_for_each_of_128_cores_does_not_fit():
 
 def test_the_pools_of_oslo_db_do_not_fit():
     (found, *_) = capacity.overload(site(12, pool={"max_pool_size": 5, "max_overflow": 50}))
-    assert found.startswith("3 controllers and 100 hypervisors may open 21715 connections at once, and MariaDB takes 4096")
+    said = "3 controllers and 100 hypervisors may open 21715 connections at once, and MariaDB takes 4096"
+    assert found.startswith(said)
 
 
 def test_a_role_with_larger_pools_is_counted_with_them():
@@ -106,7 +110,8 @@ def test_every_unit_with_a_database_is_counted():
     counted = {item.name for item in capacity.SERVICES}
     for role in SHARED:
         tasks = yaml.safe_load((ROOT / "roles" / role / "tasks" / "main.yml").read_text())
-        units = {unit["name"] for task in tasks for unit in (task.get("cloudwatt.socle.service") or {}).get("units", [])}
+        calls = [task.get("cloudwatt.socle.service") or {} for task in tasks]
+        units = {unit["name"] for call in calls for unit in call.get("units", [])}
         assert {name for name in units if not name.endswith(".timer")} <= counted, role
 
 

@@ -33,8 +33,8 @@ def test_a_controller_that_has_every_image_serves_them():
 def test_a_controller_that_lacks_images_is_refused_by_their_names():
     found = image_store.refusals(probes(ctl1=["aaa", "bbb"], ctl2=["aaa"]), ["ctl2"], False, DIRECTORY)
     assert found == [
-        "image cirros (bbb) is on ctl1 and not on ctl2, which is to serve it. Remedy: copy /var/lib/glance/images/bbb to"
-        " ctl2 (owner glance), or set site_image_host to a controller that has it"
+        "image cirros (bbb) is on ctl1 and not on ctl2, which is to serve it. Remedy: copy"
+        " /var/lib/glance/images/bbb to ctl2 (owner glance), or set site_image_host to a controller that has it"
     ]
 
 

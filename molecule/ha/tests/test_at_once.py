@@ -24,26 +24,53 @@ CONTROLLERS = ("ctl1", "ctl2", "ctl3")
 testinfra_hosts = ["ansible://ctl1"]
 
 
-class Keystone:
-    """The Keystone of one controller, and of no other: asked by the controller's own address."""
+class Api:
+    """A service by one address: that of a controller, whose own it is, or a virtual one."""
 
     def __init__(self, address: str, trust: ssl.SSLContext) -> None:
         self.address, self.trust = address, trust
 
-    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, Any]:
-        """Status, body and headers of the answer, whatever it is."""
-        request = urllib.request.Request(
-            f"https://{self.address}:5000/v3{path}",
-            None if body is None else json.dumps(body).encode(),
-            {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()},
-            method=method,
-        )
+    def send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, bytes, Any]:
+        """Status, content and headers of the answer, whatever it is."""
+        request = urllib.request.Request(f"https://{self.address}{path}", body, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=60, context=self.trust) as answer:
-                text = answer.read()
-                return answer.status, json.loads(text) if text else None, answer.headers
+                return answer.status, answer.read(), answer.headers
         except urllib.error.HTTPError as refused:
-            return refused.code, None, refused.headers
+            return refused.code, b"", refused.headers
+
+    def json(self, method: str, path: str, body: Any, **headers: str) -> tuple[int, Any, Any]:
+        """Likewise with a document as the body of both."""
+        names = {"Content-Type": "application/json"} | {key.replace("_", "-"): value for key, value in headers.items()}
+        content = None if body is None else json.dumps(body).encode()
+        status, text, got = self.send(method, path, content, names)
+        return status, json.loads(text) if text else None, got
+
+
+class Glance(Api):
+    """Images."""
+
+    def upload(self, token: str, name: str, content: bytes) -> str:
+        """Id of a new image that holds `content`."""
+        wanted = {"name": name, "disk_format": "raw", "container_format": "bare"}
+        _, made, _ = self.json("POST", ":9292/v2/images", wanted, X_Auth_Token=token)
+        headers = {"X-Auth-Token": token, "Content-Type": "application/octet-stream"}
+        status, _, _ = self.send("PUT", f":9292/v2/images/{made['id']}/file", content, headers)
+        assert status == 204
+        return made["id"]
+
+    def download(self, token: str, image: str) -> tuple[int, bytes]:
+        return self.send("GET", f":9292/v2/images/{image}/file", None, {"X-Auth-Token": token})[:2]
+
+    def accepts(self, token: str) -> bool:
+        return self.send("GET", ":9292/v2/images", None, {"X-Auth-Token": token})[0] == 200
+
+
+class Keystone(Api):
+    """Identity."""
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, Any]:
+        return self.json(method, f":5000/v3{path}", body, **headers)
 
     def sign_in(self, name: str, password: str, project: str) -> str:
         """A token; empty when Keystone refuses."""
@@ -71,8 +98,26 @@ def keystones(hostvars, inventory) -> list[Keystone]:
 
 
 @pytest.fixture(scope="module")
+def glances(keystones) -> list[Glance]:
+    return [Glance(keystone.address, keystone.trust) for keystone in keystones]
+
+
+@pytest.fixture(scope="module")
 def admin(keystones, hostvars) -> str:
     return keystones[0].sign_in("admin", hostvars["ctl1"]["secrets"]["keystone_admin"], "admin")
+
+
+@pytest.fixture
+def playbook(inventory, tmp_path):
+    """`playbook(text, *options)`: run a playbook on the site."""
+
+    def run(text: str, *options: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "play.yml").write_text(text)
+        command = [Path(sys.executable).parent / "ansible-playbook", "-i", inventory, tmp_path / "play.yml",
+                   "--vault-password-file", inventory / ".vault-password", *options]  # fmt: skip
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+
+    return run
 
 
 @pytest.fixture
@@ -143,6 +188,14 @@ def test_a_new_endpoint_is_in_every_catalogue(keystones, admin):
     assert not any(kind in keystone.types(admin) for keystone in reversed(keystones))
 
 
+def test_every_service_refuses_a_disabled_user_at_once(keystones, glances, admin, user):
+    for _ in range(2):
+        assert [glance.accepts(user["token"]) for glance in glances] == [True] * 3
+    change = {"user": {"enabled": False}}
+    assert keystones[0].ask("PATCH", f"/users/{user['id']}", change, X_Auth_Token=admin)[0] == 200
+    assert [glance.accepts(user["token"]) for glance in reversed(glances)] == [False] * 3
+
+
 @pytest.mark.parametrize(
     ("away", "back"),
     [
@@ -168,6 +221,46 @@ def test_a_lost_memcached_costs_no_second(keystones, admin, machine, away, back)
         assert quickest() < before + 1
     finally:
         machine("ctl2").check_output(back)
+
+
+# --- images, which are files of one controller
+
+FILE = b"socle" * 1000
+IMAGES = """\
+- hosts: control
+  gather_facts: false
+  tasks:
+    - ansible.builtin.import_role: {name: cloudwatt.socle.site}
+    - ansible.builtin.import_role: {name: cloudwatt.socle.glance, tasks_from: images}
+"""
+
+
+@pytest.fixture
+def image(glances, admin, hostvars) -> Iterator[str]:
+    """An image that was uploaded as clients do: by a virtual address."""
+    virtual = Glance(hostvars["ctl1"]["site_public_vip"], glances[0].trust)
+    made = virtual.upload(admin, "molecule", FILE)
+    yield made
+    virtual.json("DELETE", f":9292/v2/images/{made}", None, X_Auth_Token=admin)
+
+
+def test_an_image_is_read_by_every_address(glances, admin, hostvars, image, machine):
+    for name in ("site_internal_vip", "site_public_vip"):
+        virtual = Glance(hostvars["ctl1"][name], glances[0].trust)
+        assert [virtual.download(admin, image) for _ in range(6)] == [(200, FILE)] * 6
+    held = [name for name in CONTROLLERS if machine(name).file(f"/var/lib/glance/images/{image}").exists]
+    assert held == ["ctl1"]
+
+
+def test_no_controller_serves_images_that_it_lacks(playbook, image):
+    assert playbook(IMAGES).returncode == 0
+    refused = playbook(IMAGES, "-e", "site_image_host=ctl2")
+    assert refused.returncode != 0
+    assert f"image molecule ({image}) is on ctl1 and not on ctl2" in refused.stdout
+    unmounted = playbook(IMAGES, "-e", '{"site_image_store_shared": true}')
+    assert unmounted.returncode != 0
+    for name in CONTROLLERS:
+        assert f"/var/lib/glance of {name} is on its own" in unmounted.stdout
 
 
 # --- OVN's databases
@@ -197,15 +290,11 @@ print(most)
 
 
 @pytest.fixture
-def ovn_central(inventory, tmp_path):
+def ovn_central(playbook):
     """`ovn_central(*options)`: run the role on all controllers; the hosts that it changed."""
-    play = tmp_path / "play.yml"
-    play.write_text(PLAY)
 
     def run(*options: str) -> list[str]:
-        command = [Path(sys.executable).parent / "ansible-playbook", "-i", inventory, play,
-                   "--vault-password-file", inventory / ".vault-password", *options]  # fmt: skip
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+        done = playbook(PLAY, *options)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
         recap = done.stdout.rpartition("PLAY RECAP")[2]
         return [line.split()[0] for line in recap.splitlines() if "changed=" in line and "changed=0" not in line]
