@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ansible_collections.cloudwatt.socle.plugins.module_utils.image_store import refusals
 from ansible_collections.cloudwatt.socle.plugins.module_utils.infrastructure import (
     host_names,
     memory_share,
@@ -23,6 +24,7 @@ class FilterModule:
         """Filters by name."""
         return {
             "host_names": host_names,
+            "image_store_refusals": refusals,
             "memory_share": memory_share,
             "network_files": network_files,
             "network_links": network_links,

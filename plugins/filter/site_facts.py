@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ansible_collections.cloudwatt.socle.plugins.module_utils.capacity import overload
 from ansible_collections.cloudwatt.socle.plugins.module_utils.node_names import common_name, node_names, short_name
 from ansible_collections.cloudwatt.socle.plugins.module_utils.site_facts import (
     cell_transport_url,
@@ -24,6 +25,7 @@ class FilterModule:
             "cell_transport_url": cell_transport_url,
             "common_name": common_name,
             "node_names": node_names,
+            "overload": overload,
             "short_name": short_name,
             "transport_url": transport_url,
             "workers": workers,

@@ -611,6 +611,7 @@ RECORDS: dict[str, Any] = {
     "waived group": "one of all | group",
     "api service": {
         "name": "identifier", "unit": "identifier", "port": "port", "(public)": "boolean", "(check_path)": "url path",
+        "(members)": ["host"],
         "(check_status)": "status codes", "(timeout)": "integer 1..86400",
     },
     "database": {

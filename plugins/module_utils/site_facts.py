@@ -9,16 +9,17 @@ from typing import Any
 from urllib.parse import quote
 
 MEBIBYTES_PER_WORKER = 4096
+MOST_WORKERS = 12
 
 
-def workers(facts: Mapping[str, Any]) -> int:
-    """Number of processes of one API service: one a core, and one per 4 GiB of memory, at least one.
+def workers(facts: Mapping[str, Any], most: int = MOST_WORKERS) -> int:
+    """Number of processes of one API service: one per core and per 4 GiB of memory, at least one and at most ``most``.
 
     `facts` holds `processor_vcpus` (cores) and `memtotal_mb` (MiB) as Ansible gathers them.
     """
     cores = int(facts["processor_vcpus"])
     by_memory = int(facts["memtotal_mb"]) // MEBIBYTES_PER_WORKER
-    return max(1, min(cores, by_memory))
+    return max(1, min(cores, by_memory, int(most)))
 
 
 def transport_url(hosts: Iterable[str], user: str, password: str, vhost: str, port: int = 5671) -> str:

@@ -313,6 +313,27 @@ def addresses(context: Context) -> Iterator[Violation]:
         holders.setdefault(address, holder)
 
 
+def images(context: Context) -> Iterator[Violation]:
+    """A controller serves the images. One of several that has them alone is a single point of failure."""
+    inventory = context.inventory
+    control = [host for host, member_of in inventory.hosts.items() if "control" in member_of]
+    named = inventory.find("site_image_host")
+    if named and named[1] not in control and "{{" not in str(named[1]):
+        yield named[0].violation(
+            ("site_image_host",), named[1], "is no host of group control", f"use one of {', '.join(control)}"
+        )
+    elif len(control) > 1 and not inventory.value("site_image_store_shared"):
+        holder = named[1] if named else control[0]
+        reason = f"{holder} alone has the images: while it is down, no image is read and no guest is made"
+        remedy = "mount a shared file system at glance_directory of every controller, set site_image_store_shared: true"
+        found = (
+            named[0].violation(("site_image_host",), holder, reason, remedy)
+            if named
+            else inventory.at_group("control", reason, remedy)
+        )
+        yield replace(found, severity="warning")
+
+
 def secret_names(context: Context) -> Iterator[Violation]:
     """The site has every secret that its services and its RIE sessions need, each a text."""
     found = context.inventory.find("secrets")
@@ -482,6 +503,7 @@ RULES = (
     rendered_types,
     site_variables,
     addresses,
+    images,
     secret_names,
     authority,
     mirror,

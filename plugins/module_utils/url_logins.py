@@ -52,8 +52,8 @@ def login(url: str) -> tuple[str, str] | None:
 def _split(url: str) -> SplitResult | None:
     if "://" not in url or not _LOGIN.search(url):
         return None
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         _port = parts.port  # raises where a password that is not encoded stands in its place
         known = parts.username and parts.hostname and "@" not in parts.path
     except ValueError:

@@ -191,7 +191,6 @@ OPTIONS = {
     "glance_config": {
         ("database", "connection"): "glance_database",
         ("keystone_authtoken", "password"): "glance_service",
-        ("keystone_authtoken", "memcache_secret_key"): "memcache_secret",
     },
     "placement_config": {
         ("placement_database", "connection"): "placement_database",

@@ -366,7 +366,9 @@ def haproxy() -> list[str]:
     tasks = yaml.safe_load((ROOT / "roles" / "haproxy" / "tasks" / "main.yml").read_text())
     files = next(task for task in tasks if "cloudwatt.socle.service" in task)["cloudwatt.socle.service"]["files"]
     text = next(file["content"] for file in files if file["path"] == "/etc/haproxy/haproxy.cfg")
-    template = jinja2.Environment(trim_blocks=True).from_string(text)  # as Ansible renders
+    environment = jinja2.Environment(trim_blocks=True)  # as Ansible renders
+    environment.filters["extract"] = lambda key, container, path: container[key][path]
+    template = environment.from_string(text)
     services = [
         {"name": "keystone", "port": 5000, "unit": "keystone"},
         {"name": "x", "port": 1, "unit": "x", "public": False},
@@ -382,6 +384,8 @@ def haproxy() -> list[str]:
         haproxy_public_address="10.0.0.9",
         haproxy_database_port=3306,
         haproxy_database_check_port=9200,
+        haproxy_internal_name="internal.example",
+        haproxy_public_name="api.example",
         haproxy_health_port=8080,
         haproxy_connections=100,
         haproxy_hsts_seconds=31536000,
