@@ -57,7 +57,7 @@ ELSEWHERE = {
     62: "the node image starts nothing but network and SSH; roles start what they configure",
     63: "roles, in the units they write",
     64: "packages' units, and drop-ins of the roles",
-    67: "no remote accounts by default; `hardening_pam_lines` adds those of a site; SSH keys only, TLS between services",
+    67: "no remote accounts by default; `hardening_pam_lines` adds others; SSH keys only, TLS between services",
     70: "no directory of accounts",
     72: "roles: each service has its log",
     74: "no mail server is installed",

@@ -144,9 +144,7 @@ def sysctls(policy: Policy, skip: Iterable[str], own: Mapping[str, Any] | None =
             wanted[key] = value
         elif key in INSTEAD:
             wanted[key] = INSTEAD[key]
-    return {
-        key: str(int(value) if isinstance(value, bool) else value) for key, value in merged(wanted, own).items()
-    }
+    return {key: str(int(value) if isinstance(value, bool) else value) for key, value in merged(wanted, own).items()}
 
 
 def _kernel(policy: Policy, settings: Settings) -> list[Entry]:
@@ -382,7 +380,8 @@ case $- in
     ;;
 esac
 """
-#: No PASS_MAX_DAYS: an account that is made later, and logs in by key, would be refused on the day its password is too old.
+#: No limit in PASS_MAX_DAYS: an account that is made later, and logs in by key, would be refused once its password is
+#: too old.
 LOGIN_DEFS = """\
 MAIL_DIR /var/mail
 FAILLOG_ENAB yes
@@ -589,8 +588,7 @@ def _logrotate(policy: Policy, settings: Settings) -> list[Entry]:
     # The general part says how often and for how long. `create` without arguments keeps the owner and mode that a log
     # has, and there is no `su`: both belong to the package whose daemon opens the log again.
     text = (
-        "daily\nrotate 90\ncreate\ndateext\ncompress\ndelaycompress\nmissingok\nnotifempty\n"
-        "include /etc/logrotate.d\n"
+        "daily\nrotate 90\ncreate\ndateext\ncompress\ndelaycompress\nmissingok\nnotifempty\ninclude /etc/logrotate.d\n"
     )
     logs = "\n".join([*(f"/var/log/{name}" for name in SYSTEM_LOGS), settings["sudo_log"], "/var/log/remote/*.log"])
     rotated = f"{logs} {{\n  sharedscripts\n  postrotate\n    /usr/lib/rsyslog/rsyslog-rotate\n  endscript\n}}\n"
@@ -875,8 +873,10 @@ def _helpers(policy: Policy, settings: Settings) -> list[Entry]:
             "path": "/etc/systemd/system/boot-menu-rights.service",
             "format": "ini",
             "content": {
-                "Unit": {"Description": "Let only root read the boot menu",
-                         "ConditionPathExists": "/boot/grub/grub.cfg"},
+                "Unit": {
+                    "Description": "Let only root read the boot menu",
+                    "ConditionPathExists": "/boot/grub/grub.cfg",
+                },
                 "Service": {
                     "Type": "oneshot",
                     "ExecStart": "/usr/bin/find /boot/grub/grub.cfg -perm /0177 -exec /usr/bin/chmod 0600 {} +",

@@ -163,7 +163,8 @@ class Guard:
         """
         if session.started is not None and session.started < self._armed_at():
             raise GuardError(
-                "this connection is older than the new rules of access, so it does not show that a new one would be let in"
+                "this connection is older than the new rules of access, so it does not show that a new one "
+                "would be let in"
             )
         self._stop()
         if run(["systemctl", "is-active", "--quiet", f"{UNIT}.service"]).ok or not self.armed():

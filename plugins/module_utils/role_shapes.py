@@ -304,10 +304,21 @@ def _interface_address(value: Any, names: Names) -> None:
         raise Refused("has no prefix length")
 
 
-DOMAIN = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
+DOMAIN = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
+)
 """A DNS name whose labels are letters, digits and hyphens."""
 SCHEMES = {"http", "https"}
-MIRROR_SCHEMES = SCHEMES | {"file", "copy", "ftp", "mirror+http", "mirror+https", "mirror+file", "tor+http", "tor+https"}
+MIRROR_SCHEMES = SCHEMES | {
+    "file",
+    "copy",
+    "ftp",
+    "mirror+http",
+    "mirror+https",
+    "mirror+file",
+    "tor+http",
+    "tor+https",
+}
 
 
 def _url(schemes: set[str]) -> Test:
@@ -434,14 +445,17 @@ SSHD = """
     AuthorizedPrincipalsCommandUser AuthorizedPrincipalsFile Banner CASignatureAlgorithms ChannelTimeout ChrootDirectory
     Ciphers ClientAliveCountMax ClientAliveInterval Compression DebianBanner DenyGroups DenyUsers DisableForwarding
     ExposeAuthInfo FingerprintHash ForceCommand GatewayPorts GSSAPIAuthentication GSSAPICleanupCredentials
-    GSSAPIKeyExchange GSSAPIStoreCredentialsOnRekey GSSAPIStrictAcceptorCheck GSSAPIKexAlgorithms HostbasedAcceptedAlgorithms
+    GSSAPIKeyExchange GSSAPIStoreCredentialsOnRekey GSSAPIStrictAcceptorCheck GSSAPIKexAlgorithms
+    HostbasedAcceptedAlgorithms
     HostbasedAuthentication HostbasedUsesNameFromPacketOnly HostCertificate HostKey HostKeyAgent HostKeyAlgorithms
-    IgnoreRhosts IgnoreUserKnownHosts Include IPQoS KbdInteractiveAuthentication KerberosAuthentication KerberosGetAFSToken
+    IgnoreRhosts IgnoreUserKnownHosts Include IPQoS KbdInteractiveAuthentication KerberosAuthentication
+    KerberosGetAFSToken
     KerberosOrLocalPasswd KerberosTicketCleanup KexAlgorithms ListenAddress LoginGraceTime LogLevel LogVerbose MACs
     MaxAuthTries MaxSessions MaxStartups ModuliFile PasswordAuthentication PermitEmptyPasswords PermitListen PermitOpen
     PermitRootLogin PermitTTY PermitTunnel PermitUserEnvironment PermitUserRC PerSourceMaxStartups PerSourceNetBlockSize
     PerSourcePenalties PerSourcePenaltyExemptList PidFile Port PrintLastLog PrintMotd PubkeyAcceptedAlgorithms
-    PubkeyAuthOptions PubkeyAuthentication RDomain RefuseConnection RekeyLimit RequiredRSASize RevokedKeys SecurityKeyProvider
+    PubkeyAuthOptions PubkeyAuthentication RDomain RefuseConnection RekeyLimit RequiredRSASize RevokedKeys
+    SecurityKeyProvider
     SetEnv SshdAuthPath SshdSessionPath StreamLocalBindMask StreamLocalBindUnlink StrictModes Subsystem SyslogFacility
     TCPKeepAlive TrustedUserCAKeys UnusedConnectionTimeout UseDNS UsePAM VersionAddendum X11DisplayOffset X11Forwarding
     X11UseLocalhost XAuthLocation ChallengeResponseAuthentication
@@ -449,12 +463,15 @@ SSHD = """
 JOURNALD = """
     Audit Compress ForwardToConsole ForwardToKMsg ForwardToSocket ForwardToSyslog ForwardToWall LineMax MaxFileSec
     MaxLevelConsole MaxLevelKMsg MaxLevelSocket MaxLevelStore MaxLevelSyslog MaxLevelWall MaxRetentionSec RateLimitBurst
-    RateLimitIntervalSec ReadKMsg RuntimeKeepFree RuntimeMaxFiles RuntimeMaxFileSize RuntimeMaxUse Seal SplitMode Storage
+    RateLimitIntervalSec ReadKMsg RuntimeKeepFree RuntimeMaxFiles RuntimeMaxFileSize RuntimeMaxUse Seal SplitMode
+    Storage
     SyncIntervalSec SystemKeepFree SystemMaxFiles SystemMaxFileSize SystemMaxUse TTYPath
 """
 NETWORK_SECTIONS = """
-    Address Bridge BridgeFDB BridgeMDB BridgeVLAN CAN DHCPPrefixDelegation DHCPServer DHCPServerStaticLease DHCPv4 DHCPv6
-    IPv6AcceptRA IPv6AddressLabel IPv6PREF64Prefix IPv6Prefix IPv6RoutePrefix IPv6SendRA LLDP Link Match Neighbor Network
+    Address Bridge BridgeFDB BridgeMDB BridgeVLAN CAN DHCPPrefixDelegation DHCPServer DHCPServerStaticLease DHCPv4
+    DHCPv6
+    IPv6AcceptRA IPv6AddressLabel IPv6PREF64Prefix IPv6Prefix IPv6RoutePrefix IPv6SendRA LLDP Link Match Neighbor
+    Network
     NextHop Route RoutingPolicyRule SR-IOV
 """
 
@@ -486,16 +503,22 @@ WORDS: dict[str, Leaf] = {
     "domain": matching(DOMAIN.pattern, "a DNS name", "cloud.example"),
     "url": Leaf("a URL", "http://127.0.0.1/health", _url(SCHEMES)),
     "mirror": Leaf("the URL of a mirror", "http://deb.debian.org/debian", _url(MIRROR_SCHEMES)),
-    "url query": matching(r"[A-Za-z0-9_.~%/:+-]+=[^\s&#]*(&[A-Za-z0-9_.~%/:+-]+=[^\s&#]*)*", "the query of a URL", "a=1&b=2"),
+    "url query": matching(
+        r"[A-Za-z0-9_.~%/:+-]+=[^\s&#]*(&[A-Za-z0-9_.~%/:+-]+=[^\s&#]*)*", "the query of a URL", "a=1&b=2"
+    ),
     "path": matching(r"/[^\s\"'\\`$;|&<>*?(){}\[\]#!\x00-\x1f]*", "an absolute path without blanks", "/etc/socle"),
     "operator path": matching(r"(?!\s)[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f]", "a path", "/var/lib/socle"),
     "relative path": matching(r"(?!/)(?!(.*/)?\.\.(/|$))[^\s\x00-\x1f]+", "a path below another", "pool/main/file.deb"),
-    "bind mount": matching(r"[+-]?/[^\s:\x00-\x1f]*(:/?[^\s:\x00-\x1f]*(:[a-z,-]+)?)?", "a bind mount", "/srv/data:/data"),
+    "bind mount": matching(
+        r"[+-]?/[^\s:\x00-\x1f]*(:/?[^\s:\x00-\x1f]*(:[a-z,-]+)?)?", "a bind mount", "/srv/data:/data"
+    ),
     "package": matching(r"[a-z0-9][a-z0-9.+-]+", "the name of a Debian package", "openssh-server"),
     "package version": matching(r"[0-9][A-Za-z0-9.+~:-]*", "the version of a Debian package", "0.1.82-1"),
     "suite": matching(r"[a-z][a-z0-9.-]*(/[a-z0-9.-]+)*", "the name of a Debian suite", "trixie"),
     "component": matching(r"[a-z][a-z0-9.-]*(/[a-z0-9.-]+)*", "a component of a Debian suite", "non-free-firmware"),
-    "apt option": matching(r"[A-Za-z0-9][A-Za-z0-9_.*/-]*(::[A-Za-z0-9_.*/-]*)*", "an option of apt", "Acquire::http::Proxy"),
+    "apt option": matching(
+        r"[A-Za-z0-9][A-Za-z0-9_.*/-]*(::[A-Za-z0-9_.*/-]*)*", "an option of apt", "Acquire::http::Proxy"
+    ),
     "sha256": matching(r"[0-9a-f]{64}", "a SHA-256 of 64 hexadecimal digits", "cfde…755a"),
     "check": matching(r"[A-Za-z][A-Za-z0-9_-]*", "the name of a check", "sshd_disable_root_login"),
     "rule": Leaf("a rule", "R39", _rule),
@@ -512,22 +535,37 @@ WORDS: dict[str, Leaf] = {
     "galera option": matching(r"[a-z_]+(\.[a-z0-9_]+)*", "an option of the Galera provider", "gcache.size"),
     "galera value": Leaf("a value without ;", "512M", lambda value, names: _galera_value(value, names)),
     "erlang atom": matching(r"[a-z][a-z0-9_]*", "the name of a plugin", "rabbitmq_management"),
-    "cms option": matching(r"[a-z][a-z0-9-]*(=[^\s,]+)?", "an option without blanks and commas", "enable-chassis-as-gw"),
+    "cms option": matching(
+        r"[a-z][a-z0-9-]*(=[^\s,]+)?", "an option without blanks and commas", "enable-chassis-as-gw"
+    ),
     "cluster name": matching(r"[A-Za-z0-9_.-]{1,32}", "a name of at most 32 letters, digits and _ . -", "fr1"),
     "lab name": matching(r"[a-z][a-z0-9]{0,14}", "a name of at most 15 small letters and digits", "lab"),
     "site name": matching(r"[a-z][a-z0-9-]{0,30}", "a site name in lower case", "fr1"),
     "region": matching(r"[A-Za-z0-9][\w.-]{0,63}", "a region name", "fr1"),
     "openstack name": matching(r"(?!\s)[^\x00-\x1f\x7f]{1,64}", "a name of at most 64 characters", "interieur"),
-    "account": matching(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?", "the name of an account or of a group of accounts", "nova"),
+    "account": matching(
+        r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?", "the name of an account or of a group of accounts", "nova"
+    ),
     "login": matching(r"[A-Za-z_][A-Za-z0-9_.@\\-]{0,254}", "the name of an account", "ops"),
     "mode": matching(r"0[0-7]{3,4}", "a mode in octal digits", '"0750", in quotes'),
     "mount option": matching(r"[^\s,\"'`$;|&<>()\\]+", "one option of a mount", "nosuid"),
-    "unit": matching(r"[A-Za-z0-9:_.@\\-]+\.(service|socket|timer|mount|path|target|device|swap|automount|slice|scope)",
-                     "the name of a unit", "ssh.service"),
-    "usb rule": matching(r"(allow|block|reject|match|#)( [^\x00-\x1f]+)?", "a rule of USBGuard", "allow with-interface 03:*:*"),
-    "mail recipient": matching(r"[^\s@,:|\"]+(@[^\s@,:|\"]+)?(, ?[^\s@,:|\"]+(@[^\s@,:|\"]+)?)*", "who reads mail", "ops@cloud.example"),
-    "boot password hash": matching(r"grub\.pbkdf2\.sha512\.[0-9]+\.[0-9A-Fa-f]+\.[0-9A-Fa-f]+",
-                                   "a hash of grub-mkpasswd-pbkdf2", "grub.pbkdf2.sha512.10000.…", secret=True),
+    "unit": matching(
+        r"[A-Za-z0-9:_.@\\-]+\.(service|socket|timer|mount|path|target|device|swap|automount|slice|scope)",
+        "the name of a unit",
+        "ssh.service",
+    ),
+    "usb rule": matching(
+        r"(allow|block|reject|match|#)( [^\x00-\x1f]+)?", "a rule of USBGuard", "allow with-interface 03:*:*"
+    ),
+    "mail recipient": matching(
+        r"[^\s@,:|\"]+(@[^\s@,:|\"]+)?(, ?[^\s@,:|\"]+(@[^\s@,:|\"]+)?)*", "who reads mail", "ops@cloud.example"
+    ),
+    "boot password hash": matching(
+        r"grub\.pbkdf2\.sha512\.[0-9]+\.[0-9A-Fa-f]+\.[0-9A-Fa-f]+",
+        "a hash of grub-mkpasswd-pbkdf2",
+        "grub.pbkdf2.sha512.10000.…",
+        secret=True,
+    ),
     "time zone": Leaf("a time zone", "Europe/Paris", _time_zone),
     "time server": Leaf("a time server", "ntp.example iburst", _time_server),
     "log collector": Leaf("a host name or address", "ctl1.cloud.example", _log_collector),
@@ -539,7 +577,7 @@ WORDS: dict[str, Leaf] = {
     "host": member("a host of the inventory", lambda names: names.hosts),
     "group": member("a group of the inventory", lambda names: names.groups),
     "role": member("a role of this project", lambda names: names.roles),
-}  # fmt: skip
+}
 
 
 def _galera_value(value: Any, names: Names) -> None:
@@ -597,7 +635,9 @@ PARAMETRIC: dict[str, Callable[[str], Leaf]] = {
     "number": lambda given: Leaf("a number", "", _number(*map(float, given.split("..")))),
     "one of": lambda given: Leaf(f"one of {given}", "", _choice(given.split())),
     "sentence": lambda given: Leaf("a sentence", "", _sentence(int(given))),
-    "name": lambda given: matching(rf"(?!\s)[^\x00-\x1f\x7f]{{1,{given}}}", f"a name of at most {given} characters", "fr1"),
+    "name": lambda given: matching(
+        rf"(?!\s)[^\x00-\x1f\x7f]{{1,{given}}}", f"a name of at most {given} characters", "fr1"
+    ),
 }
 
 #: Notations that several roles share.
@@ -610,36 +650,63 @@ RECORDS: dict[str, Any] = {
     "waiver": {"check": "check", "groups": ["waived group"], "reason": "sentence 5", "control": "sentence 3"},
     "waived group": "one of all | group",
     "api service": {
-        "name": "identifier", "unit": "identifier", "port": "port", "(public)": "boolean", "(check_path)": "url path",
+        "name": "identifier",
+        "unit": "identifier",
+        "port": "port",
+        "(public)": "boolean",
+        "(check_path)": "url path",
         "(members)": ["host"],
-        "(check_status)": "status codes", "(timeout)": "integer 1..86400",
+        "(check_status)": "status codes",
+        "(timeout)": "integer 1..86400",
     },
     "database": {
-        "name": "database name", "(charset)": "database name", "(collation)": "database name",
-        "(users)": [{
-            "name": "identifier", "(host)": "host pattern", "(password)": "secret", "(unix_socket)": "boolean",
-            "(privileges)": "text", "(require)": "one of NONE SSL X509",
-        }],
+        "name": "database name",
+        "(charset)": "database name",
+        "(collation)": "database name",
+        "(users)": [
+            {
+                "name": "identifier",
+                "(host)": "host pattern",
+                "(password)": "secret",
+                "(unix_socket)": "boolean",
+                "(privileges)": "text",
+                "(require)": "one of NONE SSL X509",
+            }
+        ],
     },
     "catalog user": {
-        "name": "openstack name", "password": "secret", "(description)": "text", "(project)": "openstack name",
+        "name": "openstack name",
+        "password": "secret",
+        "(description)": "text",
+        "(project)": "openstack name",
         "(roles)": ["openstack name"],
     },
     "catalog service": {
-        "name": "openstack name", "type": "identifier", "(description)": "text",
+        "name": "openstack name",
+        "type": "identifier",
+        "(description)": "text",
         "(endpoints)": {"<one of public internal admin>": "url"},
     },
     "openstack login": {
-        "auth_url": "url", "username": "openstack name", "password": "secret", "project_name": "openstack name",
-        "(user_domain_name)": "openstack name", "(project_domain_name)": "openstack name", "(cacert)": "path",
+        "auth_url": "url",
+        "username": "openstack name",
+        "password": "secret",
+        "project_name": "openstack name",
+        "(user_domain_name)": "openstack name",
+        "(project_domain_name)": "openstack name",
+        "(cacert)": "path",
     },
     "bfd timers": {
-        "(transmit_ms)": "integer 10..60000", "(receive_ms)": "integer 10..60000", "(multiplier)": "integer 1..255",
+        "(transmit_ms)": "integer 10..60000",
+        "(receive_ms)": "integer 10..60000",
+        "(multiplier)": "integer 1..255",
     },
-}  # fmt: skip
+}
 WORDS |= {
     "url path": matching(r"/[^\s\"'\\#\x00-\x1f]*", "a path that begins with /", "/healthcheck"),
-    "status codes": matching(r"[1-5][0-9]{2}(-[1-5][0-9]{2})?(,[1-5][0-9]{2}(-[1-5][0-9]{2})?)*", "HTTP status codes", "200-399"),
+    "status codes": matching(
+        r"[1-5][0-9]{2}(-[1-5][0-9]{2})?(,[1-5][0-9]{2}(-[1-5][0-9]{2})?)*", "HTTP status codes", "200-399"
+    ),
     "database name": matching(r"[A-Za-z0-9_]{1,64}", "a name of letters, digits and _", "nova_api"),
     "host pattern": matching(r"[A-Za-z0-9_.:%/-]{1,255}", "a host pattern of MariaDB", "10.0.0.%"),
 }

@@ -26,8 +26,19 @@ PORT_PAIRS = (
 """Options of two roles that mean the same thing."""
 LISTENERS = ("mariadb_port", "mariadb_check_port", "haproxy_health_port", "memcached_port", "rabbitmq_port")
 """Options with the ports on which a controller listens."""
-FIXED_PORTS = {4369: "epmd", 4444: "Galera", 4567: "Galera", 4568: "Galera", 25672: "RabbitMQ", 6641: "OVN", 6642: "OVN",
-               6643: "OVN", 6644: "OVN", 6514: "rsyslog", 22: "sshd"}  # fmt: skip
+FIXED_PORTS = {
+    4369: "epmd",
+    4444: "Galera",
+    4567: "Galera",
+    4568: "Galera",
+    25672: "RabbitMQ",
+    6641: "OVN",
+    6642: "OVN",
+    6643: "OVN",
+    6644: "OVN",
+    6514: "rsyslog",
+    22: "sshd",
+}
 LOGIN_PORT = 22
 
 
@@ -36,7 +47,10 @@ def site_addresses(context: Context) -> Iterator[Violation]:
     network = _network(context.known("site_management_cidr"))
     if network is None or network.num_addresses <= 2:
         return
-    taken = {network.network_address: "the address of the network itself", network.broadcast_address: "its broadcast address"}
+    taken = {
+        network.network_address: "the address of the network itself",
+        network.broadcast_address: "its broadcast address",
+    }
     wanted = [("", name) for name in ("site_internal_vip", "site_public_vip")]
     wanted += [(host, "ansible_host") for host in sorted(context.inventory.hosts)]
     for host, name in wanted:
@@ -63,9 +77,14 @@ def bridges(context: Context) -> Iterator[Violation]:
         for network, bridge in (mappings if isinstance(mappings, dict) else {}).items():
             if isinstance(bridge, str) and not is_template(bridge) and bridge not in ports:
                 yield from _at(
-                    context, "ovn_chassis_bridge_mappings", host, bridge, f"{host} has no bridge {bridge}",
-                    near(bridge, ports, "add it to ovn_chassis_bridges"), (network,),
-                )  # fmt: skip
+                    context,
+                    "ovn_chassis_bridge_mappings",
+                    host,
+                    bridge,
+                    f"{host} has no bridge {bridge}",
+                    near(bridge, ports, "add it to ovn_chassis_bridges"),
+                    (network,),
+                )
         if host in inventory.members("gateway"):
             yield from _uplinks(context, host, ports)
 
@@ -91,7 +110,10 @@ def _doubles(context: Context, host: str, given: list[dict[str, Any]]) -> Iterat
     seen: dict[str, str] = {}
     for index, bridge in enumerate(given):
         own = bridge.get("name")
-        for name, path in [(own, (index,)), *((port, (index, "ports")) for port in _names(bridge.get("ports")) if port != own)]:
+        for name, path in [
+            (own, (index,)),
+            *((port, (index, "ports")) for port in _names(bridge.get("ports")) if port != own),
+        ]:
             if name in seen:
                 reason, remedy = f"{name} is in {seen[name]} already", "a bridge or port is in one place"
                 yield from _at(context, "ovn_chassis_bridges", host, None, reason, remedy, path)
@@ -104,7 +126,14 @@ def physical_networks(context: Context) -> Iterator[Violation]:
     if not isinstance(name, str) or is_template(name) or not isinstance(known, list) or any(map(is_template, known)):
         return
     if name not in known:
-        yield from _at(context, "rie_physical_network", "", name, "is not one of neutron_physical_networks", near(name, known, "add it there"))
+        yield from _at(
+            context,
+            "rie_physical_network",
+            "",
+            name,
+            "is not one of neutron_physical_networks",
+            near(name, known, "add it there"),
+        )
     for host in context.inventory.members("gateway"):
         mappings = context.known("ovn_chassis_bridge_mappings", host)
         if isinstance(mappings, dict) and name not in mappings:
@@ -121,14 +150,23 @@ def lab_bridges(context: Context) -> Iterator[Violation]:
     known = _names(given)
     management = context.known("lab_management_bridge")
     if isinstance(management, str) and not is_template(management) and management not in known:
-        yield from _at(context, "lab_management_bridge", "", management, "is not one of lab_bridges", near(management, known, "add it there"))
+        yield from _at(
+            context,
+            "lab_management_bridge",
+            "",
+            management,
+            "is not one of lab_bridges",
+            near(management, known, "add it there"),
+        )
     for host in sorted(context.inventory.hosts):
         links = context.known("lab_links", host)
         for index, link in enumerate(links if _list_of_mappings(links) else []):
             bridge = link.get("bridge")
             if isinstance(bridge, str) and not is_template(bridge) and bridge not in known:
                 remedy = near(bridge, known, f"use one of {', '.join(known)}")
-                yield from _at(context, "lab_links", host, bridge, "is not one of lab_bridges", remedy, (index, "bridge"))
+                yield from _at(
+                    context, "lab_links", host, bridge, "is not one of lab_bridges", remedy, (index, "bridge")
+                )
 
 
 def tenants(context: Context) -> Iterator[Violation]:
@@ -181,9 +219,23 @@ def access(context: Context) -> Iterator[Violation]:
         given = context.known(name, host)
         networks = [_network(item) for item in given] if isinstance(given, list) else [None]
         if not networks:
-            yield from _at(context, name, host, None, "is empty: nobody could log in to a hardened node", "name the networks of the operators")
+            yield from _at(
+                context,
+                name,
+                host,
+                None,
+                "is empty: nobody could log in to a hardened node",
+                "name the networks of the operators",
+            )
         elif None not in networks and all(net.is_loopback or net.is_multicast or net.is_link_local for net in networks):
-            yield from _at(context, name, host, None, "has no network from which anybody could come", "name the networks of the operators")
+            yield from _at(
+                context,
+                name,
+                host,
+                None,
+                "has no network from which anybody could come",
+                "name the networks of the operators",
+            )
     for host in context.inventory.members("nodes"):
         services = context.known("hardening_firewall_services", host)
         if context.inventory.find("hardening_firewall_services", host) is None or not _list_of_mappings(services):
@@ -207,7 +259,11 @@ def _lets_in(context: Context, host: str, service: dict[str, Any], port: Any) ->
         return False
     for item in ports if isinstance(ports, list) else []:
         first, _dash, last = str(item).partition("-")
-        if is_template(item) or is_template(port) or (first.isdigit() and int(first) <= int(port) <= int(last or first)):
+        if (
+            is_template(item)
+            or is_template(port)
+            or (first.isdigit() and int(first) <= int(port) <= int(last or first))
+        ):
             return True
     return False
 
@@ -229,8 +285,15 @@ def operator(context: Context) -> Iterator[Violation]:
     for host in context.inventory.members("nodes")[:1]:
         networks = [_network(item) for item in context.known(name, host) or []]
         target = context.known("ansible_host", host)
-        direct = not re.search(r"Proxy(Jump|Command)|(^|\s)-J", str(context.known("ansible_ssh_common_args", host) or ""))
-        if not networks or None in networks or not direct or context.known("ansible_connection", host) not in (None, "ssh"):
+        direct = not re.search(
+            r"Proxy(Jump|Command)|(^|\s)-J", str(context.known("ansible_ssh_common_args", host) or "")
+        )
+        if (
+            not networks
+            or None in networks
+            or not direct
+            or context.known("ansible_connection", host) not in (None, "ssh")
+        ):
             continue
         own = _address(context.source_of(str(target))) if _address(target) else None
         if own is not None and not any(own in network for network in networks if network.version == own.version):
@@ -263,7 +326,9 @@ def listeners(context: Context) -> Iterator[Violation]:
         if not _whole(value):
             continue
         if int(value) in taken:
-            yield from _at(context, name, "", value, f"is also the port of {taken[int(value)]}", "give each its own port")
+            yield from _at(
+                context, name, "", value, f"is also the port of {taken[int(value)]}", "give each its own port"
+            )
         taken.setdefault(int(value), name)
 
 
@@ -284,8 +349,13 @@ def lifetimes(context: Context) -> Iterator[Violation]:
         yield from _pair(context, "pki_days", "pki_ca_days", reason, "let the authority live longer")
     keep, life, grace = number("keystone_fernet_keep"), number("keystone_token_seconds"), number("keystone_token_grace")
     if keep is not None and life is not None and grace is not None and keep < life + grace:
-        reason = f"is shorter than keystone_token_seconds and keystone_token_grace, {life + grace}: tokens would outlive their key"
-        yield from _pair(context, "keystone_fernet_keep", "keystone_token_seconds", reason, f"use {life + grace + 7200}")
+        reason = (
+            f"is shorter than keystone_token_seconds and keystone_token_grace, {life + grace}: "
+            "tokens would outlive their key"
+        )
+        yield from _pair(
+            context, "keystone_fernet_keep", "keystone_token_seconds", reason, f"use {life + grace + 7200}"
+        )
 
 
 def waivers(context: Context) -> Iterator[Violation]:
@@ -299,7 +369,9 @@ def waivers(context: Context) -> Iterator[Violation]:
         check, wanted = str(waiver.get("check")), set(map(str, groups)) if isinstance(groups, list) else set()
         if any(check == other and wanted & those for other, those in held):
             remedy = "remove it, or its group; roles/site/files/waivers.yml has those of every site"
-            yield from _at(context, "site_own_waivers", "", check, "is waived already for a group of it", remedy, (index, "check"))
+            yield from _at(
+                context, "site_own_waivers", "", check, "is waived already for a group of it", remedy, (index, "check")
+            )
         held.append((check, wanted))
 
 
@@ -311,9 +383,15 @@ def _pair(context: Context, one: str, other: str, reason: str, remedy: str) -> I
 
 
 def _at(
-    context: Context, name: str, host: str, value: Any, reason: str, remedy: str,
-    path: tuple[str | int, ...] = (), severity: str = "error",
-) -> Iterator[Violation]:  # fmt: skip
+    context: Context,
+    name: str,
+    host: str,
+    value: Any,
+    reason: str,
+    remedy: str,
+    path: tuple[str | int, ...] = (),
+    severity: str = "error",
+) -> Iterator[Violation]:
     """A violation at a variable: where the inventory has it, else at the role's default."""
     found = context.inventory.find(name, host)
     source = found[0] if found else context.default(name)

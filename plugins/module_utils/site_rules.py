@@ -177,18 +177,18 @@ def _command_line(given: CommandLine, project: Path, inventory: Inventory) -> It
 
 
 def _masked(violation: Violation, inventory: Inventory) -> Violation:
-    """The violation without the site's secrets, which a value may hold once it is rendered, and without logins of URLs."""
+    """The violation without logins of URLs, and without secrets, which a value may hold once it is rendered."""
     held = inventory.value("secrets")
-    secret = [text for text in held.values() if isinstance(text, str) and len(text) > 5] if isinstance(held, dict) else []
+    secret = (
+        [text for text in held.values() if isinstance(text, str) and len(text) > 5] if isinstance(held, dict) else []
+    )
 
     def hide(text: str) -> str:
         for word in secret:
             text = text.replace(word, "********")
         return re.sub(r"//[^/@\s]*@", "//********@", text)
 
-    return replace(
-        violation, value=hide(violation.value), reason=hide(violation.reason), remedy=hide(violation.remedy)
-    )
+    return replace(violation, value=hide(violation.value), reason=hide(violation.reason), remedy=hide(violation.remedy))
 
 
 def keys(context: Context) -> Iterator[Violation]:
@@ -223,9 +223,7 @@ def _specs(context: Context, source: Source) -> dict[str, role_specs.Spec]:
     return {**context.roles.specs, **extra}
 
 
-def _value_faults(
-    context: Context, spec: role_specs.Spec | None, key: Any, value: Any
-) -> Iterator[role_shapes.Fault]:
+def _value_faults(context: Context, spec: role_specs.Spec | None, key: Any, value: Any) -> Iterator[role_shapes.Fault]:
     """What the type and the shape of a variable refuse; the part is None where it may hold a secret."""
     shape = context.shapes.get(key)
     found = list(role_specs.faults(spec, value)) if spec else []
@@ -288,9 +286,7 @@ def addresses(context: Context) -> Iterator[Violation]:
         if not member_of & set(ROLE_GROUPS):
             continue
         wanted.append((host, "ansible_host", network))
-        if any(host in inventory.members(group) for group in TUNNEL_GROUPS) or inventory.find(
-            "tunnel_address", host
-        ):
+        if any(host in inventory.members(group) for group in TUNNEL_GROUPS) or inventory.find("tunnel_address", host):
             wanted.append((host, "tunnel_address", None))
     for host, name, within in wanted:
         found = inventory.find(name, host)
@@ -304,9 +300,7 @@ def addresses(context: Context) -> Iterator[Violation]:
         if address is None:
             continue
         if within is not None and address not in within:
-            yield source.violation(
-                (name,), value, f"is outside of {within}", "use an address of site_management_cidr"
-            )
+            yield source.violation((name,), value, f"is outside of {within}", "use an address of site_management_cidr")
         holder = f"{name} of {host}" if host else name
         if address in holders:
             yield source.violation((name,), value, f"is also {holders[address]}", "give each its own address")
@@ -379,9 +373,7 @@ def mirror(context: Context) -> Iterator[Violation]:
         context.roles.defaults.get("base_mirror"),
     )
     url = str(written[1] if written else default[2] if default else "")
-    suite = (
-        context.inventory.value("base_suite") or context.roles.defaults.get("base_suite", ("",))[-1]
-    )
+    suite = context.inventory.value("base_suite") or context.roles.defaults.get("base_suite", ("",))[-1]
     if not re.match(r"https?://", url) or "{{" in f"{url}{suite}":
         return
     try:

@@ -25,8 +25,8 @@ options:
   waivers: {description: Waivers (see role site)., type: list, elements: dict, required: true}
   gate: {description: "What a node must reach: level, rate, evaluated, lynis.", type: dict, required: true}
   expected:
-    description: "Checks that fail as the site knows: check, groups, reason. Any other check of the gate's level that fails is
-      a fault, and so is one of these that passes."
+    description: "Checks that fail as the site knows: check, groups, reason. Any other check of the gate's level that
+      fails is a fault, and so is one of these that passes."
     type: list
     elements: dict
     default: []

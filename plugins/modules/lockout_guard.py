@@ -10,9 +10,9 @@ short_description: Put a node's rules of access back unless a new connection con
 version_added: 0.1.0
 author: [Cloudwatt, Orange (@cloudwatt)]
 description:
-  - V(armed) copies everything that decides about access (accounts and their passwords' ages, groups, PAM, sudo, SSH, the
-    packet filter, profiles, kernel parameters, rights of programs), and starts a timer of systemd that puts it back.
-    A boot before the confirmation puts it back too.
+  - V(armed) copies everything that decides about access (accounts and their passwords' ages, groups, PAM, sudo, SSH,
+    the packet filter, profiles, kernel parameters, rights of programs), and starts a timer of systemd that puts it
+    back. A boot before the confirmation puts it back too.
   - V(confirmed) stops the timer. It fails over a connection that was made before the guard was armed, as that does not
     show that a new one is let in. V(restored) does not wait for the timer.
   - A guard that a killed run left armed keeps its first copy; its time starts again.

@@ -10,8 +10,9 @@ short_description: Groups, ages of passwords, files that packages own and option
 version_added: 0.1.0
 author: [Cloudwatt, Orange (@cloudwatt)]
 description:
-  - Makes groups and adds members; sets and removes limits of the age of passwords; keeps modes of packages' programs through
-    C(dpkg-statoverride), so that an upgrade does not bring the old ones back; takes away rights that are too wide.
+  - Makes groups and adds members; sets and removes limits of the age of passwords; keeps modes of packages' programs
+    through C(dpkg-statoverride), so that an upgrade does not bring the old ones back; takes away rights that are too
+    wide.
   - Puts files of packages aside through C(dpkg-divert), and gives file systems their options in C(/etc/fstab), where
     everything else stays as it is. What is mounted already is left alone.
   - Users and files that the node does not have are passed over.

@@ -30,7 +30,8 @@ options:
   member: {description: Path of the datastream in it., type: str, required: true}
   directory: {description: Where the package and the datastream are put., type: path, required: true}
   tailorings:
-    description: Where the tailorings are put. Each site needs a folder of its own, as their names are those of the nodes.
+    description:
+      - Where the tailorings are put. Each site needs a folder of its own, as their names are those of the nodes.
     type: path
     required: true
   nodes: {description: Groups of each node., type: dict, required: true}

@@ -16,7 +16,8 @@ description:
     mirror, and the intent for the RIE.
   - Reports all violations at once, each with file, line, key, value and remedy. The value of a secret is never shown.
   - Checks what is given on the command line of C(ansible-playbook) as well. Extra variables are held against the same
-    rules as those of a file, and each tag and each part of the limit must exist; Ansible itself passes over a misspelt one.
+    rules as those of a file, and each tag and each part of the limit must exist; Ansible itself passes over a
+    misspelt one.
   - Works on the operator's machine as an action plugin and changes nothing.
 attributes:
   check_mode: {support: full, description: It only reads.}
@@ -30,7 +31,8 @@ options:
     required: true
   vault_password_file:
     description:
-      - File with the password of the site's vault, or a program that prints it, used when Ansible itself was given none.
+      - File with the password of the site's vault, or a program that prints it. It is used when Ansible was given
+        none.
       - The default is V(.vault-password) in O(inventory).
     type: path
   installs:

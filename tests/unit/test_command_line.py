@@ -29,19 +29,31 @@ PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 def check(site, *variables, scope="site", **more):  # noqa: F811
     given = CommandLine(variables=variables, words=lambda text: dict(parse_kv(text)), **more)
     found = site_validate.findings(site.folder, site.folder / ".vault-password", given=given, scope=scope)
-    return [f"{v['file'].rsplit('/', 1)[-1]}:{v['line']} {v['path']} = {v['value']}: {v['reason']}; {v['remedy']}" for v in found]
+    return [
+        f"{v['file'].rsplit('/', 1)[-1]}:{v['line']} {v['path']} = {v['value']}: {v['reason']}; {v['remedy']}"
+        for v in found
+    ]
 
 
 @pytest.mark.parametrize("scope", ["site", "command_line"])
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("hardening_levle=high", "command line:1 hardening_levle = high: unknown variable; did you mean hardening_level?"),
+        (
+            "hardening_levle=high",
+            "command line:1 hardening_levle = high: unknown variable; did you mean hardening_level?",
+        ),
         ("hardening_level=hihg", "command line:1 hardening_level = hihg: is not one of the choices"),
-        ("mariadb_binlog_days=700", "command line:1 mariadb_binlog_days = 700: is out of range; use a number from 0 to 99"),
+        (
+            "mariadb_binlog_days=700",
+            "command line:1 mariadb_binlog_days = 700: is out of range; use a number from 0 to 99",
+        ),
         ("mariadb_binlog_days=7d", "command line:1 mariadb_binlog_days = 7d: is not a whole number"),
         ('{"image_rebiuld": true}', "did you mean image_rebuild?"),
-        ('{"hardening_lock": {"attempts": 0, "interval": 1, "seconds": 1}}', "hardening_lock.attempts = 0: is out of range"),
+        (
+            '{"hardening_lock": {"attempts": 0, "interval": 1, "seconds": 1}}',
+            "hardening_lock.attempts = 0: is out of range",
+        ),
         ("smoke_state=gone", "smoke_state = gone: is not one of the choices"),
         ("ansible_usr=ops", "did you mean ansible_user?"),
         ("rie_gateway_tennant=interieur", "did you mean rie_gateway_tenant?"),
@@ -119,7 +131,9 @@ def tags(playbook, *given):
 
 
 def test_tags_of_a_playbook_are_known():
-    assert tags("deploy", "configure", "run", "install", "bootstrap", "rie", "catalog", "all", "never", "untagged") == []
+    assert (
+        tags("deploy", "configure", "run", "install", "bootstrap", "rie", "catalog", "all", "never", "untagged") == []
+    )
     assert tags("deploy", "confgure") == ["confgure: did you mean configure?"]
     assert tags("deploy", "infrastructre", "run") == ["infrastructre: did you mean infrastructure?"]
     assert tags("lab", "run") == []
@@ -132,7 +146,13 @@ def test_the_tags_of_a_playbook_are_those_that_ansible_lists(playbook):
     command = [sys.executable, "-m", "ansible", "playbook", "--list-tags", "-i", "localhost,", str(playbook)]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
     told = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    listed = {tag for line in told.splitlines() if "TASK TAGS" in line for tag in line.split("[", 1)[1].rstrip("]").split(", ") if tag}
+    listed = {
+        tag
+        for line in told.splitlines()
+        if "TASK TAGS" in line
+        for tag in line.split("[", 1)[1].rstrip("]").split(", ")
+        if tag
+    }
     assert tags(playbook.stem, *listed) == []
     [found] = tags(playbook.stem, "no_such_tag")
     if listed:
@@ -147,11 +167,17 @@ def test_a_playbook_of_ones_own_may_have_tags_that_cannot_be_seen(tmp_path):
 
 
 def limit(*given):
-    return [f"{found.value}: {found.remedy}" for found in check_limit(CommandLine(limit=given), ["ctl1", "gw1", "gw2"], ["control", "gateway"])]
+    return [
+        f"{found.value}: {found.remedy}"
+        for found in check_limit(CommandLine(limit=given), ["ctl1", "gw1", "gw2"], ["control", "gateway"])
+    ]
 
 
 def test_each_part_of_a_limit_names_something():
-    assert limit("ctl1", "gateway", "all", "!gw1", "&control", "gw*", "~gw[12]", "gateway[0]", "control[0:1]", "localhost") == []
+    assert (
+        limit("ctl1", "gateway", "all", "!gw1", "&control", "gw*", "~gw[12]", "gateway[0]", "control[0:1]", "localhost")
+        == []
+    )
     assert limit("gatewya", "ctl1") == ["gatewya: did you mean gateway?"]
     assert limit("!gw9") == ["!gw9: did you mean gw2?"]
     assert limit("storage*") == ["storage*: name a host or a group of the inventory"]
@@ -211,7 +237,19 @@ def test_plain_ansible_playbook_refuses_before_anything_else(site, arguments, sa
 
 def test_socle_refuses_it_as_wrong_usage(site):  # noqa: F811
     site.add("group_vars/all/new.yml", "base_mirror: file:/nowhere\n")
-    words = [sys.executable, "-m", "socle.cli", "deploy", "-i", str(site.folder), "-e", "site_regoin=lab", "-t", "confgure", "--json"]
+    words = [
+        sys.executable,
+        "-m",
+        "socle.cli",
+        "deploy",
+        "-i",
+        str(site.folder),
+        "-e",
+        "site_regoin=lab",
+        "-t",
+        "confgure",
+        "--json",
+    ]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     found = json.loads(done.stdout)["violations"]

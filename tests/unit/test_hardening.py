@@ -516,7 +516,9 @@ def test_sshd_listens_where_the_automation_comes_in():
     entries = by_path(ssh_ports=[2222, 22])
     text = entries["/etc/ssh/sshd_config.d/00-hardening.conf"]["content"]
     assert re.findall("^Port (.*)$", text, re.M) == ["2222", "22"]
-    units = {unit["name"]: unit for unit in hardening.units(Policy.of("enhanced"), settings(ssh_ports=[2222]), [], lock=True)}
+    units = {
+        unit["name"]: unit for unit in hardening.units(Policy.of("enhanced"), settings(ssh_ports=[2222]), [], lock=True)
+    }
     assert units["ssh"]["ready"] == {"port": 2222}
 
 
@@ -624,7 +626,8 @@ def test_an_older_connection_does_not_confirm(guarded):
 
 
 @pytest.mark.parametrize("path", [
-    "/etc/shadow", "/etc/passwd", "/etc/group", "/etc/gshadow", "/etc/sudoers", "/etc/sudoers.d", "/etc/pam.d", "/etc/security",
+    "/etc/shadow", "/etc/passwd", "/etc/group", "/etc/gshadow", "/etc/sudoers", "/etc/sudoers.d", "/etc/pam.d",
+    "/etc/security",
     "/etc/ssh", "/etc/nftables.conf", "/etc/profile.d", "/etc/login.defs", "/etc/sysctl.d",
     "/var/lib/dpkg/statoverride", "/var/lib/dpkg/diversions",
 ])  # fmt: skip
@@ -694,8 +697,14 @@ def test_without_ssh_the_login_is_told_by_sudo(tmp_path):
 # --- sudo
 
 
-@given(st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=12)
-                .filter(lambda name: name.strip() == name and not name.isspace()), max_size=4))
+@given(
+    st.lists(
+        st.text(
+            st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=12
+        ).filter(lambda name: name.strip() == name and not name.isspace()),
+        max_size=4,
+    )
+)
 def test_accounts_are_read_back_from_the_rules_that_name_them(names):
     text = "".join(f"{sudo_rules.rule(name)}\n" for name in names)
     assert sudo_rules.without_password(f"Defaults env_reset\nroot ALL=(ALL:ALL) ALL\n{text}") == names
@@ -755,7 +764,11 @@ def test_no_account_that_logs_in_by_key_gets_or_keeps_a_longest_age(tmp_path):
 
 def test_a_longest_age_is_for_accounts_that_log_in_by_password_only(tmp_path, monkeypatch):
     monkeypatch.setattr(node_access, "_by_password", lambda user: user != "sync")
-    assert ages(tmp_path, days=365, exempt=["root", "sys"], formerly=[365]) == {"root": "-1", "daemon": "-1", "sys": "-1"}
+    assert ages(tmp_path, days=365, exempt=["root", "sys"], formerly=[365]) == {
+        "root": "-1",
+        "daemon": "-1",
+        "sys": "-1",
+    }
     assert ages(tmp_path, days=30)["bin"] == "30"
     assert "sync" not in ages(tmp_path, days=30)
 
@@ -766,7 +779,10 @@ def test_accounts_made_later_get_no_longest_age():
 
 def test_members_of_the_former_group_may_still_run_sudo(monkeypatch):
     groups = {"sudo": ["daemon", "gone"], "sudogrp": ["bin"]}
-    found = {name: grp.struct_group((name, "x", 9990 + number, members)) for number, (name, members) in enumerate(groups.items())}
+    found = {
+        name: grp.struct_group((name, "x", 9990 + number, members))
+        for number, (name, members) in enumerate(groups.items())
+    }
     monkeypatch.setattr(node_access, "_group", found.get)
     steps = list(node_access.group_steps({"sudogrp": ["bin", "sys"]}, {"sudogrp": ["sudo", "admin"]}))
     assert [step.argv for step in steps] == [("gpasswd", "--add", name, "sudogrp") for name in ("sys", "daemon")]

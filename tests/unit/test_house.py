@@ -43,9 +43,7 @@ def test_every_role_says_what_it_is(role):
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
 def test_every_module_is_documented_and_knows_check_mode(module):
     text = module.read_text()
-    blocks = dict(
-        re.findall(r'^(DOCUMENTATION|EXAMPLES|RETURN) = r?"""(.*?)"""', text, re.MULTILINE | re.DOTALL)
-    )
+    blocks = dict(re.findall(r'^(DOCUMENTATION|EXAMPLES|RETURN) = r?"""(.*?)"""', text, re.MULTILINE | re.DOTALL))
     assert blocks.keys() == {"DOCUMENTATION", "EXAMPLES", "RETURN"}
     documentation = yaml.safe_load(blocks["DOCUMENTATION"])
     assert documentation["module"] == module.stem
@@ -67,7 +65,9 @@ def test_nothing_becomes_root_on_the_machine_of_the_operator():
     tasks = [(path, task) for path in ROOT.glob("roles/*/tasks/*.yml") for task in read(path) or []]
     local += [(path, task) for path, task in tasks if task.get("delegate_to") == "localhost"]
     assert len(local) >= 8
-    assert [(path.name, item["name"]) for path, item in local if (item.get("vars") or {}).get("ansible_become") is not False] == []
+    assert [
+        (path.name, item["name"]) for path, item in local if (item.get("vars") or {}).get("ansible_become") is not False
+    ] == []
 
 
 def test_set_up_extracted_the_pinned_collections():

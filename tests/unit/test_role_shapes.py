@@ -59,7 +59,10 @@ VALUES = {
     "interface address": (["10.0.0.1/24", "fd20::1/64"], ["10.0.0.1", "10.0.0.1/33"]),
     "journald option": (["SystemMaxUse"], ["SystemMaxUze", "system max"]),
     "kernel module": (["vhost_net"], ["vhost net", "a;b"]),
-    "kernel parameter": (["net.ipv4.ip_forward", "net/ipv4/conf/eth0.1/forwarding"], ["ip forward", "forward", "a.b = 1"]),
+    "kernel parameter": (
+        ["net.ipv4.ip_forward", "net/ipv4/conf/eth0.1/forwarding"],
+        ["ip forward", "forward", "a.b = 1"],
+    ),
     "lab name": (["lab"], ["Lab", "a-b", "x" * 16]),
     "lines": (["one\ntwo"], ["", "a\x00b", 7]),
     "link pattern": (["ens1f0", "en*"], ["a b", "a/b"]),
@@ -69,7 +72,15 @@ VALUES = {
     "mapping": ([{}], ["a", [1]]),
     "mirror": (
         ["http://deb.example/debian", "https://user:secret@[::1]:8080/debian", "file:/srv/debian"],
-        ["deb.example/debian", "htp://deb.example", "http://", "http://a b/", "http://deb.example:99999/", "file:srv", 7],
+        [
+            "deb.example/debian",
+            "htp://deb.example",
+            "http://",
+            "http://a b/",
+            "http://deb.example:99999/",
+            "file:srv",
+            7,
+        ],
     ),
     "mode": (["0750", "01777"], [0o750, "750", "0799", "rwxr-x---"]),
     "mount option": (["nosuid", "size=10%"], ["nosuid,nodev", "a b", "x';reboot"]),
@@ -107,7 +118,10 @@ VALUES = {
     "status codes": (["200-399", "200,404"], ["ok", "999"]),
     "suite": (["trixie", "stable/updates"], ["Trixie", "a b", ""]),
     "text": (["a text", ""], ["a\nb", 7]),
-    "time server": (["ntp.example iburst", "10.0.0.1 iburst minpoll 4"], ["", "_ iburst", "ntp.example  iburst", "server ;", 7]),
+    "time server": (
+        ["ntp.example iburst", "10.0.0.1 iburst minpoll 4"],
+        ["", "_ iburst", "ntp.example  iburst", "server ;", 7],
+    ),
     "time zone": (["Europe/Paris", "Etc/UTC"], ["Europe/Pariss", "../../etc/passwd", 7]),
     "unit": (["ssh.service", "console-getty.service"], ["ssh", "a b.service"]),
     "url": (["http://127.0.0.1:8404/health"], ["127.0.0.1:8404", "ftp://a/", "http://a b"]),
@@ -115,7 +129,7 @@ VALUES = {
     "url query": (["charset=utf8mb4&ssl_ca=/etc/ca.pem"], ["charset", "a=b c", "a=b&"]),
     "usb rule": (["allow with-interface 03:*:*"], ["permit all", "allow\nblock"]),
     "zero": ([0, "0"], [1, "a"]),
-}  # fmt: skip
+}
 
 
 def words(notation):
@@ -165,7 +179,11 @@ def bad(notation):
         sample = good(notation)
         for key, content in notation.items():
             if key[0] == "<":
-                yield from (((name,), {**sample, name: good(content)}) for _path, name in bad(key[1:-1]) if isinstance(name, str))
+                yield from (
+                    ((name,), {**sample, name: good(content)})
+                    for _path, name in bad(key[1:-1])
+                    if isinstance(name, str)
+                )
                 name = good(key[1:-1])
             else:
                 name = key.strip("()")
@@ -193,7 +211,9 @@ def bad(notation):
         low, high = map(float, given.split(".."))
         yield from (((), value) for value in (int(low) - 1, int(high) + 1, "many", True, None))
     else:
-        yield from (((), value) for value in {"one of": ["no_such_choice", 7], "sentence": ["why", 7], "name": ["", 7]}[kind])
+        yield from (
+            ((), value) for value in {"one of": ["no_such_choice", 7], "sentence": ["why", 7], "name": ["", 7]}[kind]
+        )
 
 
 def test_every_option_of_every_role_has_a_shape():

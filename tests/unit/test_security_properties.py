@@ -148,11 +148,14 @@ def test_files_that_can_cut_a_node_off_have_a_checker() -> None:
             if line.strip().startswith("validate: "):
                 path = next(entry for entry in reversed(lines[:number]) if "path: " in entry)
                 found[path.split("path: ")[1].strip()] = line.split("validate: ")[1]
-    assert found.items() >= {
-        "/etc/haproxy/haproxy.cfg": "/usr/sbin/haproxy -c -q -f %s",
-        "/etc/keepalived/keepalived.conf": "/usr/sbin/keepalived --config-test --use-file=%s",
-        "/etc/nftables.conf": "nft -c -f %s",
-    }.items()
+    assert (
+        found.items()
+        >= {
+            "/etc/haproxy/haproxy.cfg": "/usr/sbin/haproxy -c -q -f %s",
+            "/etc/keepalived/keepalived.conf": "/usr/sbin/keepalived --config-test --use-file=%s",
+            "/etc/nftables.conf": "nft -c -f %s",
+        }.items()
+    )
 
 
 # --- units and schemas, wave by wave ------------------------------------------------------------------------
@@ -435,7 +438,9 @@ def test_mariadb_encrypts_clients_and_the_cluster() -> None:
         "tls_version": "TLSv1.2,TLSv1.3",
         "require_secure_transport": True,
     }
-    assert server["wsrep_provider_options"].startswith("{{ (mariadb_provider_options | cloudwatt.socle.merged({})).items()")
+    assert server["wsrep_provider_options"].startswith(
+        "{{ (mariadb_provider_options | cloudwatt.socle.merged({})).items()"
+    )
     assert found["mariadb_config"]["sst"] == {
         "encrypt": 3,
         "tca": "/etc/socle/pki/ca.pem",

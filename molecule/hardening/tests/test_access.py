@@ -25,7 +25,8 @@ def login(settings) -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(words: str = "true") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["ssh", *shlex.split(settings["ansible_ssh_common_args"]), "-o", "ControlPath=none", "-o", "BatchMode=yes",
-             "-o", "ConnectTimeout=2", "-i", settings["ansible_ssh_private_key_file"], "-p", str(settings["ansible_port"]),
+             "-o", "ConnectTimeout=2", "-i", settings["ansible_ssh_private_key_file"],
+             "-p", str(settings["ansible_port"]),
              f"{settings['ansible_user']}@{settings['ansible_host']}", shlex.join([*sudo, "sh", "-c", words])],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
@@ -63,13 +64,22 @@ def test_no_password_is_ever_too_old(host):
 LOCKS = {
     "age of the password": "chage --lastday 2020-01-01 --maxdays 1 {user}",
     "shell": "usermod --shell /usr/sbin/nologin {user}",
-    "groups and rights of sudo": "gpasswd --delete {user} sudogrp; chmod 0700 /usr/bin/sudo; chown root:root /usr/bin/sudo",
-    "rights of sudo that dpkg keeps": "dpkg-statoverride --force-statoverride-add --update --add root root 0700 /usr/bin/sudo",
+    "groups and rights of sudo": (
+        "gpasswd --delete {user} sudogrp; chmod 0700 /usr/bin/sudo; chown root:root /usr/bin/sudo"
+    ),
+    "rights of sudo that dpkg keeps": (
+        "dpkg-statoverride --force-statoverride-add --update --add root root 0700 /usr/bin/sudo"
+    ),
     "sudoers": "echo 'root ALL=(ALL:ALL) ALL' > /etc/sudoers; rm -rf /etc/sudoers.d",
     "PAM": "echo 'account required pam_deny.so' > /etc/pam.d/common-account",
-    "access.conf": "echo '-:ALL:ALL' > /etc/security/access.conf; sed -i '1i account required pam_access.so' /etc/pam.d/sshd",
+    "access.conf": (
+        "echo '-:ALL:ALL' > /etc/security/access.conf; sed -i '1i account required pam_access.so' /etc/pam.d/sshd"
+    ),
     "sshd": "echo 'AllowUsers nobody' > /etc/ssh/sshd_config.d/00-a.conf; systemctl reload ssh",
-    "port": "sed -i '/^Port/d' /etc/ssh/sshd_config.d/*; echo 'Port 2' > /etc/ssh/sshd_config.d/0.conf; systemctl reload ssh",
+    "port": (
+        "sed -i '/^Port/d' /etc/ssh/sshd_config.d/*; echo 'Port 2' > /etc/ssh/sshd_config.d/0.conf; "
+        "systemctl reload ssh"
+    ),
     "packet filter": "sed -i '/comment \"SSH\"/d' /etc/nftables.conf; nft -f /etc/nftables.conf",
     "profile": "sed -i '1i exit 1' /etc/bash.bashrc",
     "rights of a folder": "chmod 0700 /etc; chmod 0777 /etc/ssh; chmod 0700 /etc/pam.d",
@@ -85,7 +95,10 @@ def test_the_guard_lets_everybody_in_again(host, settings, login, eventually, lo
         pytest.skip("the other node is let in by an account with sudo, to which all of these happen")
     bring(host)
     before = login(STATE).stdout
-    host.check_output(f"cd /tmp/guard && python3 -c {shlex.quote(ARM)} && nohup sh -c %s >/dev/null 2>&1 &", LOCKS[lock].format(user=user))
+    host.check_output(
+        f"cd /tmp/guard && python3 -c {shlex.quote(ARM)} && nohup sh -c %s >/dev/null 2>&1 &",
+        LOCKS[lock].format(user=user),
+    )
     if lock not in ("rights of a folder", "kernel parameters"):
         assert eventually(lambda: login().returncode, 10)
     assert eventually(lambda: login().returncode == 0, 60)
@@ -97,8 +110,10 @@ def test_the_guard_lets_everybody_in_again(host, settings, login, eventually, lo
 ARM = "from plugins.module_utils.lockout_guard import Guard; Guard().arm([], ['/usr/bin/sudo', '/etc'], 4)"
 BOOTED = "systemctl show -P UserspaceTimestampMonotonic"
 STATE = """
-find /etc /usr/bin/sudo /etc/pam.d /etc/ssh /etc/security /etc/sudoers* /etc/*shadow -maxdepth 1 -printf '%p %m %u:%g\n' | sort -u
-find /etc/pam.d /etc/ssh /etc/security /etc/sudoers* /etc/bash.bashrc /etc/shadow /etc/passwd /etc/group /etc/nftables.conf \
+find /etc /usr/bin/sudo /etc/pam.d /etc/ssh /etc/security /etc/sudoers* /etc/*shadow -maxdepth 1 \
+  -printf '%p %m %u:%g\n' | sort -u
+find /etc/pam.d /etc/ssh /etc/security /etc/sudoers* /etc/bash.bashrc /etc/shadow /etc/passwd \
+  /etc/group /etc/nftables.conf \
   /var/lib/dpkg/statoverride -type f | sort | xargs sha256sum
 nft list table inet socle_host | grep -v counter
 sysctl -n net.ipv4.conf.all.arp_ignore
