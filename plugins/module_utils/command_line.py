@@ -22,7 +22,17 @@ from .site_model import VAULT_HEADER, Decrypt, Source, Violation
 from .yaml_lines import Document, parse
 
 PLACE = "command line"
-SPECIAL_TAGS = {"all", "always", "never", "tagged", "untagged"}
+SPECIAL_TAGS = {
+    "all",
+    "always",
+    "never",
+    "tagged",
+    "untagged",
+    "notest",
+    "molecule-notest",
+    "molecule-idempotence-notest",
+}
+"""Of Ansible, and those that Molecule leaves out of every run."""
 SPECIAL_HOSTS = {"all", "ungrouped", "localhost", "127.0.0.1", "::1"}
 
 

@@ -54,7 +54,7 @@ URLS = {
     "audit_content_mirror",
 }
 """Variables with URLs of mirrors and proxies, which may have a login."""
-FREE_PREFIXES = ("ansible_", "socle_")
+FREE_PREFIXES = ("ansible_", "molecule_", "socle_")
 
 Fetch = Callable[[str], str]
 """Takes a URL; returns "" when it answers, else the reason why not."""

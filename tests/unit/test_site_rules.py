@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.cloudwatt.socle.plugins.action import site_validate
-from ansible_collections.cloudwatt.socle.plugins.module_utils import role_specs, site_authority, site_rules
+from ansible_collections.cloudwatt.socle.plugins.module_utils import command_line, role_specs, site_authority, site_rules
 from socle import vault
-from socle.project import Site
+from socle.project import ROOT, Site
 
 
 class Copy:
@@ -72,6 +72,13 @@ SITE, RIE, HOSTS, SECRETS = (
 
 def test_the_lab_is_valid(site):
     assert site.check() == []
+
+
+def test_what_molecule_adds_to_an_inventory_and_a_run_is_no_violation(site):
+    site.add(SITE, "molecule_file: \"{{ lookup('env', 'MOLECULE_FILE') }}\"\n")
+    given = command_line.CommandLine(tags=("molecule-notest", "notest"), playbooks=(ROOT / "playbooks/deploy.yml",))
+    assert site_validate.violations(site.folder, site.folder / ".vault-password") == []
+    assert list(command_line.check_tags(given, ROOT)) == []
 
 
 def test_a_warning_is_told_and_refuses_nothing(site, monkeypatch):

@@ -15,7 +15,8 @@ import yaml
 testinfra_hosts = ["ansible://ctl1"]
 
 ROOT = Path(__file__).resolve().parents[3]
-EXPECTED = yaml.safe_load((Path(__file__).resolve().parents[1] / "expected_failures.yml").read_text())
+SCENARIO = Path(__file__).resolve().parents[1]
+EXPECTED = yaml.safe_load((SCENARIO / "expected_failures.yml").read_text())
 FAILED = ("fail", "error", "unknown", "missing")
 
 
@@ -26,6 +27,7 @@ def audited(inventory, tmp_path_factory):
     done = subprocess.run(
         [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), "--vault-password-file",
          str(inventory / ".vault-password"), "--limit", "ctl1,gw1,localhost", "playbooks/audit.yml",
+         "-e", f"@{SCENARIO / 'vars.yml'}",
          "-e", json.dumps({"audit_report_directory": str(folder)})],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -125,7 +126,7 @@ def harden(inventory):
         words = ["-i", inventory, SCENARIO / "converge.yml", "--vault-password-file", inventory / ".vault-password"]
         words += ["--limit", "gw1", "-e", f"@{SCENARIO / 'vars.yml'}", "-e", json.dumps({"hardening_pam_lines": lines})]
         done = subprocess.run([Path(sys.executable).parent / "ansible-playbook", *words], cwd=ROOT, capture_output=True,
-                              text=True, timeout=300, check=False)  # fmt: skip
+                              text=True, timeout=300, check=False, env={**os.environ, "ANSIBLE_FORCE_COLOR": "0"})  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 
     return run
@@ -203,7 +204,8 @@ def test_a_key_of_somebody_in_the_directory_opens_ssh(host, directory, hostvars)
         public,
     )
     words = ["ssh", *settings["ansible_ssh_common_args"].split(), "-o", "BatchMode=yes", "-o", "ControlPath=none",
-             "-i", settings["ansible_ssh_private_key_file"], f"agent@{settings['ansible_host']}", "id -un"]  # fmt: skip
+             "-p", str(settings["ansible_port"]), "-i", settings["ansible_ssh_private_key_file"],
+             f"agent@{settings['ansible_host']}", "id -un"]  # fmt: skip
     done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
     assert done.stdout == "agent\n", done.stderr
 
