@@ -15,7 +15,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.cloudwatt.socle.plugins.action import site_validate
-from ansible_collections.cloudwatt.socle.plugins.module_utils import command_line, role_specs, site_authority, site_rules
+from ansible_collections.cloudwatt.socle.plugins.module_utils import (
+    command_line,
+    role_specs,
+    site_authority,
+    site_rules,
+)
 from socle import vault
 from socle.project import ROOT, Site
 
