@@ -125,8 +125,10 @@ def harden(inventory):
     def run(lines) -> tuple[int, str]:
         words = ["-i", inventory, SCENARIO / "converge.yml", "--vault-password-file", inventory / ".vault-password"]
         words += ["--limit", "gw1", "-e", f"@{SCENARIO / 'vars.yml'}", "-e", json.dumps({"hardening_pam_lines": lines})]
-        done = subprocess.run([Path(sys.executable).parent / "ansible-playbook", *words], cwd=ROOT, capture_output=True,
-                              text=True, timeout=300, check=False, env={**os.environ, "ANSIBLE_FORCE_COLOR": "0"})  # fmt: skip
+        done = subprocess.run(
+            [Path(sys.executable).parent / "ansible-playbook", *words], cwd=ROOT, capture_output=True, text=True,
+            timeout=300, check=False, env={**os.environ, "ANSIBLE_FORCE_COLOR": "0"},
+        )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 
     return run
