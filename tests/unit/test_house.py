@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.cloudwatt.socle.plugins.module_utils import role_specs
+
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
 MODULES = sorted((ROOT / "plugins" / "modules").glob("*.py"))
@@ -25,6 +27,15 @@ def test_defaults_and_argument_specs_have_the_same_keys(role):
     defaults = read(role / "defaults" / "main.yml") or {}
     options = read(role / "meta" / "argument_specs.yml")["argument_specs"]["main"].get("options") or {}
     assert sorted(defaults) == sorted(options)
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
+def test_defaults_are_what_their_specs_allow(role):
+    """Ansible refuses a default with a key that the specification does not have, at the start of the role."""
+    options = read(role / "meta" / "argument_specs.yml")["argument_specs"]["main"].get("options") or {}
+    defaults = read(role / "defaults" / "main.yml") or {}
+    found = {name: list(role_specs.faults(options[name], value)) for name, value in defaults.items()}
+    assert {name: faults for name, faults in found.items() if faults} == {}
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
