@@ -57,6 +57,9 @@ LONGEST_SESSION_KEY = 80
 """Bytes of a TCP MD5 key (Linux)."""
 WORDS = ("rabbitmq_erlang_cookie",)
 """Secrets that must not hold blanks: Erlang ends a cookie there."""
+UNQUOTED = ("keystone_database",)
+"""Secrets that must stand in a URL as they are: keystone-manage hands the URL to configparser, which takes the % of a
+quoted character for an expression of its own (`keystone.common.sql.upgrades`, 2025.1)."""
 
 
 def fault(name: str, value: str, session_key: bool = False) -> tuple[str, str] | None:
@@ -84,6 +87,9 @@ def fault(name: str, value: str, session_key: bool = False) -> tuple[str, str] |
         return "begins or ends with a blank", "choose one that does not"
     if not (1 if session_key else SHORTEST) <= len(value) <= longest:
         return f"has {len(value)} characters", f"use {1 if session_key else SHORTEST} to {longest}"
+    if name in UNQUOTED and not re.fullmatch(r"[A-Za-z0-9._~-]*", value):
+        reason = "has a character that a URL has to quote, which keystone-manage cannot read"
+        return reason, "use letters, digits and . _ ~ -"
     if session_key or name in WORDS:
         refused = ' "' if session_key else " "
         if any(character in value for character in refused):
