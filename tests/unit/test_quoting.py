@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 from urllib.parse import unquote, urlsplit
@@ -101,6 +102,8 @@ def test_json_and_sql_and_rabbitmq_read_the_value(value):
 
 @given(PASSWORDS | st.sampled_from(NASTY))
 def test_no_form_of_a_value_is_shown(value):
+    if set(value) == {"*"}:
+        return  # the mask itself
     lines = {
         "s": {"password": quoting.oslo_literal(value), "key": quoting.oslo_literal(value)},
         "d": {"connection": quoting.database_url(value, "nova", "host", "nova", "")},

@@ -80,7 +80,8 @@ def test_its_secrets_are_its_own(host):
 
 def held_cookie(host) -> str:
     """The cookie of the running broker; base64, as Erlang writes quotes and backslashes in a way of its own."""
-    told = host.check_output("rabbitmqctl --quiet eval %s", "base64:encode_to_string(atom_to_list(erlang:get_cookie())).")
+    ask = "base64:encode_to_string(atom_to_list(erlang:get_cookie()))."
+    told = host.check_output("rabbitmqctl --quiet eval %s", ask)
     return base64.b64decode(told.strip('"')).decode()
 
 
