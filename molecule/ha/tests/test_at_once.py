@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -115,7 +116,8 @@ def playbook(inventory, tmp_path):
         (tmp_path / "play.yml").write_text(text)
         command = [Path(sys.executable).parent / "ansible-playbook", "-i", inventory, tmp_path / "play.yml",
                    "--vault-password-file", inventory / ".vault-password", *options]  # fmt: skip
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+        env = {**os.environ, "ANSIBLE_FORCE_COLOR": "0"}
+        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600, check=False)
 
     return run
 
@@ -172,7 +174,7 @@ def test_a_revoked_token_is_refused_by_all(keystones, user):
     refused(keystones, user)
 
 
-def test_a_new_endpoint_is_in_every_catalogue(keystones, admin):
+def test_a_new_endpoint_is_in_every_catalogue(keystones, admin, hostvars):
     first = keystones[0]
     kind = f"molecule-{uuid.uuid4().hex[:8]}"
     _, body, _ = first.ask("POST", "/services", {"service": {"name": kind, "type": kind}}, X_Auth_Token=admin)
@@ -180,7 +182,7 @@ def test_a_new_endpoint_is_in_every_catalogue(keystones, admin):
     try:
         # Asked between the creation of a service and of its endpoints, as a first deployment does.
         assert not any(kind in keystone.types(admin) for keystone in keystones)
-        endpoint = {"service_id": service, "interface": "internal", "url": "https://example.org", "region_id": "ha"}
+        endpoint = {"service_id": service, "interface": "internal", "url": "https://example.org", "region_id": hostvars["ctl1"]["site_region"]}
         assert first.ask("POST", "/endpoints", {"endpoint": endpoint}, X_Auth_Token=admin)[0] == 201
         assert all(kind in keystone.types(admin) for keystone in reversed(keystones))
     finally:
