@@ -19,6 +19,7 @@ import testinfra
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("ANSIBLE_CONFIG", str(ROOT / "ansible.cfg"))
+os.environ["ANSIBLE_FORCE_COLOR"] = "0"  # Molecule asks for colours, and tests read what Ansible prints
 os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 CONNECTION = ("ansible_host", "ansible_user", "ansible_ssh_private_key_file", "ansible_port", "ansible_become")
 MAGIC = ("ansible_", "group_names", "inventory_", "playbook_", "omit", "hostvars", "groups", "vars", "environment")

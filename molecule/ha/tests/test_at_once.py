@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 import ssl
 import subprocess
 import sys
@@ -116,8 +115,7 @@ def playbook(inventory, tmp_path):
         (tmp_path / "play.yml").write_text(text)
         command = [Path(sys.executable).parent / "ansible-playbook", "-i", inventory, tmp_path / "play.yml",
                    "--vault-password-file", inventory / ".vault-password", *options]  # fmt: skip
-        env = {**os.environ, "ANSIBLE_FORCE_COLOR": "0"}
-        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600, check=False)
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
 
     return run
 
@@ -182,7 +180,8 @@ def test_a_new_endpoint_is_in_every_catalogue(keystones, admin, hostvars):
     try:
         # Asked between the creation of a service and of its endpoints, as a first deployment does.
         assert not any(kind in keystone.types(admin) for keystone in keystones)
-        endpoint = {"service_id": service, "interface": "internal", "url": "https://example.org", "region_id": hostvars["ctl1"]["site_region"]}
+        region = hostvars["ctl1"]["site_region"]
+        endpoint = {"service_id": service, "interface": "internal", "url": "https://example.org", "region_id": region}
         assert first.ask("POST", "/endpoints", {"endpoint": endpoint}, X_Auth_Token=admin)[0] == 201
         assert all(kind in keystone.types(admin) for keystone in reversed(keystones))
     finally:

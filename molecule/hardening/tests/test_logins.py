@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -127,7 +126,7 @@ def harden(inventory):
         words += ["--limit", "gw1", "-e", f"@{SCENARIO / 'vars.yml'}", "-e", json.dumps({"hardening_pam_lines": lines})]
         done = subprocess.run(
             [Path(sys.executable).parent / "ansible-playbook", *words], cwd=ROOT, capture_output=True, text=True,
-            timeout=300, check=False, env={**os.environ, "ANSIBLE_FORCE_COLOR": "0"},
+            timeout=300, check=False,
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 
