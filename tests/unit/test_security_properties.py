@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import sys
 import time
 from pathlib import Path
@@ -525,3 +526,60 @@ def test_nothing_turns_the_check_of_certificates_off() -> None:
         ("plugins/module_utils/security_guide_host.py", "CERT_NONE"),
         ("plugins/module_utils/security_guide_host.py", "check_hostname = False"),
     }
+
+
+# --- files: owners, links, removal --------------------------------------------------------------------------
+
+
+def put(**option: str) -> None:
+    item = {"content": "new\n", "mode": "0640"} | US | option
+    config_files.apply(config_files.differing(config_files.wanted([item])))
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_and_its_target_left_alone(tmp_path: Path) -> None:
+    """Though the target has the wanted content, owner and mode: who owns it could change it later."""
+    target, file = tmp_path / "target", tmp_path / "x.conf"
+    target.write_text("new\n")
+    target.chmod(0o640)
+    file.symlink_to(target)
+    put(path=str(file))
+    assert not file.is_symlink()
+    assert (file.read_text(), target.read_text()) == ("new\n", "new\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give files away")
+def test_files_and_folders_belong_to_whom_they_are_wanted_for(tmp_path: Path) -> None:
+    other = {"owner": "nobody", "group": "nogroup"}
+    put(path=str(tmp_path / "x.conf"), **other)
+    folder = {"path": str(tmp_path / "folder"), "mode": "0750"} | other
+    config_files.apply(config_files.differing(config_files.wanted([], [folder])))
+    for name, mode in (("x.conf", 0o640), ("folder", 0o750)):
+        info = (tmp_path / name).stat()
+        assert (info.st_uid, info.st_gid, info.st_mode & 0o777) == (65534, 65534, mode)
+
+
+def test_a_folder_that_holds_files_is_never_removed(tmp_path: Path) -> None:
+    def absent(name: str) -> None:
+        config_files.apply(config_files.differing(config_files.wanted([], absent=[str(tmp_path / name)])))
+
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "data").touch()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    for name in ("empty", "file", "never"):
+        absent(name)
+    with pytest.raises(config_files.ConfigError, match="full: cannot be removed"):
+        absent("full")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["data", "full"]
+
+
+def test_a_folder_or_device_is_never_replaced_by_a_file(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    for name, kind in (("folder", "directory"), ("fifo", "special")):
+        with pytest.raises(config_files.ConfigError, match=f"a {kind} is in the way of the file"):
+            put(path=str(tmp_path / name))
+    (tmp_path / "file").touch()
+    folder = {"path": str(tmp_path / "file"), "mode": "0750"} | US
+    with pytest.raises(config_files.ConfigError, match="a file is in the way of the directory"):
+        config_files.apply(config_files.differing(config_files.wanted([], [folder])))
