@@ -25,10 +25,11 @@ def awkward(name: str, value: str, catalogue) -> str:
     """The value, with what is awkward in front of it, as far as the secret's readers can take it."""
     # The key of an authority that is there already is encrypted with the passphrase that it has.
     settled = name == catalogue.CA_PASSPHRASE and (SITE.path / "pki").exists()
-    if settled or name in (*catalogue.SEEDS, *catalogue.UNQUOTED) or value.startswith(WORD):
+    if settled or name in (*catalogue.SEEDS, *catalogue.UNQUOTED) or value.startswith(WORD[:4]):
         return value
+    word = WORD.replace("/", "") if name in catalogue.WITHOUT_SLASH else WORD
     one_word = name not in catalogue.FIXED or name in catalogue.WORDS
-    return WORD + ("" if one_word else BLANKS) + value[:32]
+    return word + ("" if one_word else BLANKS) + value[:32]
 
 
 SITE = Site(Path(sys.argv[1]).resolve())

@@ -60,6 +60,9 @@ WORDS = ("rabbitmq_erlang_cookie",)
 UNQUOTED = ("keystone_database",)
 """Secrets that must stand in a URL as they are: keystone-manage hands the URL to configparser, which takes the % of a
 quoted character for an expression of its own (`keystone.common.sql.upgrades`, 2025.1)."""
+WITHOUT_SLASH = ("rabbitmq_nova", "rabbitmq_neutron")
+"""Secrets of transport URLs: oslo.messaging puts the URL together anew for kombu and leaves a / as it is, where the host
+ends (`oslo_messaging._drivers.impl_rabbit`, 2025.1)."""
 
 
 def fault(name: str, value: str, session_key: bool = False) -> tuple[str, str] | None:
@@ -90,6 +93,8 @@ def fault(name: str, value: str, session_key: bool = False) -> tuple[str, str] |
     if name in UNQUOTED and not re.fullmatch(r"[A-Za-z0-9._~-]*", value):
         reason = "has a character that a URL has to quote, which keystone-manage cannot read"
         return reason, "use letters, digits and . _ ~ -"
+    if name in WITHOUT_SLASH and "/" in value:
+        return "holds a /, where oslo.messaging ends the host of a URL", "choose one without /"
     if session_key or name in WORDS:
         refused = ' "' if session_key else " "
         if any(character in value for character in refused):

@@ -371,7 +371,7 @@ def test_secrets_of_ones_own_choice_are_refused_by_name_where_nobody_could_read_
     lock = vault._vault(place, ())
     held = vault._read(place, lock)
     good = {"nova_database": "p@ss/w%rd#1:$x", "keystone_admin": "\"quoted\" and 'blank'"}
-    bad = {"glance_database": "öffentlich", "keystone_database": "percent%in:it",
+    bad = {"glance_database": "öffentlich", "keystone_database": "percent%in:it", "rabbitmq_nova": "slash/inside",
            "rabbitmq_erlang_cookie": "TWO WORDS", "bgp_interieur": "two words",
            "keystone_fernet_seed": "no seed", "nova_service": "tell{{none"}  # fmt: skip
     vault._save(place, lock, {**held, **good, **bad})
