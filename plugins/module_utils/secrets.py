@@ -61,8 +61,8 @@ UNQUOTED = ("keystone_database",)
 """Secrets that must stand in a URL as they are: keystone-manage hands the URL to configparser, which takes the % of a
 quoted character for an expression of its own (`keystone.common.sql.upgrades`, 2025.1)."""
 WITHOUT_SLASH = ("rabbitmq_nova", "rabbitmq_neutron")
-"""Secrets of transport URLs: oslo.messaging puts the URL together anew for kombu and leaves a / as it is, where the host
-ends (`oslo_messaging._drivers.impl_rabbit`, 2025.1)."""
+"""Secrets of transport URLs: oslo.messaging puts the URL together anew for kombu and leaves a / as it is, where the
+host ends (`oslo_messaging._drivers.impl_rabbit`, 2025.1)."""
 
 
 def fault(name: str, value: str, session_key: bool = False) -> tuple[str, str] | None:
