@@ -14,11 +14,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 ENDPOINTS = {
-    "compute": ":8774/v2.1",
-    "image": ":9292/v2",
-    "network": ":9696/v2.0",
-    "placement": ":8778",
+    "compute": (":8774/v2.1", "2"),
+    "image": (":9292/v2", "2"),
+    "network": (":9696/v2.0", "2"),
+    "placement": (":8778", "1"),
 }
+"""Port and path of each service at the public address, and its version: the services link to their name, which is in no
+DNS here, so that a client cannot discover the versions by the address."""
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +43,8 @@ def cloud(hostvars: dict[str, Any], inventory: Path) -> Any:
         region_name=values["site_region"],
         identity_interface="public",
         identity_endpoint_override=f"{address}:5000/v3",
-        **{f"{name}_endpoint_override": address + path for name, path in ENDPOINTS.items()},
+        **{f"{name}_endpoint_override": address + path for name, (path, _version) in ENDPOINTS.items()},
+        **{f"{name}_api_version": version for name, (_path, version) in ENDPOINTS.items()},
     )
 
 
