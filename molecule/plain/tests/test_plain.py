@@ -170,9 +170,17 @@ def test_cloud_init_takes_nothing_back(host, deploy):
 
 def test_a_boot_leaves_nothing_failed_or_unconfigured(host, deploy, eventually):
     """Last, as the connection goes with it."""
-    host.run("systemctl reboot")
-    time.sleep(5)
-    eventually(lambda: host.run("systemctl is-system-running").stdout.strip() == "running", 180)
+    before = host.check_output("systemctl show --value -p UserspaceTimestampMonotonic")
+    host.run("systemctl --no-block reboot")
+
+    def back() -> bool:
+        try:
+            started = host.run("systemctl show --value -p UserspaceTimestampMonotonic").stdout.strip()
+            return started != before and host.run("systemctl is-system-running").stdout.strip() == "running"
+        except RuntimeError:  # no SSH meanwhile
+            return False
+
+    eventually(back)
     assert failed_units(host) == []
     for unit in ("haproxy", "usbguard", "iscsid.socket"):
         assert not host.service(unit).is_running
