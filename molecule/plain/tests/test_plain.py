@@ -8,7 +8,6 @@ The tests build on one another, in the order of this file.
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
