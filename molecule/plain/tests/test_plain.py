@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.cloudwatt.socle.plugins.module_utils import smoke
 
 testinfra_hosts = ["ansible://compute"]
+# Each test asks for `host`, whether it uses it or not: pytest runs those that do not after all others, and the last reboots.
 
 GUEST = "/var/lib/socle/images/guest/current"
 IMAGE_MARKS = ("/etc/systemd/system-preset/00-socle-image.preset", "/etc/dpkg/dpkg.cfg.d/socle-image")
@@ -23,7 +24,7 @@ def failed_units(host):
     return host.check_output("systemctl list-units --state=failed --plain --no-legend").split()
 
 
-def test_the_nodes_are_not_from_our_image(machine):
+def test_the_nodes_are_not_from_our_image(host, machine):
     for node in map(machine, ("ctl1", "cmp1")):
         assert [path for path in IMAGE_MARKS if node.file(path).exists] == []
 
@@ -34,7 +35,7 @@ def test_polkit_was_of_use_without_a_boot(host):
     host.run_expect([0], "runuser -u nova -- virsh -c qemu:///system list")
 
 
-def test_packages_may_start_services_again(machine):
+def test_packages_may_start_services_again(host, machine):
     for node in map(machine, ("ctl1", "cmp1")):
         assert not node.file("/usr/sbin/policy-rc.d").exists
         assert not node.file("/var/lib/socle/enabled-before-packages").exists
@@ -83,7 +84,7 @@ def guest(cloud, hostvars):
     return cloud.compute.wait_for_server(server, wait=240)
 
 
-def test_a_guest_boots(guest, cloud, eventually):
+def test_a_guest_boots(host, guest, cloud, eventually):
     assert guest.status == "ACTIVE"
     address = guest.addresses["plain"][0]["addr"]
 
