@@ -14,7 +14,8 @@ import pytest
 from ansible_collections.cloudwatt.socle.plugins.module_utils import smoke
 
 testinfra_hosts = ["ansible://compute"]
-# Each test asks for `host`, whether it uses it or not: pytest runs those that do not after all others, and the last reboots.
+# Each test asks for `host`, whether it uses it or not: pytest runs those that do not after all others, and the last one
+# reboots the node.
 
 GUEST = "/var/lib/socle/images/guest/current"
 IMAGE_MARKS = ("/etc/systemd/system-preset/00-socle-image.preset", "/etc/dpkg/dpkg.cfg.d/socle-image")
