@@ -228,3 +228,20 @@ def test_the_program_tells_what_is_wrong_with_its_configuration(node, capsys, co
     Path(engine.CONFIG).write_text(config)
     assert engine.main([]) == 2
     assert capsys.readouterr().out.startswith("<3>")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("", False),
+        (f"WARNING: {engine.ON_PURPOSE}", False),
+        (f"WARNING: {engine.ON_PURPOSE}\nWARNING: another one", True),
+        ("Traceback", True),
+    ],
+)
+def test_the_doctor_may_find_what_is_so_on_purpose_and_nothing_else(tmp_path, said, told):
+    doctor = tmp_path / "doctor"
+    doctor.write_text(f"echo '{said}'\ntest -z '{said}'\n")
+    found = engine.symptoms(("sh", str(doctor)))
+    assert bool(found) is told
+    assert said in found or not told

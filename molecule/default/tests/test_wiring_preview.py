@@ -83,8 +83,9 @@ def test_a_drained_gateway_stays_drained_and_the_other_must_carry_on(rie, machin
     assert "one of them is drained itself" in outcome["failures"][0]["message"]
     # Wiring leaves it drained: there is nothing to do.
     assert rie("plan", "--json")[0] == 0
-    code, outcome, said = rie("drain", "nobody", "--json")
-    assert code == 1
+    code, outcome, _said = rie("drain", "nobody", "--json")
+    assert code == 2
+    assert [violation["path"] for violation in outcome["violations"]] == ["rie_gateway_name"]
 
 
 def test_undrained_it_is_as_before(rie, machine, eventually):
