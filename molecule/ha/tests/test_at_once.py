@@ -180,7 +180,7 @@ def test_a_new_endpoint_is_in_every_catalogue(keystones, admin, hostvars):
     try:
         # Asked between the creation of a service and of its endpoints, as a first deployment does.
         assert not any(kind in keystone.types(admin) for keystone in keystones)
-        region = hostvars["ctl1"]["site_region"]
+        region = hostvars["ctl1"].get("site_region", hostvars["ctl1"]["site_name"])
         endpoint = {"service_id": service, "interface": "internal", "url": "https://example.org", "region_id": region}
         assert first.ask("POST", "/endpoints", {"endpoint": endpoint}, X_Auth_Token=admin)[0] == 201
         assert all(kind in keystone.types(admin) for keystone in reversed(keystones))
