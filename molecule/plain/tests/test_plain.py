@@ -63,9 +63,21 @@ def test_names_of_the_node_are_kept(host):
     assert host.check_output("getent hosts mirror.site.example").split()[0] == "192.0.2.80"
 
 
+def remove_guest(cloud):
+    """Remove what an earlier run of the tests left on these machines."""
+    cloud.delete_server("plain", wait=True)
+    cloud.delete_flavor("plain")
+    for image in cloud.image.images():
+        if image.name in ("plain-aki", "plain-ari", "plain-disk"):
+            cloud.image.delete_image(image)
+    for network in cloud.network.networks(name="plain"):
+        cloud.network.delete_network(network)
+
+
 @pytest.fixture(scope="module")
-def guest(cloud, hostvars):
+def guest(cloud):
     """A guest of a kernel and an initial ramdisk, on a network of its own."""
+    remove_guest(cloud)
     network = cloud.network.create_network(name="plain")
     cloud.network.create_subnet(network_id=network.id, ip_version=4, cidr="10.20.0.0/24")
     images = {
