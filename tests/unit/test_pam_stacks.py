@@ -9,6 +9,7 @@ import shlex
 import subprocess
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -136,6 +137,15 @@ def test_the_lines_for_sssd_are_right_for_both_kinds_of_account():
         "session required pam_mkhomedir.so umask=0077", "session optional pam_sss.so"
     ]  # fmt: skip
     assert "pam_mkhomedir" not in "".join(stack("session-noninteractive", SSSD))
+
+
+def test_the_example_of_the_guide_is_what_is_tested(root):
+    [text] = re.findall(
+        r"```yaml\n(.*?hardening_pam_lines:.*?)```", (root / "docs/hardening.md").read_text(), re.DOTALL
+    )
+    lines = yaml.safe_load(text)["hardening_pam_lines"]
+    assert lines.pop("session_noninteractive") == ["optional pam_sss.so"]
+    assert lines == SSSD
 
 
 def test_a_jump_of_the_sites_own_lines_is_kept():

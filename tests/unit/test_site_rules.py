@@ -401,3 +401,18 @@ def test_without_the_plugins_that_convert_text_is_refused():
     assert "haproxy_connections" not in violation["reason"]
     assert "ansible.cfg" in violation["remedy"]
     assert site_validate.untyped({"mariadb_binlog_days": 7, "hardening_modules_lock": False}) == []
+
+
+def test_pam_lines_that_could_lock_out_are_told_with_their_line_all_at_once(site):
+    lines = {"auth": ["sufficient pam_sss.so", "required pam_sss"], "acount": []}
+    site.add("group_vars/nodes.yml", f"hardening_pam_lines: {lines}\n")
+    found = [told for told in site.check() if "hardening_pam_lines" in told]
+    assert all(told.startswith("nodes.yml:1 hardening_pam_lines") for told in found)
+    for reason in ("passes by pam_faillock", "'pam_sss' is no module", "'acount' is no stack"):
+        assert any(reason in told for told in found), found
+
+
+def test_pam_lines_of_a_directory_are_taken(site):
+    lines = {"auth": ["[success=end default=ignore] pam_sss.so use_first_pass"], "session": ["optional pam_sss.so"]}
+    site.add("group_vars/nodes.yml", f"hardening_pam_lines: {lines}\n")
+    assert not [told for told in site.check() if "hardening_pam_lines" in told]
