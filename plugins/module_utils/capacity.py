@@ -15,6 +15,8 @@ RESERVE = 100
 """Connections to the database that are nobody's pool: administrators, probes, commands of a deployment."""
 USERS = 1000
 """Connections to HAProxy for clients that are no service of the site."""
+CACHE = 4
+"""Connections of a process of Keystone to the shared cache (``memcache_pool_maxsize``)."""
 PER_HYPERVISOR = 4
 """Connections of a hypervisor's services to HAProxy."""
 MESSAGES = 32
@@ -77,8 +79,13 @@ def demand(site: Mapping[str, Any]) -> dict[str, int]:
     database = controllers * sum(processes(item) * item.engines * pool(item) for item in SERVICES) + RESERVE
     return {
         "database": database,
-        # A request passes HAProxy twice: at the virtual address, and at the node that answers it.
-        "haproxy": database + 2 * controllers * total("api") + PER_HYPERVISOR * hypervisors + USERS,
+        # A request passes HAProxy twice: at the virtual address, and at the node that answers it. So does a connection to
+        # the cache: at the controller that asks, and at the one whose memcached serves all.
+        "haproxy": database
+        + 2 * controllers * total("api")
+        + (1 + controllers) * int(site["workers"]) * CACHE
+        + PER_HYPERVISOR * hypervisors
+        + USERS,
         "broker": MESSAGES * (controllers * total("messages") + hypervisors),
         # A chassis has ovn-controller; a hypervisor the metadata agent besides, and each of its workers.
         "ovn": controllers * total("ovn") + hypervisors * (2 + int(site["metadata_workers"])) + int(site["gateways"]),

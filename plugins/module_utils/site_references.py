@@ -24,7 +24,8 @@ PORT_PAIRS = (
     ("haproxy_database_check_port", "mariadb_check_port", "the port of MariaDB's probe"),
 )
 """Options of two roles that mean the same thing."""
-LISTENERS = ("mariadb_port", "mariadb_check_port", "haproxy_health_port", "memcached_port", "rabbitmq_port")
+LISTENERS = ("mariadb_port", "mariadb_check_port", "haproxy_health_port", "site_memcached_port", "site_cache_port",
+             "rabbitmq_port")  # fmt: skip
 """Options with the ports on which a controller listens."""
 FIXED_PORTS = {
     4369: "epmd",

@@ -83,7 +83,7 @@ def test_one_controller_in_numbers():
     processes = 3 * 2 + (2 + 1 + 2 + 1) * 3 + 2 + 4 + 1
     assert capacity.demand(sizes) == {
         "database": processes * 10 + 100,
-        "haproxy": processes * 10 + 100 + 2 * 11 + 4 + 1000,
+        "haproxy": processes * 10 + 100 + 2 * 11 + 2 * 2 * 4 + 4 + 1000,
         "broker": 32 * (2 + 1 + 2 + 1 + 2 + 4 + 1 + 1),
         "ovn": 2 + 4 + 1 + 2,
     }

@@ -381,6 +381,9 @@ def haproxy() -> list[str]:
         haproxy_services=services,
         haproxy_members=["ctl1", "ctl2"],
         haproxy_database_members=["ctl1", "ctl2"],
+        haproxy_cache_members=["ctl1", "ctl2"],
+        site_cache_port=11212,
+        site_memcached_port=11211,
         hostvars={"ctl1": {"ansible_host": "10.0.0.1"}, "ctl2": {"ansible_host": "10.0.0.2"}},
         haproxy_ca_file="/ca.pem",
         haproxy_address="10.0.0.1",
@@ -400,7 +403,13 @@ def haproxy() -> list[str]:
 def test_haproxy_proves_who_answers_for_a_service(haproxy: list[str]) -> None:
     """The certificate of each controller is checked, with its name; only MariaDB's TLS passes through."""
     servers = [line for line in haproxy if line.startswith("server ") and "unix@" not in line and ":3306" not in line]
-    assert [line[line.index(" ssl ") + 1 :] for line in servers] == [
+    assert servers.pop() == "server memcached 127.0.0.1:11211"
+    cache = [line for line in servers if ":11212 " in line]
+    assert [line.partition(" ssl ")[2].partition(" on-marked-up")[0] for line in cache] == [
+        "crt @socle/node verify required ca-file /ca.pem verifyhost ctl1",
+        "crt @socle/node verify required ca-file /ca.pem verifyhost ctl2 backup",
+    ]
+    assert [line[line.index(" ssl ") + 1 :] for line in servers if line not in cache] == [
         f"ssl verify required ca-file /ca.pem verifyhost {name}"
         for _service in ("keystone", "x")
         for name in ("ctl1", "ctl2")
@@ -412,7 +421,7 @@ def test_haproxy_proves_who_answers_for_a_service(haproxy: list[str]) -> None:
 def test_haproxy_listens_without_tls_for_nothing_but_its_health_and_the_database(haproxy: list[str]) -> None:
     binds = [line for line in haproxy if line.startswith("bind ")]
     plain = [line for line in binds if " ssl crt @socle/" not in line]
-    assert plain == ["bind 127.0.0.1:8080", "bind 10.0.0.8:3306 transparent"]
+    assert plain == ["bind 127.0.0.1:8080", "bind 10.0.0.8:3306 transparent", "bind 127.0.0.1:11212"]
     assert [line for line in binds if ":1 " in line and "10.0.0.9" in line] == []  # no public address: not public
     assert "ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets" in haproxy
     assert "ssl-default-server-options ssl-min-ver TLSv1.2" in haproxy
@@ -422,6 +431,20 @@ def test_haproxy_listens_without_tls_for_nothing_but_its_health_and_the_database
         "ssl-default-bind-ciphersuites TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256",
     ]
     assert haproxy.count("http-response set-header Strict-Transport-Security max-age=31536000") == 2
+
+
+def test_haproxy_lets_only_controllers_with_a_certificate_to_the_cache(haproxy: list[str]) -> None:
+    start = haproxy.index("frontend cache-here")
+    block = haproxy[start : haproxy.index("backend cache-here")]
+    assert "bind 10.0.0.1:11212 ssl crt @socle/node ca-file /ca.pem verify required" in block
+    assert "tcp-request connection reject unless { src 10.0.0.1 10.0.0.2 }" in block
+
+
+def test_what_revokes_a_token_is_never_cached() -> None:
+    config = defaults("keystone")["keystone_config"]
+    assert config["revoke"]["caching"] is False
+    assert config["token"]["caching"] is False
+    assert config["token"]["cache_on_issue"] is False
 
 
 def defaults(role: str) -> dict:

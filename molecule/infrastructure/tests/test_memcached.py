@@ -19,5 +19,11 @@ def test_it_keeps_what_it_is_given(host):
     assert said.splitlines() == ["STORED", "VALUE molecule 0 5", "socle", "END"]
 
 
+def test_the_shared_cache_is_reached_through_haproxy(host, eventually):
+    ask = "printf %s | timeout 5 socat -t 3 - TCP:127.0.0.1:11212"
+    stored = ["STORED", "VALUE molecule 0 5", "socle", "END"]
+    assert eventually(lambda: host.run(ask, SESSION).stdout.splitlines() == stored, 30)
+
+
 def test_it_is_not_reached_from_outside(host, settings):
     assert host.run("timeout 3 bash -c 'exec 3<>/dev/tcp/%s/11211'", settings["ansible_host"]).rc != 0
