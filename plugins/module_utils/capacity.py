@@ -79,8 +79,8 @@ def demand(site: Mapping[str, Any]) -> dict[str, int]:
     database = controllers * sum(processes(item) * item.engines * pool(item) for item in SERVICES) + RESERVE
     return {
         "database": database,
-        # A request passes HAProxy twice: at the virtual address, and at the node that answers it. So does a connection to
-        # the cache: at the controller that asks, and at the one whose memcached serves all.
+        # A request passes HAProxy twice: at the virtual address, and at the node that answers it. So does a connection
+        # to the cache: at the controller that asks, and at the one whose memcached serves all.
         "haproxy": database
         + 2 * controllers * total("api")
         + (1 + controllers) * int(site["workers"]) * CACHE

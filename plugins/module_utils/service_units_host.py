@@ -37,7 +37,16 @@ class Runner:
         self.content = {unit.name: engine.content(unit, self.live[unit.name]) for unit in units}
         self.stamps = {unit.name: stamp for unit in units if (stamp := engine.load_stamp(unit.name))}
         self.verdicts = {unit.name: self.verdict(unit, pending) for unit in units}
+        self.postponed = [unit.name for unit in units if self.waits(unit)]
         self.enable, self.disable = engine.enabling(units, self.live)
+
+    def waits(self, unit: engine.Unit) -> bool:
+        """Whether this call leaves a unit alone that a later one has to restart, to reload or to adopt."""
+        if unit.on_change != "none" or self.verdicts[unit.name].verb != "none":
+            return False
+        later = dataclasses.replace(unit, on_change="restart")
+        verdict = engine.decide(later, self.live[unit.name], self.content[unit.name], self.stamps.get(unit.name))
+        return verdict.verb != "none"
 
     def look(self) -> dict[str, engine.Live]:
         # With them the units that they read: systemd starts a timer's service as it has last loaded it.
@@ -157,6 +166,7 @@ class Runner:
             **{past: of(verb) for verb, past in PAST.items()},
             "enabled": self.enable,
             "disabled": self.disable,
+            "postponed": self.postponed,
             "reasons": {unit.name: self.verdicts[unit.name].reason for unit in touched},
             "changed": bool(touched or self.enable or self.disable),
             "diff": [diff_entry("systemd units", lines(before), lines(after))] if after else [],

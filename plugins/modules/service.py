@@ -202,7 +202,8 @@ options:
         description:
           - What to do when O(units[].reads) change. A changed unit file or drop-in means a restart in either case.
           - With V(none) the unit is started if it does not run, and else left to a later call with the same
-            O(units[].reads), which may go from node to node. Check mode shows here what that one will do.
+            O(units[].reads), which may go from node to node; RV(postponed) tells whether it has anything to do. Check
+            mode shows here what that one will do.
         type: str
         choices: [restart, reload, none]
         default: restart
@@ -321,6 +322,11 @@ reloaded: *names
 stopped: *names
 enabled: *names
 disabled: *names
+postponed:
+  description: Units of O(units[].on_change) V(none) that a later call has to look after.
+  returned: always
+  type: list
+  elements: str
 reasons:
   description: Schema or unit to the reason why it was touched.
   returned: always
@@ -439,7 +445,7 @@ class Call:
         self.entries = config_files.wanted(config_files.kept(files), options["directories"], options["links"], absent)
         self.schemas = [Schema.of(item) for item in options["schemas"]]
         self.units = [Unit.of(item) for item in options["units"]]
-        verbs = ("started", "restarted", "reloaded", "stopped", "enabled", "disabled")
+        verbs = ("started", "restarted", "reloaded", "stopped", "enabled", "disabled", "postponed")
         self.result: dict[str, Any] = {"changed": False, "changed_paths": [], "missing": [], "ran": {}, "reasons": {}}
         self.result["unfinished"] = False
         self.result |= {"diff": [], **{verb: [] for verb in verbs}}

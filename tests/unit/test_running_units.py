@@ -135,3 +135,21 @@ def test_what_a_unit_has_to_answer_is_kept_for_the_end(monkeypatch, tmp_path):
     monkeypatch.setattr(engine, "probe", lambda ready, whole=False: "")
     made.apply()
     assert saved["a.service"].ready == ready
+
+
+@pytest.mark.parametrize(
+    ("stamp", "live", "postponed"),
+    [
+        (None, RUNS, ["a.service"]),  # started by the boot: a later call adopts it
+        (engine.Stamp(RUNS.invocation, {}, {}), RUNS, []),
+        (engine.Stamp(RUNS.invocation, {}, {"/read": "before"}), RUNS, ["a.service"]),
+        (None, dataclasses.replace(RUNS, active="inactive", sub="dead"), []),  # started by this call
+    ],
+)
+def test_a_call_tells_what_it_leaves_to_a_later_one(monkeypatch, tmp_path, stamp, live, postponed):
+    monkeypatch.setattr(host.Runner, "look", lambda self: {"a.service": live})
+    monkeypatch.setattr(engine, "content", lambda unit, live: engine.Content())
+    monkeypatch.setattr(engine, "load_stamp", lambda name: stamp)
+    unit = {"name": "a", "reads": ["/read"]}
+    assert host.Runner([engine.Unit.of({**unit, "on_change": "none"})], [], False).result()["postponed"] == postponed
+    assert host.Runner([engine.Unit.of(unit)], [], False).result()["postponed"] == []

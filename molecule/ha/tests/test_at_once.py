@@ -223,8 +223,8 @@ def lose(machine, eventually):
 def active_cache(controller) -> str:
     """The controller whose memcached HAProxy chooses here; empty when none is left."""
     show = "echo show servers state cache | socat - /run/haproxy/admin.sock"
-    lines = [line.split() for line in controller.check_output(show).splitlines() if line.startswith(tuple("0123456789"))]
-    return next((line[3] for line in lines if len(line) > 5 and line[5] == "2"), "")
+    lines = [line.split() for line in controller.check_output(show).splitlines()]
+    return next((line[3] for line in lines if len(line) > 5 and line[1] == "cache" and line[5] == "2"), "")
 
 
 @pytest.mark.parametrize(("away", "back"), LOSSES)
@@ -269,12 +269,13 @@ def test_a_disabled_user_is_refused_in_the_moment_a_memcached_is_lost(keystones,
 
 
 def test_the_cache_answers_controllers_with_a_certificate_only(machine):
-    pki = "/etc/socle/pki"
-    ask = "(printf 'version\\r\\n'; sleep 1) | timeout 5 openssl s_client -quiet -connect ctl1:11212 -CAfile {pki}/ca.pem"
-    with_it = f"{ask} -cert {pki}/node.pem -key {pki}/node.key".format(pki=pki)
-    assert "VERSION" in machine("ctl2").run(with_it).stdout
-    assert "VERSION" not in machine("ctl2").run(ask.format(pki=pki)).stdout
-    assert "VERSION" not in machine("ctl2").run("(printf 'version\\r\\n'; sleep 1) | timeout 5 socat - TCP:ctl1:11212").stdout
+    say = "(printf 'version\\r\\n'; sleep 1) | timeout 5"
+    tls = f"{say} openssl s_client -quiet -connect ctl1:11212 -CAfile /etc/socle/pki/ca.pem"
+    certificate = "-cert /etc/socle/pki/node.pem -key /etc/socle/pki/node.key"
+    ask = machine("ctl2").run
+    assert "VERSION" in ask(f"{tls} {certificate}").stdout
+    assert "VERSION" not in ask(tls).stdout
+    assert "VERSION" not in ask(f"{say} socat - TCP:ctl1:11212").stdout
 
 
 # --- images, which are files of one controller
