@@ -44,7 +44,7 @@ SETTLE = 1.0
 """Seconds in which Keystone has read a repository that it began to read."""
 DOCTOR = ("keystone-manage", "doctor")
 ON_PURPOSE = "Caching is not completely configured."
-"""Symptom that the doctor finds where no cache outlives a request, as a site may choose (``keystone_cache_seconds`` 0)."""
+"""Symptom that the doctor finds on a site without a cache that outlives a request (``keystone_cache_seconds`` 0)."""
 
 
 class KeyRingError(Exception):

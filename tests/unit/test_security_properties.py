@@ -405,10 +405,12 @@ def test_haproxy_proves_who_answers_for_a_service(haproxy: list[str]) -> None:
     servers = [line for line in haproxy if line.startswith("server ") and "unix@" not in line and ":3306" not in line]
     assert servers.pop() == "server memcached 127.0.0.1:11211"
     cache = [line for line in servers if ":11212 " in line]
-    assert [line.partition(" ssl ")[2].partition(" on-marked-up")[0] for line in cache] == [
-        "crt @socle/node verify required ca-file /ca.pem verifyhost ctl1",
-        "crt @socle/node verify required ca-file /ca.pem verifyhost ctl2 backup",
+    assert cache == [
+        "server ctl1 10.0.0.1:11212 verifyhost ctl1 on-marked-up shutdown-backup-sessions",
+        "server ctl2 10.0.0.2:11212 verifyhost ctl2 backup",
     ]
+    before = [line for line in haproxy[: haproxy.index(cache[0])] if line.startswith("default-server ")]
+    assert before[-1].endswith(" ssl crt @socle/node verify required ca-file /ca.pem")
     assert [line[line.index(" ssl ") + 1 :] for line in servers if line not in cache] == [
         f"ssl verify required ca-file /ca.pem verifyhost {name}"
         for _service in ("keystone", "x")
