@@ -10,6 +10,7 @@ import re
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -126,6 +127,32 @@ def eventually() -> Callable[..., Any]:
         return answer
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A zip with the engines, as `plugins.module_utils` and `plugins.plugin_utils`, for Python on a node."""
+    file = tmp_path_factory.mktemp("engines") / "engines.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        sources = list((ROOT / "plugins").glob("*_utils/**/*.py"))
+        folders = {folder for path in sources for folder in path.relative_to(ROOT).parents if folder.name}
+        for path in sources:
+            archive.write(path, path.relative_to(ROOT))
+        for folder in folders:
+            archive.writestr(f"{folder}/__init__.py", "")
+    return file
+
+
+@pytest.fixture(scope="module")
+def bring_engines(engines: Path) -> Callable[[Any], str]:
+    """`bring_engines(host)`: copy them to a node; the path there, for `PYTHONPATH`."""
+
+    def bring(host: Any) -> str:
+        there = "/root/socle-engines.zip"
+        host.ansible("ansible.builtin.copy", f"src={engines} dest={there} mode=0600", check=False)
+        return there
+
+    return bring
 
 
 @pytest.fixture(scope="module")

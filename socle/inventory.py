@@ -39,7 +39,7 @@ def vault_secrets(site: Site, slugs: Sequence[str] = ()) -> list[tuple[str, Vaul
     prepare()
     from ansible import constants
 
-    from ansible_collections.cloudwatt.socle.plugins.plugin_utils import vault_passwords
+    from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import vault_passwords
 
     named = [*(constants.DEFAULT_VAULT_IDENTITY_LIST or []), *slugs]
     named += [file for file in (constants.DEFAULT_VAULT_PASSWORD_FILE, own_password(site)) if file]

@@ -158,7 +158,7 @@ def _finish_authority(site: Site, held: Mapping[str, str]) -> None:
 
 def _catalogue() -> ModuleType:
     inventory.prepare()
-    from ansible_collections.cloudwatt.socle.plugins.module_utils import secrets as catalogue
+    from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import secrets as catalogue
 
     return catalogue
 

@@ -34,7 +34,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from plugins.module_utils import lab_host, node_image
+from plugins.module_utils.lab import host as lab_host
+from plugins.module_utils.lab import node_image
 
 STATE = Path("/var/lib/socle/guest")
 IMAGE = Path("/var/lib/socle/images/node")

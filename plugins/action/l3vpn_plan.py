@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Plan the wiring of every tenant, on the operator's machine; the plan is made by module_utils/l3vpn.py.
+"""Plan the wiring of every tenant, on the operator's machine; the plan is made by plugin_utils/rie/planner.py.
 
 An action, as its work is done where the intent and the ledger are: to start a module for it, with half a megabyte in
 and more out, takes longer than the plan.
@@ -17,8 +17,9 @@ from typing import Any
 import yaml
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import l3vpn, node_files
-from ansible_collections.cloudwatt.socle.plugins.module_utils.yaml_lines import DUMPER, LOADER
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import files
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.common.yaml_lines import DUMPER, LOADER
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner as l3vpn
 
 HEADER = """\
 ---
@@ -83,7 +84,7 @@ def planned(options: Mapping[str, Any], check_mode: bool = False) -> dict[str, A
         diff = [{"before_header": str(path), "after_header": str(path), "before": before, "after": after}]
         if not check_mode:
             try:
-                node_files.write(path, after, owner=None)
+                files.write(path, after, owner=None)
             except OSError as error:
                 return failure(f"{path}: cannot be written: {error}")
     return {"changed": changed, "plan": made.plan, "violations": [], "diff": diff}

@@ -10,8 +10,8 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.phases import chosen
-from ansible_collections.cloudwatt.socle.plugins.module_utils.service_calls import CallError, merge
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service.phases import chosen
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service.service_calls import CallError, merge
 
 
 class ActionModule(ActionBase):

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Validate a site's inventory on the operator's machine; the rules are in module_utils/site_rules.py."""
+"""Validate a site's inventory on the operator's machine; the rules are in plugin_utils/inventory/site_rules.py."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ from ansible.parsing.vault import VaultLib
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import site_model, site_rules, url_logins
-from ansible_collections.cloudwatt.socle.plugins.module_utils.command_line import CommandLine
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils import variable_types, vault_passwords
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.ansible_view import AnsibleView
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import url_logins
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import (
+    site_model,
+    site_rules,
+    variable_types,
+    vault_passwords,
+)
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory.ansible_view import AnsibleView
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory.command_line import CommandLine
 
 PROJECT = Path(__file__).resolve().parents[2]
 MIRROR_TIMEOUT = 5

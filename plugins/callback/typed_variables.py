@@ -22,7 +22,7 @@ requirements: [Enable it in ansible.cfg with C(callbacks_enabled).]
 from ansible.playbook.play import Play
 from ansible.plugins.callback import CallbackBase
 
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.variable_types import convert
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory.variable_types import convert
 
 
 class CallbackModule(CallbackBase):

@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import backbone as engine
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import backbone as engine
 
 DOCUMENTATION = r"""
 name: backbone

@@ -9,9 +9,9 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import hardening as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils import hardening_rules as rules
-from ansible_collections.cloudwatt.socle.plugins.module_utils import host_firewall, pam_stacks
+from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening import host_firewall, rules
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening import files as engine
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening import pam_stacks
 
 
 def hardening_files(settings: Mapping[str, Any], groups: Sequence[str]) -> list[dict[str, Any]]:

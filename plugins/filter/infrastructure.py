@@ -7,14 +7,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.image_store import refusals
-from ansible_collections.cloudwatt.socle.plugins.module_utils.infrastructure import (
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.image_store import refusals
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service.network_links import expected as network_links
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts.infrastructure import (
     host_names,
     memory_share,
     network_files,
     rabbitmq_definitions,
 )
-from ansible_collections.cloudwatt.socle.plugins.module_utils.network_links import expected as network_links
 
 
 class FilterModule:

@@ -7,9 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.capacity import overload
-from ansible_collections.cloudwatt.socle.plugins.module_utils.node_names import common_name, node_names, short_name
-from ansible_collections.cloudwatt.socle.plugins.module_utils.site_facts import (
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.node_names import (
+    common_name,
+    node_names,
+    short_name,
+)
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts.capacity import overload
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts.site_facts import (
     cell_transport_url,
     transport_url,
     workers,

@@ -9,7 +9,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import overrides, quoting, typed_values, url_logins
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import quoting, url_logins
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import overrides, typed_values
 
 
 def typed(value: Any, kind: str) -> Any:

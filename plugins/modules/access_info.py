@@ -65,7 +65,7 @@ import pwd
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import host_firewall, login_session, sudo_rules
+from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening import host_firewall, login_session, sudo_rules
 
 
 def main() -> None:

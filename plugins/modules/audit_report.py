@@ -66,9 +66,9 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import audit as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils import audit_page
-from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening_rules import LEVELS, PolicyError, waivers
+from ansible_collections.cloudwatt.socle.plugins.module_utils.audit import audit as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.audit import page as audit_page
+from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening.rules import LEVELS, PolicyError, waivers
 
 ARGUMENTS = {
     "content": {"type": "path", "required": True},

@@ -75,10 +75,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import compute_identity as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils.common import diff_entry
-from ansible_collections.cloudwatt.socle.plugins.module_utils.keystone_client import Keystone
-from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import AUTH_OPTIONS, ApiError
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.results import diff_entry
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack import compute_identity as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.keystone_client import Keystone
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.rest import AUTH_OPTIONS, ApiError
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "auth": {"type": "dict", "required": True, "options": AUTH_OPTIONS},

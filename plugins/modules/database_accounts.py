@@ -91,9 +91,9 @@ changes:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import database_accounts as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils.common import diff_entry, lines, list_of
-from ansible_collections.cloudwatt.socle.plugins.module_utils.database import (
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.results import diff_entry, lines, list_of
+from ansible_collections.cloudwatt.socle.plugins.module_utils.database import accounts as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.database.client import (
     OPTIONS,
     Database,
     DatabaseError,

@@ -84,8 +84,8 @@ deltas:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import frr, frr_host, netns
-from ansible_collections.cloudwatt.socle.plugins.module_utils.common import told
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.results import told
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import frr, frr_host, netns
 
 
 def main() -> None:

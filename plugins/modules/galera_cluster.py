@@ -66,8 +66,9 @@ from dataclasses import asdict, replace
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import galera as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils.common import diff_entry, run
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.process import run
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.results import diff_entry
+from ansible_collections.cloudwatt.socle.plugins.module_utils.database import galera as engine
 
 OWN = {"mysql", "performance_schema", "sys", "lost+found"}
 STATUS = (

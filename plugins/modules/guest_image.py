@@ -84,18 +84,10 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import url_logins
-from ansible_collections.cloudwatt.socle.plugins.module_utils.guest_image import (
-    PACKAGES,
-    GuestStore,
-    digest,
-)
-from ansible_collections.cloudwatt.socle.plugins.module_utils.lab_host import (
-    LabHostError,
-    exclusive,
-    require_tools,
-)
-from ansible_collections.cloudwatt.socle.plugins.module_utils.node_image import TOOLS, ImageSpec
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import url_logins
+from ansible_collections.cloudwatt.socle.plugins.module_utils.lab.guest_image import PACKAGES, GuestStore, digest
+from ansible_collections.cloudwatt.socle.plugins.module_utils.lab.host import LabHostError, exclusive, require_tools
+from ansible_collections.cloudwatt.socle.plugins.module_utils.lab.node_image import TOOLS, ImageSpec
 
 ARGUMENT_SPEC = {
     "suite": {"type": "str", "default": "trixie"},

@@ -122,16 +122,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import identity_catalog as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils.common import (
-    diff_entry,
-    in_parallel,
-    lines,
-    list_of,
-    run,
-)
-from ansible_collections.cloudwatt.socle.plugins.module_utils.keystone_client import NOT_YET, Keystone
-from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import ApiError, call
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.parallel import in_parallel
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.process import run
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.results import diff_entry, lines, list_of
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack import identity_catalog as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.keystone_client import NOT_YET, Keystone
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.rest import ApiError, call
 
 NEEDED: dict[str, Any] = {"type": "str", "required": True}
 TEXT: dict[str, Any] = {"type": "str"}

@@ -55,13 +55,13 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import image_store as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils.database import (
+from ansible_collections.cloudwatt.socle.plugins.module_utils.database.client import (
     OPTIONS,
     Database,
     DatabaseError,
     Unreachable,
 )
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack import image_store as engine
 
 
 def main() -> None:

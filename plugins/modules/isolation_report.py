@@ -93,10 +93,11 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import isolation, node_files
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import files
+from ansible_collections.cloudwatt.socle.plugins.module_utils.isolation import proof as isolation
 
 try:
-    from ansible_collections.cloudwatt.socle.plugins.module_utils import signing
+    from ansible_collections.cloudwatt.socle.plugins.module_utils.isolation import signing
 
     NO_CRYPTOGRAPHY = None
 except ImportError:
@@ -143,9 +144,9 @@ def main() -> None:
         if not module.check_mode:
             # A signature of another report must never lie beside this one.
             signature_path.unlink(missing_ok=True)
-            node_files.write(path, data, owner=None)
+            files.write(path, data, owner=None)
             if signature:
-                node_files.write(signature_path, signature, owner=None)
+                files.write(signature_path, signature, owner=None)
     except (OSError, KeyError, TypeError, ValueError) as error:
         module.fail_json(msg=f"isolation report: {type(error).__name__}: {error}", exception=traceback.format_exc())
     module.exit_json(

@@ -49,9 +49,9 @@ lists:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.keystone_client import Keystone
-from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_client import NEUTRON_API, NeutronClient
-from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import AUTH_OPTIONS, ApiError
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.keystone_client import Keystone
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.neutron_client import NEUTRON_API, NeutronClient
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.rest import AUTH_OPTIONS, ApiError
 
 ARGUMENTS = {"auth": {"type": "dict", "required": True, "options": AUTH_OPTIONS}, "region": {"type": "str"}}
 KEPT = {

@@ -52,11 +52,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import ovs_switch
-from ansible_collections.cloudwatt.socle.plugins.module_utils.common import Completed, in_parallel, run
-from ansible_collections.cloudwatt.socle.plugins.module_utils.isolation_frr import without_secrets
-from ansible_collections.cloudwatt.socle.plugins.module_utils.isolation_graph import ROLES
-from ansible_collections.cloudwatt.socle.plugins.module_utils.vrf_firewall import TABLE
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.parallel import in_parallel
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.process import Completed, run
+from ansible_collections.cloudwatt.socle.plugins.module_utils.isolation.frr import without_secrets
+from ansible_collections.cloudwatt.socle.plugins.module_utils.isolation.graph import ROLES
+from ansible_collections.cloudwatt.socle.plugins.module_utils.ovs import switch as ovs_switch
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie.vrf_firewall import TABLE
 
 ARGUMENTS = {
     "vrfs": {"type": "list", "elements": "dict", "required": True},

@@ -68,13 +68,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import frr_host, tcp_md5
-from ansible_collections.cloudwatt.socle.plugins.module_utils.l3vpn_sessions import (
-    expected,
-    judge,
-    prefixes,
-    text,
-)
+from ansible_collections.cloudwatt.socle.plugins.module_utils.programs import tcp_md5
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import frr_host
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie.sessions import expected, judge, prefixes, text
 
 ARGUMENTS = {
     "gateway": {"type": "str", "required": True},

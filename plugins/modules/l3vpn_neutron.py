@@ -105,20 +105,16 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.keystone_client import Keystone
-from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_client import (
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.keystone_client import Keystone
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.neutron_client import (
     LISTS,
     NEUTRON_API,
     Moved,
     NeutronClient,
 )
-from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_diff import Operation, diff, index
-from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_objects import Ref, link_key, wanted
-from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import (
-    AUTH_OPTIONS,
-    ApiError,
-    call,
-)
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.neutron_diff import Operation, diff, index
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.neutron_objects import Ref, link_key, wanted
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.rest import AUTH_OPTIONS, ApiError, call
 
 ARGUMENTS = {
     "plan": {"type": "dict", "required": True},

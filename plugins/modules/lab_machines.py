@@ -235,12 +235,9 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.lab import LabManager
-from ansible_collections.cloudwatt.socle.plugins.module_utils.lab_host import LabHostError, exclusive
-from ansible_collections.cloudwatt.socle.plugins.module_utils.lab_plan import (
-    LabDefinitionError,
-    parse_lab,
-)
+from ansible_collections.cloudwatt.socle.plugins.module_utils.lab.host import LabHostError, exclusive
+from ansible_collections.cloudwatt.socle.plugins.module_utils.lab.plan import LabDefinitionError, parse_lab
+from ansible_collections.cloudwatt.socle.plugins.module_utils.lab.reconcile import LabManager
 
 LINK_SPEC = {
     "name": {"type": "str", "required": True},

@@ -67,8 +67,8 @@ armed:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import lockout_guard as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils import login_session
+from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening import lockout_guard as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening import login_session
 
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["armed", "confirmed", "restored"], "required": True},

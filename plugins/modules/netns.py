@@ -21,7 +21,7 @@ attributes:
 author: [Cloudwatt, Orange]
 options:
   definitions:
-    description: The namespaces, as the engine C(module_utils/netns.py) describes them.
+    description: The namespaces, as the engine C(module_utils/rie/netns.py) describes them.
     type: list
     elements: dict
     required: true
@@ -56,7 +56,7 @@ steps:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import netns, vrf_netns_host
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import netns, vrf_netns_host
 
 
 def main() -> None:

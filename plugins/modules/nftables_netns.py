@@ -42,8 +42,8 @@ actions:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import netns, vrf_firewall_host
-from ansible_collections.cloudwatt.socle.plugins.module_utils.common import told
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.results import told
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import netns, vrf_firewall_host
 
 
 def main() -> None:

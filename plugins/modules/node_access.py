@@ -115,10 +115,10 @@ lax_profiles:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import apparmor_profiles
-from ansible_collections.cloudwatt.socle.plugins.module_utils import node_access as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils.common import diff_entry, lines, list_of
-from ansible_collections.cloudwatt.socle.plugins.module_utils.config_files import ConfigError
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.results import diff_entry, lines, list_of
+from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening import apparmor_profiles
+from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening import node_access as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service.config_files import ConfigError
 
 PATH = {"type": "path", "required": True}
 MODE = {"type": "str", "required": True}

@@ -91,9 +91,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import audit as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils import security_guide_host
-from ansible_collections.cloudwatt.socle.plugins.module_utils.common import in_parallel, run
+from ansible_collections.cloudwatt.socle.plugins.module_utils.audit import audit as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.audit import security_guide_host
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.parallel import in_parallel
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.process import run
 
 JUDGES = ["openscap", "lynis", "guide"]
 ARGUMENTS = {

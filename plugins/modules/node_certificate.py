@@ -84,10 +84,12 @@ from datetime import UTC, datetime
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.common import diff_entry, lines, make_directory, run
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.files import make_directory
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.process import run
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.results import diff_entry, lines
 
 try:
-    from ansible_collections.cloudwatt.socle.plugins.module_utils import node_certificates as engine
+    from ansible_collections.cloudwatt.socle.plugins.module_utils.pki import certificates as engine
 
     LACK = None
 except ImportError:

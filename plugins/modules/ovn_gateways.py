@@ -68,8 +68,9 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import ovn_gateways as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils.common import diff_entry, lines, run
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.process import run
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.results import diff_entry, lines
+from ansible_collections.cloudwatt.socle.plugins.module_utils.ovs import ovn_gateways as engine
 
 
 def timers(milliseconds: int) -> dict:

@@ -83,8 +83,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import ovs_switch as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils.common import diff_entry, lines, list_of, run
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.process import run
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.results import diff_entry, lines, list_of
+from ansible_collections.cloudwatt.socle.plugins.module_utils.ovs import switch as engine
 
 NAME: dict[str, Any] = {"type": "str", "required": True}
 TEXT: dict[str, Any] = {"type": "str"}

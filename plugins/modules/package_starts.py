@@ -72,7 +72,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import package_starts as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service import package_starts as engine
 
 
 def main() -> None:

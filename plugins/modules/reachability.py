@@ -71,8 +71,8 @@ sites:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import reachability as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils.probing import run
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import reachability as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify.probing import run
 
 ARGUMENTS = {
     "sites": {"type": "list", "elements": "dict", "required": True},

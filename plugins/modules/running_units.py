@@ -49,8 +49,8 @@ units:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.service_units import UnitError
-from ansible_collections.cloudwatt.socle.plugins.module_utils.service_units_host import verify
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service.service_units import UnitError
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service.service_units_host import verify
 
 ARGUMENTS = {
     "patterns": {"type": "list", "elements": "str", "default": []},

@@ -76,10 +76,11 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import audit as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils import debian_archive, url_logins
-from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening_rules import PolicyError, waivers
-from ansible_collections.cloudwatt.socle.plugins.module_utils.security_guide import BY_NAME
+from ansible_collections.cloudwatt.socle.plugins.module_utils.audit import audit as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.audit import debian_archive
+from ansible_collections.cloudwatt.socle.plugins.module_utils.audit.security_guide import BY_NAME
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import url_logins
+from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening.rules import PolicyError, waivers
 
 ARGUMENTS = {
     "mirror": {"type": "str", "required": True},

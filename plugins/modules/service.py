@@ -337,19 +337,19 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import (
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.dpkg_status import missing
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.results import diff_entry, lines, list_of
+from ansible_collections.cloudwatt.socle.plugins.module_utils.database.client import OPTIONS, DatabaseError
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service import (
     apt_sources,
     config_files,
     package_starts,
     schema_sync_host,
     service_units_host,
 )
-from ansible_collections.cloudwatt.socle.plugins.module_utils.common import diff_entry, lines, list_of
-from ansible_collections.cloudwatt.socle.plugins.module_utils.database import OPTIONS, DatabaseError
-from ansible_collections.cloudwatt.socle.plugins.module_utils.dpkg_status import missing
-from ansible_collections.cloudwatt.socle.plugins.module_utils.phases import PHASES
-from ansible_collections.cloudwatt.socle.plugins.module_utils.schema_sync import Schema, SchemaError
-from ansible_collections.cloudwatt.socle.plugins.module_utils.service_units import Unit, UnitError
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service.phases import PHASES
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service.schema_sync import Schema, SchemaError
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service.service_units import Unit, UnitError
 
 DPKG_STATUS = "/var/lib/dpkg/status"
 TEXT = {"type": "str"}

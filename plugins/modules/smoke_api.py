@@ -59,8 +59,8 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import AUTH_OPTIONS, connect
-from ansible_collections.cloudwatt.socle.plugins.module_utils.smoke_api import check, survey
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.rest import AUTH_OPTIONS, connect
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify.smoke_api import check, survey
 
 NAMES = {"type": "list", "elements": "str", "default": []}
 ARGUMENTS = {

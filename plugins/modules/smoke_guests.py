@@ -95,13 +95,9 @@ changes:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import (
-    AUTH_OPTIONS,
-    ApiError,
-    connect,
-)
-from ansible_collections.cloudwatt.socle.plugins.module_utils.smoke import SmokeError, wanted_guests
-from ansible_collections.cloudwatt.socle.plugins.module_utils.smoke_client import Smoke
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.rest import AUTH_OPTIONS, ApiError, connect
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify.smoke import SmokeError, wanted_guests
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify.smoke_client import Smoke
 
 ARGUMENTS = {
     "auth": {"type": "dict", "required": True, "options": AUTH_OPTIONS},

@@ -99,13 +99,13 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import node_files
-from ansible_collections.cloudwatt.socle.plugins.module_utils import verify_report as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.files import write
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import report as engine
 
 try:
     import jinja2
 
-    from ansible_collections.cloudwatt.socle.plugins.module_utils import report_page
+    from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import report_page
 
     NO_JINJA2 = None
 except ImportError:
@@ -143,7 +143,7 @@ def main() -> None:
         }
         if not module.check_mode:
             for name, text in contents.items():
-                node_files.write(Path(dest, name), text, owner=None)
+                write(Path(dest, name), text, owner=None)
                 files.append(os.path.join(dest, name))
     except (OSError, KeyError, TypeError, jinja2.TemplateError) as error:
         module.fail_json(msg=f"report: {type(error).__name__}: {error}", exception=traceback.format_exc())

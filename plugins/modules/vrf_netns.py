@@ -65,8 +65,8 @@ steps:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import gateway, netns, vrf_netns_host
-from ansible_collections.cloudwatt.socle.plugins.module_utils.common import told
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.results import told
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import gateway, netns, vrf_netns_host
 
 
 def main() -> None:

@@ -90,8 +90,8 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import node_files
-from ansible_collections.cloudwatt.socle.plugins.module_utils import wiring_preview as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import files
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import wiring_preview as engine
 
 ARGUMENTS = {
     "site": {"type": "str", "required": True},
@@ -142,7 +142,7 @@ def main() -> None:
             now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             states = [row for result in options["sessions"].values() for row in result.get("sessions", [])]
             document = found | {"made": now, "states": states, "lines": engine.text(found)}
-            node_files.write(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n", owner=None)
+            files.write(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n", owner=None)
     except OSError as error:
         module.fail_json(msg=f"{path}: {error.strerror}")
     module.exit_json(

@@ -99,13 +99,14 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import node_files, wiring_preview
-from ansible_collections.cloudwatt.socle.plugins.module_utils import wiring_report as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import files
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import wiring_preview
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import wiring_report as engine
 
 try:
     import jinja2
 
-    from ansible_collections.cloudwatt.socle.plugins.module_utils import report_page
+    from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import report_page
 
     NO_JINJA2 = None
 except ImportError:
@@ -207,8 +208,8 @@ def main() -> None:
     try:
         if options["data_path"]:
             text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
-            node_files.write(Path(options["data_path"]), text, owner=None)
-        node_files.write(path, page, owner=None)
+            files.write(Path(options["data_path"]), text, owner=None)
+        files.write(path, page, owner=None)
     except OSError as error:
         module.fail_json(msg=f"{error.filename or path}: cannot be written: {error.strerror}")
     module.exit_json(changed=False, path=str(path), summary=found["summary"], notes=found["notes"])

@@ -21,7 +21,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import vars_loader
 from ansible.plugins.vars import BaseVarsPlugin
 
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.variable_types import convert
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory.variable_types import convert
 
 FOUND: dict[tuple[str, tuple[str, ...]], dict[str, Any]] = {}
 

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 from l3vpn_intents import SITE, full
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import l3vpn, l3vpn_intent
-from ansible_collections.cloudwatt.socle.plugins.module_utils.site_model import dotted
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory.site_model import dotted
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import intent as l3vpn_intent
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner as l3vpn
 
 Spoil = Callable[[Any], Any]
 Where = tuple[Any, ...]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.cloudwatt.socle.plugins.action import site_validate
-from ansible_collections.cloudwatt.socle.plugins.module_utils import ini_lines
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import ini_lines
 from socle import vault
 from socle.project import ROOT, Site
 

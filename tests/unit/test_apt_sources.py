@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import apt_sources as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service import apt_sources as engine
 
 WANTED = {
     "mirror": "http://mirror.example/debian",

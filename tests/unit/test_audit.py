@@ -9,9 +9,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import audit, audit_page
-from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening_rules import LEVELS, Waiver
-from ansible_collections.cloudwatt.socle.plugins.module_utils.security_guide import BY_NAME
+from ansible_collections.cloudwatt.socle.plugins.module_utils.audit import audit
+from ansible_collections.cloudwatt.socle.plugins.module_utils.audit import page as audit_page
+from ansible_collections.cloudwatt.socle.plugins.module_utils.audit.security_guide import BY_NAME
+from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening.rules import LEVELS, Waiver
 
 GATE = audit.Gate("enhanced", 98, 3, 80)
 WAIVER = Waiver("sysctl_net_ipv4_ip_forward", ("gateway",), "It routes <for> tenants.", "A packet filter.")

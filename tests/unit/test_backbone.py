@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import backbone
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import backbone
 
 UPLINKS = {
     "gw1": {"pe": "pe1", "bridge": "br-pe1", "port": "pe1"},

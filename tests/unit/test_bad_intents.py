@@ -20,13 +20,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.cloudwatt.socle.plugins.action import l3vpn_plan
-from ansible_collections.cloudwatt.socle.plugins.module_utils import (
-    l3vpn,
-    l3vpn_intent,
-    l3vpn_ledger,
-    l3vpn_rules,
-    shapes,
-)
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.common import shapes
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import intent as l3vpn_intent
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import ledger as l3vpn_ledger
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner as l3vpn
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import rules as l3vpn_rules
 
 sys.path.insert(0, str(Path(__file__).parent))
 from bad_intents import BAD, GLOBAL, LOCAL, STRUCTURAL, Bad, at, in_vrf, vrf_path

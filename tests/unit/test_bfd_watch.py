@@ -9,7 +9,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import bfd_watch
+from ansible_collections.cloudwatt.socle.plugins.module_utils.programs import bfd_watch
 
 
 def test_the_answer_of_ovn_is_read() -> None:

@@ -15,8 +15,8 @@ from ansible.template import Templar
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import capacity
-from ansible_collections.cloudwatt.socle.plugins.module_utils.site_facts import workers
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts import capacity
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts.site_facts import workers
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = {

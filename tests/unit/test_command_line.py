@@ -17,7 +17,11 @@ from ansible.parsing.splitter import parse_kv
 from ansible.utils.context_objects import CLIArgs
 
 from ansible_collections.cloudwatt.socle.plugins.action import site_validate
-from ansible_collections.cloudwatt.socle.plugins.module_utils.command_line import CommandLine, check_limit, check_tags
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory.command_line import (
+    CommandLine,
+    check_limit,
+    check_tags,
+)
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_site_rules import RIE, Copy, site  # noqa: F401

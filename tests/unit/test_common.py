@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import common, node_files
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import files, results
 
 
 @pytest.fixture
@@ -27,19 +27,19 @@ def modes(folder: Path) -> dict[str, str]:
 
 @pytest.mark.usefixtures("hardened")
 def test_directories_have_their_mode_whatever_the_umask(tmp_path: Path) -> None:
-    common.make_directory(tmp_path / "parent" / "private", 0o750)
-    common.make_directory(f"{tmp_path}/public/")
+    files.make_directory(tmp_path / "parent" / "private", 0o750)
+    files.make_directory(f"{tmp_path}/public/")
     assert modes(tmp_path) == {"parent": "0o755", "private": "0o750", "public": "0o755"}
-    common.make_directory(tmp_path / "public", 0o700)  # what is there is somebody else's to change
+    files.make_directory(tmp_path / "public", 0o700)  # what is there is somebody else's to change
     assert modes(tmp_path)["public"] == "0o755"
 
 
 @pytest.mark.usefixtures("hardened")
 def test_parents_of_a_file_can_be_entered(tmp_path: Path) -> None:
-    node_files.write(tmp_path / "lib" / "part" / "programme", "x", owner=None)
+    files.write(tmp_path / "lib" / "part" / "programme", "x", owner=None)
     assert modes(tmp_path) == {"lib": "0o755", "part": "0o755", "programme": "0o644"}
 
 
 def test_a_result_holds_neither_what_is_large_nor_what_is_secret() -> None:
     options = {"vrfs": [{"name": "a"}], "passwords": {"a": "b"}, "prune": True}
-    assert common.told(options, "vrfs", "passwords") == {"module_args": {"prune": True}}
+    assert results.told(options, "vrfs", "passwords") == {"module_args": {"prune": True}}

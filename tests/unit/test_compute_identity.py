@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import compute_identity as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack import compute_identity as engine
 
 UUID = "5b2e0d0a-0d5e-4f0f-9b0e-3a3c7a4b9f11"
 OTHER = "11111111-0d5e-4f0f-9b0e-3a3c7a4b9f11"

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import config_files as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service import config_files as engine
 
 WORD = st.text("abcdefghij_", min_size=1, max_size=8)
 SCALAR = st.one_of(st.booleans(), st.integers(), st.text("abc:/ %@", max_size=12).map(str.strip))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import database_accounts as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.database import accounts as engine
 
 ALL = frozenset({"SELECT", "INSERT", "CREATE TEMPORARY TABLES"})
 EMPTY = engine.Live(all_global=ALL | {"SUPER"}, all_database=ALL)

@@ -20,7 +20,7 @@ import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import audit, debian_archive
+from ansible_collections.cloudwatt.socle.plugins.module_utils.audit import audit, debian_archive
 from ansible_collections.cloudwatt.socle.plugins.modules import scap_content
 
 TOOLS = ("gpg", "gpgv", "gpgconf", "dpkg", "dpkg-deb")

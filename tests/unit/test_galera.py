@@ -7,7 +7,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.galera import (
+from ansible_collections.cloudwatt.socle.plugins.module_utils.database.galera import (
     NO_UUID,
     Member,
     decide,

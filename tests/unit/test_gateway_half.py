@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import frr, gateway, vrf_firewall
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import frr, gateway, vrf_firewall
 
 VRF: dict[str, Any] = {
     "name": "finances",

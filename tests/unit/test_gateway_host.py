@@ -11,13 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import (
-    frr,
-    frr_host,
-    netns,
-    node_files,
-    vrf_netns_host,
-)
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import frr, frr_host, netns, vrf_netns_host
 from ansible_collections.cloudwatt.socle.plugins.modules import l3vpn_info
 
 
@@ -316,7 +310,7 @@ class TestNamespaces:
         monkeypatch.setattr(netns, "take_down", lambda name, _definition: calls.append(f"down {name}"))
         active = {"active": False, "enabled": False}
         monkeypatch.setattr(vrf_netns_host, "unit_states", lambda units: dict.fromkeys(units, active))
-        monkeypatch.setattr(node_files.shutil, "chown", lambda *_args: None)
+        monkeypatch.setattr("shutil.chown", lambda *_args: None)
         return calls
 
     @staticmethod

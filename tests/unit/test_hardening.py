@@ -19,19 +19,16 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ansible_collections.cloudwatt.socle.plugins.filter.hardening import filter_strangers
-from ansible_collections.cloudwatt.socle.plugins.module_utils import (
+from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening import (
     apparmor_profiles,
-    hardening,
     host_firewall,
     lockout_guard,
     login_session,
     mount_table,
     node_access,
-    pam_stacks,
     sudo_rules,
 )
-from ansible_collections.cloudwatt.socle.plugins.module_utils.config_files import wanted
-from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening_rules import (
+from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening.rules import (
     LEVELS,
     RULES,
     Policy,
@@ -40,6 +37,9 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening_rules im
     waived,
     waivers,
 )
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service.config_files import wanted
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening import files as hardening
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening import pam_stacks
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIVERS = yaml.safe_load((ROOT / "roles/site/files/waivers.yml").read_text())

@@ -18,9 +18,9 @@ import pytest
 import yaml
 from test_hardening import DEFAULTS, by_path, settings
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import hardening
-from ansible_collections.cloudwatt.socle.plugins.module_utils.config_files import render
-from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening_rules import LEVELS, Policy
+from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening.rules import LEVELS, Policy
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service.config_files import render
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening import files as hardening
 
 GOLDEN = Path(__file__).parent / "golden"
 BASE = "enhanced"

@@ -19,14 +19,11 @@ from cryptography import x509
 from jinja2 import Environment
 
 from ansible_collections.cloudwatt.socle.plugins.action import site_validate
-from ansible_collections.cloudwatt.socle.plugins.module_utils import (
-    host_rules,
-    infrastructure,
-    lab_plan,
-    name_limits,
-    node_certificates,
-    node_names,
-)
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import node_names
+from ansible_collections.cloudwatt.socle.plugins.module_utils.lab import plan as lab_plan
+from ansible_collections.cloudwatt.socle.plugins.module_utils.pki import certificates as node_certificates
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts import infrastructure
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import host_rules, name_limits
 from socle import vault
 from socle.project import ROOT, Site
 

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import config_files
-from ansible_collections.cloudwatt.socle.plugins.module_utils.hosts_file import KEPT, merge
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service import config_files
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service.hosts_file import KEPT, merge
 
 SITE = {"10.0.0.11": ["ctl1.site.example", "ctl1"], "10.0.0.5": ["internal.site.example"]}
 INSTALLED = """\

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import role_specs
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import role_specs
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import identity_catalog as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import ApiError
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack import identity_catalog as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.rest import ApiError
 from ansible_collections.cloudwatt.socle.plugins.modules import identity_catalog as module
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ansible_collections.cloudwatt.socle.plugins.action import site_validate
-from ansible_collections.cloudwatt.socle.plugins.module_utils import image_store
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack import image_store
 from socle import vault
 from socle.project import ROOT, Site
 from tests.unit.test_balancer import rendered, sections

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.cloudwatt.socle.plugins.lookup.role_packages import role_packages
-from ansible_collections.cloudwatt.socle.plugins.module_utils import guest_image, node_image
-from ansible_collections.cloudwatt.socle.plugins.module_utils.node_image import ImageSpec, ImageStore
+from ansible_collections.cloudwatt.socle.plugins.module_utils.lab import guest_image, node_image
+from ansible_collections.cloudwatt.socle.plugins.module_utils.lab.node_image import ImageSpec, ImageStore
 
 
 def spec(*packages: str, **changes: str) -> ImageSpec:

@@ -10,8 +10,8 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import infrastructure
-from ansible_collections.cloudwatt.socle.plugins.module_utils.dpkg_status import missing, present
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.dpkg_status import missing, present
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts import infrastructure
 
 STATUS = """\
 Package: haproxy

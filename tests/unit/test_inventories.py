@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ansible_collections.cloudwatt.socle.plugins.action import site_validate
-from ansible_collections.cloudwatt.socle.plugins.module_utils import l3vpn
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner as l3vpn
 from socle import vault
 from socle.project import ROOT, Site
 

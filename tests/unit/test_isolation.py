@@ -19,17 +19,11 @@ from ansible.module_utils.testing import patch_module_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import (
-    frr,
-    gateway,
-    isolation,
-    isolation_frr,
-    isolation_nft,
-    l3vpn,
-    vrf_firewall,
-)
-from ansible_collections.cloudwatt.socle.plugins.module_utils.common import Completed
-from ansible_collections.cloudwatt.socle.plugins.module_utils.isolation_prefixes import (
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.process import Completed
+from ansible_collections.cloudwatt.socle.plugins.module_utils.isolation import frr as isolation_frr
+from ansible_collections.cloudwatt.socle.plugins.module_utils.isolation import nft as isolation_nft
+from ansible_collections.cloudwatt.socle.plugins.module_utils.isolation import proof as isolation
+from ansible_collections.cloudwatt.socle.plugins.module_utils.isolation.prefixes import (
     Prefix,
     Routes,
     common,
@@ -39,7 +33,9 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.isolation_prefixes
     parse,
     prefixes,
 )
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import frr, gateway, vrf_firewall
 from ansible_collections.cloudwatt.socle.plugins.modules import l3vpn_evidence
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner as l3vpn
 
 sys.path.insert(0, str(Path(__file__).parent))
 from l3vpn_intents import SITE, intent

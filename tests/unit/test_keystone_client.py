@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import keystone_client
-from ansible_collections.cloudwatt.socle.plugins.module_utils.keystone_client import Keystone
-from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import ApiError, call
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack import keystone_client
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.keystone_client import Keystone
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.rest import ApiError, call
 
 
 class Cloud(ThreadingHTTPServer):

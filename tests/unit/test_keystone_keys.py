@@ -15,8 +15,8 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import keystone_keys as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils.keystone_keys import Ring
+from ansible_collections.cloudwatt.socle.plugins.module_utils.programs import keystone_keys as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.programs.keystone_keys import Ring
 
 DAY, HOUR, NOW = 86400, 3600, 1_800_000_000
 LIFE, MARGIN = 49 * HOUR, 2 * HOUR

@@ -13,12 +13,23 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import l3vpn, ovn_gateways
-from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_client import Moved, NeutronClient
-from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_diff import Changes, diff, index
-from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_objects import KINDS, Ref, references, wanted
-from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_steps import AT_A_TIME, ON_A_ROUTER, Order, steps
-from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack_rest import ApiError
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.neutron_client import Moved, NeutronClient
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.neutron_diff import Changes, diff, index
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.neutron_objects import (
+    KINDS,
+    Ref,
+    references,
+    wanted,
+)
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.neutron_steps import (
+    AT_A_TIME,
+    ON_A_ROUTER,
+    Order,
+    steps,
+)
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.rest import ApiError
+from ansible_collections.cloudwatt.socle.plugins.module_utils.ovs import ovn_gateways
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner as l3vpn
 
 sys.path.insert(0, str(Path(__file__).parent))
 from l3vpn_intents import SITE, intent

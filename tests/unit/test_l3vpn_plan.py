@@ -18,7 +18,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import l3vpn, l3vpn_ledger
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import ledger as l3vpn_ledger
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner as l3vpn
 
 sys.path.insert(0, str(Path(__file__).parent))
 from l3vpn_intents import SITE, full, intent, vrf

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import l3vpn_sessions as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import sessions as engine
 
 VRF = {
     "name": "interieur",

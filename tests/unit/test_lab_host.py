@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import lab_host
+from ansible_collections.cloudwatt.socle.plugins.module_utils.lab import host as lab_host
 
 
 @pytest.fixture

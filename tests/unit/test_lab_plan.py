@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import lab_plan
-from ansible_collections.cloudwatt.socle.plugins.module_utils.lab_plan import (
+from ansible_collections.cloudwatt.socle.plugins.module_utils.lab import plan as lab_plan
+from ansible_collections.cloudwatt.socle.plugins.module_utils.lab.plan import (
     LabDefinitionError,
     Link,
     Nat,

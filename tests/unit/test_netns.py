@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import netns
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import netns
 
 DEFINITION: dict[str, Any] = {
     "name": "vrf-a",

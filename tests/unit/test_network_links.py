@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import network_links as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils import service_units
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service import network_links as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service import service_units
 
 OURS = "/etc/systemd/network/20-tun0.network"
 NETPLAN = "/run/systemd/network/10-netplan-all-en.network"

@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import node_certificates as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.pki import certificates as engine
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 NAMES, ADDRESSES = ["ctl1", "ctl1.lab.example"], ["10.99.0.11", "::1"]

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import ovn_election
+from ansible_collections.cloudwatt.socle.plugins.module_utils.programs import ovn_election
 
 ROOT = Path(__file__).resolve().parents[2]
 STATUS = """\

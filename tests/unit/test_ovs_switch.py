@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import ovs_switch as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.ovs import switch as engine
 
 PAIR = re.compile(r'(\w+)(?::("(?:[^"\\]|\\.)*"|[^=]+))?=(.*)', re.DOTALL)
 

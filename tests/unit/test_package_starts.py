@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import package_starts as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service import package_starts as engine
 
 ACTIVE = "dbus.service polkit.service haproxy.service mariadb.service"
 MANAGED = ("haproxy.service", "mariadb.service")

@@ -13,8 +13,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import pam_stacks
-from ansible_collections.cloudwatt.socle.plugins.module_utils.pam_stacks import PamError
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening import pam_stacks
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening.pam_stacks import PamError
 
 SSSD = {
     "auth": ["[success=end default=ignore] pam_sss.so use_first_pass"],

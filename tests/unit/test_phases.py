@@ -10,7 +10,7 @@ from ansible.playbook.play import Play
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.phases import PHASES, chosen
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service.phases import PHASES, chosen
 
 SHARED = ("openstack", "infrastructure", "always")
 OWN = {"configure", "bootstrap", "run", "openstack"}

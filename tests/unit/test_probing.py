@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import probing
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import probing
 
 
 def test_checksum_of_a_request_verifies_to_zero() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import probing, reachability
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import probing, reachability
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not shutil.which("ip"), reason="needs root and iproute2 to make network namespaces"

@@ -19,15 +19,12 @@ from oslo_config import cfg
 from sqlalchemy.engine import make_url
 
 from ansible_collections.cloudwatt.socle.plugins.action.site_validate import PROJECT
-from ansible_collections.cloudwatt.socle.plugins.module_utils import (
-    config_files,
-    database,
-    frr,
-    infrastructure,
-    quoting,
-    secrets,
-    site_facts,
-)
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import quoting
+from ansible_collections.cloudwatt.socle.plugins.module_utils.database import client as database
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import frr
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service import config_files
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts import infrastructure, site_facts
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import secrets
 
 PRINTABLE = "".join(map(chr, range(32, 127)))
 PASSWORDS = st.text(PRINTABLE, min_size=6, max_size=40).filter(lambda text: text == text.strip() and "{" not in text)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import reachability as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import reachability as engine
 
 GUESTS = [
     {

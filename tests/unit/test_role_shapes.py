@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import host_rules, role_shapes, role_specs
-from ansible_collections.cloudwatt.socle.plugins.module_utils.site_rules import OTHER_KEYS
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import host_rules, role_shapes, role_specs
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory.site_rules import OTHER_KEYS
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_site_rules import Copy, site  # noqa: F401

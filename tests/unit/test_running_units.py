@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import service_units as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils import service_units_host as host
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service import service_units as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service import service_units_host as host
 
 RUNS = engine.Live("loaded", "active", "running", "enabled", "/u/a.service", (), "run1", 1000.0, type="notify")
 ENDED = dataclasses.replace(RUNS, active="inactive", sub="dead", result="success")

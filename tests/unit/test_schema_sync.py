@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import schema_sync as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils import schema_sync_host as host
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service import schema_sync as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service import schema_sync_host as host
 
 CELL = {"argv": ["nova-manage", "cell_v2", "create_cell"], "creates_row": "SELECT COUNT(*) FROM cells"}
 SCHEMA = engine.Schema.of(

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import keystone_keys, secrets
+from ansible_collections.cloudwatt.socle.plugins.module_utils.programs import keystone_keys
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import secrets
 from socle import cli, runs, vault
 from socle.project import Site, UsageError
 

@@ -14,11 +14,11 @@ import threading
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import security_guide as guide
-from ansible_collections.cloudwatt.socle.plugins.module_utils import security_guide_facts as facts
-from ansible_collections.cloudwatt.socle.plugins.module_utils import security_guide_host as host
-from ansible_collections.cloudwatt.socle.plugins.module_utils import security_guide_page
-from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening_rules import Waiver
+from ansible_collections.cloudwatt.socle.plugins.module_utils.audit import security_guide as guide
+from ansible_collections.cloudwatt.socle.plugins.module_utils.audit import security_guide_facts as facts
+from ansible_collections.cloudwatt.socle.plugins.module_utils.audit import security_guide_host as host
+from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening.rules import Waiver
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening import security_guide_page
 
 KEYSTONE, NOVA, NEUTRON = "/etc/keystone/keystone.conf", "/etc/nova/nova.conf", "/etc/neutron/neutron.conf"
 CINDER, GLANCE, MANILA = "/etc/cinder/cinder.conf", "/etc/glance/glance-api.conf", "/etc/manila/manila.conf"

@@ -15,20 +15,19 @@ import jinja2
 import pytest
 import yaml
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import (
-    common,
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import process
+from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening import host_firewall
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.neutron_client import REVISED, Moved
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import frr, vrf_firewall
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service import (
     config_files,
-    frr,
-    host_firewall,
-    l3vpn,
     schema_sync,
     schema_sync_host,
     service_units,
     service_units_host,
-    vrf_firewall,
 )
-from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_client import REVISED, Moved
 from ansible_collections.cloudwatt.socle.plugins.modules import service
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner as l3vpn
 
 sys.path.insert(0, str(Path(__file__).parent))
 from l3vpn_intents import SITE, intent
@@ -170,7 +169,7 @@ def systemd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
     def run(argv, **_options):
         said.append(" ".join(argv[1:]))
-        return common.Completed(argv, 0, "", "")
+        return process.Completed(argv, 0, "", "")
 
     def wait(unit):
         said.append(f"ready {unit.name}")
@@ -548,8 +547,8 @@ def test_nothing_turns_the_check_of_certificates_off() -> None:
     }
     assert found == {
         # The audit shakes hands with every port to see what it speaks; it sends nothing.
-        ("plugins/module_utils/security_guide_host.py", "CERT_NONE"),
-        ("plugins/module_utils/security_guide_host.py", "check_hostname = False"),
+        ("plugins/module_utils/audit/security_guide_host.py", "CERT_NONE"),
+        ("plugins/module_utils/audit/security_guide_host.py", "check_hostname = False"),
     }
 
 

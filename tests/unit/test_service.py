@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import service_units, service_units_host
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service import service_units, service_units_host
 from ansible_collections.cloudwatt.socle.plugins.modules import service
 
 RUNNING = service_units.Live("loaded", "active", "running", "enabled", "/u/socle-test.service", (), "run1", since=2**40)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.service_calls import CallError, merge
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service.service_calls import CallError, merge
 
 GLANCE = {
     "phases": ["configure", "bootstrap", "run"],

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import service_units as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service import service_units as engine
 
 UNIT = engine.Unit.of({"name": "nova-api", "reads": ["/etc/nova", "/etc/socle/pki/*.pem"]})
 RUNNING = engine.Live("loaded", "active", "running", "enabled", "/u/nova-api.service", (), "run1", since=1000)

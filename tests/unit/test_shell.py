@@ -12,15 +12,12 @@ from pathlib import Path
 import pytest
 from test_hardening import settings
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import (
-    guest_image,
-    hardening,
-    lab_machine,
-    lab_plan,
-    lockout_guard,
-    node_image,
-)
-from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening_rules import Policy
+from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening import lockout_guard
+from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening.rules import Policy
+from ansible_collections.cloudwatt.socle.plugins.module_utils.lab import guest_image, node_image
+from ansible_collections.cloudwatt.socle.plugins.module_utils.lab import machine as lab_machine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.lab import plan as lab_plan
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening import files as hardening
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = re.compile(r"""(?:/bin/)?sh -c '([^']+)'""")

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import signing
+from ansible_collections.cloudwatt.socle.plugins.module_utils.isolation import signing
 from ansible_collections.cloudwatt.socle.plugins.modules import isolation_report
 
 sys.path.insert(0, str(Path(__file__).parent))

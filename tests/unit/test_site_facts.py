@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.site_facts import (
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts.site_facts import (
     cell_transport_url,
     transport_url,
     workers,

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.cloudwatt.socle.plugins.action import site_validate
-from ansible_collections.cloudwatt.socle.plugins.module_utils import (
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import (
     command_line,
     role_specs,
     site_authority,

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import smoke, smoke_api, smoke_client
-from ansible_collections.cloudwatt.socle.plugins.module_utils.smoke_client import Smoke
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import smoke, smoke_api, smoke_client
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify.smoke_client import Smoke
 
 FLAVOR = {"ram": 192, "vcpus": 1, "disk": 1}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import tcp_md5
+from ansible_collections.cloudwatt.socle.plugins.module_utils.programs import tcp_md5
 
 
 @pytest.fixture

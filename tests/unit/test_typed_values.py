@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cloudwatt.socle.plugins.action import site_validate
-from ansible_collections.cloudwatt.socle.plugins.module_utils import role_specs
-from ansible_collections.cloudwatt.socle.plugins.module_utils.typed_values import typed
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import role_specs
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory.typed_values import typed
 
 # A value of each type, the text that -e gives for it, and texts of which nothing can be made.
 TEXTS = {

@@ -17,13 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cloudwatt.socle.plugins.action import site_validate
-from ansible_collections.cloudwatt.socle.plugins.module_utils import (
-    config_files,
-    debian_archive,
-    node_image,
-    site_model,
-)
-from ansible_collections.cloudwatt.socle.plugins.module_utils import url_logins as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.audit import debian_archive
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import url_logins as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.lab import node_image
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service import config_files
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import site_model
 
 PASSWORDS = st.text(list(map(chr, range(33, 127))), min_size=1, max_size=40)
 APT_HELPER = Path("/usr/lib/apt/apt-helper")

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import reachability, report_page
-from ansible_collections.cloudwatt.socle.plugins.module_utils import verify_report as engine
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import reachability, report_page
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import report as engine
 
 TEMPLATE = Path(__file__).parents[2] / "roles/smoke/templates/verify.html.j2"
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import netns, vrf_firewall_host
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import netns, vrf_firewall_host
 
 
 def test_without_the_library_nothing_is_loaded_blindly(monkeypatch: pytest.MonkeyPatch) -> None:

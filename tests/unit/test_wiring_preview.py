@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import l3vpn
-from ansible_collections.cloudwatt.socle.plugins.module_utils import wiring_preview as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_client import LISTS, NeutronClient
-from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_diff import diff, index
-from ansible_collections.cloudwatt.socle.plugins.module_utils.neutron_objects import Ref, wanted
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.neutron_client import LISTS, NeutronClient
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.neutron_diff import diff, index
+from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.neutron_objects import Ref, wanted
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import wiring_preview as engine
 from ansible_collections.cloudwatt.socle.plugins.modules import wiring_preview as module
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner as l3vpn
 
 sys.path.insert(0, str(Path(__file__).parent))
 from l3vpn_intents import SITE, intent

@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import l3vpn, report_page
-from ansible_collections.cloudwatt.socle.plugins.module_utils import wiring_report as engine
-from ansible_collections.cloudwatt.socle.plugins.module_utils.l3vpn_sessions import judge
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie.sessions import judge
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import report_page
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import wiring_report as engine
 from ansible_collections.cloudwatt.socle.plugins.modules import wiring_report as module
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner as l3vpn
 
 sys.path.insert(0, str(Path(__file__).parent))
 from l3vpn_intents import SITE, full, intent

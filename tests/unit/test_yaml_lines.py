@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import yaml_lines
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.common import yaml_lines
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
 DATA = st.recursive(

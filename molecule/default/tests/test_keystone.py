@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import keystone_keys
+from ansible_collections.cloudwatt.socle.plugins.module_utils.programs import keystone_keys
 
 testinfra_hosts = ["ansible://control"]
 

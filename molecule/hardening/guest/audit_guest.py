@@ -23,7 +23,7 @@ from typing import Any
 import judge
 from guest import GuestError, running
 
-from plugins.module_utils.lab_host import LabHostError
+from plugins.module_utils.lab.host import LabHostError
 
 TARGET = 95.0
 DECIDED = ("pass", "fail")

@@ -19,8 +19,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "molecule" / "shared")]
 
 from guest import Guest
 
-from plugins.module_utils import audit
-from plugins.module_utils.hardening_rules import NOT_LIVE, not_live, waived, waivers
+from plugins.module_utils.audit import audit
+from plugins.module_utils.hardening.rules import NOT_LIVE, not_live, waived, waivers
 
 CONTENT = Path("/var/lib/socle/cache/scap/ssg-debian13-ds.xml")
 PLAIN_RULES = HERE / "plain_rules.txt"

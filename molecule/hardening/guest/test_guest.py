@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import judge
 from guest import PARTITIONS, running
 
-from plugins.module_utils import hardening
-from plugins.module_utils.hardening_rules import Policy
+from plugins.module_utils.hardening.rules import Policy
+from plugins.plugin_utils.hardening import files as hardening
 
 DEFAULTS = yaml.safe_load((judge.ROOT / "roles/hardening/defaults/main.yml").read_text())
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-ENGINE = ("common", "login_session", "lockout_guard")
 testinfra_hosts = ["ansible://ctl1", "ansible://gw1"]
 
 
@@ -88,15 +87,15 @@ LOCKS = {
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_the_guard_lets_everybody_in_again(host, settings, login, eventually, lock):
+def test_the_guard_lets_everybody_in_again(host, settings, login, eventually, bring_engines, lock):
     """A new connection is what keeps new rules of access; without one the former come back by themselves."""
     user = settings["ansible_user"]
     if user == "root":
         pytest.skip("the other node is let in by an account with sudo, to which all of these happen")
-    bring(host)
+    engines = bring_engines(host)
     before = login(STATE).stdout
     host.check_output(
-        f"cd /tmp/guard && python3 -c {shlex.quote(ARM)} && nohup sh -c %s >/dev/null 2>&1 &",
+        f"PYTHONPATH={engines} python3 -c {shlex.quote(ARM)} && nohup sh -c %s >/dev/null 2>&1 &",
         LOCKS[lock].format(user=user),
     )
     if lock not in ("rights of a folder", "kernel parameters"):
@@ -104,10 +103,10 @@ def test_the_guard_lets_everybody_in_again(host, settings, login, eventually, lo
     assert eventually(lambda: login().returncode == 0, 60)
     assert eventually(lambda: login("test ! -e /var/lib/socle/guard").returncode == 0, 20)
     assert login(STATE).stdout == before
-    login("rm -rf /tmp/guard")
+    login(f"rm -f {engines}")
 
 
-ARM = "from plugins.module_utils.lockout_guard import Guard; Guard().arm([], ['/usr/bin/sudo', '/etc'], 4)"
+ARM = "from plugins.module_utils.hardening.lockout_guard import Guard; Guard().arm([], ['/usr/bin/sudo', '/etc'], 4)"
 BOOTED = "systemctl show -P UserspaceTimestampMonotonic"
 STATE = """
 find /etc /usr/bin/sudo /etc/pam.d /etc/ssh /etc/security /etc/sudoers* /etc/*shadow -maxdepth 1 \
@@ -120,21 +119,13 @@ sysctl -n net.ipv4.conf.all.arp_ignore
 """
 
 
-def bring(host) -> None:
-    """The engine of the guard, as the module would bring it."""
-    for name in ENGINE:
-        text = (ROOT / "plugins" / "module_utils" / f"{name}.py").read_text()
-        path = f"/tmp/guard/plugins/module_utils/{name}.py"
-        host.check_output("mkdir -p /tmp/guard/plugins/module_utils && printf %%s %s > %s", text, path)
-
-
-def test_a_boot_before_the_confirmation_puts_the_former_rules_back(host, login, eventually):
+def test_a_boot_before_the_confirmation_puts_the_former_rules_back(host, login, eventually, bring_engines):
     """Whoever is locked out of a node resets it."""
     if host.backend.host != "gw1":
         pytest.skip("one node is enough")
-    bring(host)
+    engines = bring_engines(host)
     arm = ARM.replace("4)", "3600)")
-    host.check_output(f"cd /tmp/guard && python3 -c {shlex.quote(arm)}")
+    host.check_output(f"PYTHONPATH={engines} python3 -c {shlex.quote(arm)}")
     before = login(BOOTED).stdout
     host.run("echo 'AllowUsers nobody' > /etc/ssh/sshd_config.d/00-a.conf; systemctl reload ssh")
     assert eventually(lambda: login().returncode, 10)

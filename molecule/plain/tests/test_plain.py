@@ -11,7 +11,7 @@ import json
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils import smoke
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import smoke
 
 testinfra_hosts = ["ansible://compute"]
 # Each test asks for `host`, whether it uses it or not: pytest runs those that do not after all others, and the last one

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -82,7 +83,7 @@ VARIANTS = TOGETHER | ALONE
 
 
 @pytest.fixture
-def program(host, settings, tmp_path):
+def program(host, settings, tmp_path, engines):
     """The program and the intents on the gateway."""
     intent = {key: value for key, value in settings.items() if key.startswith("rie_")}
     variants = {}
@@ -94,12 +95,10 @@ def program(host, settings, tmp_path):
         key = settings["secrets"][vrf["links"]["gw1"]["password_secret"]]
         variants[name] = {"intent": variant, "password": key, "drain": "all" if "drained" in name else "none"}
     file = tmp_path / "transitions.zip"
-    with zipfile.ZipFile(file, "w") as archive:
-        for path in (ROOT / "plugins" / "module_utils").glob("*.py"):
-            archive.write(path, f"module_utils/{path.name}")
-        archive.writestr("module_utils/__init__.py", "")
+    shutil.copy(engines, file)
+    with zipfile.ZipFile(file, "a") as archive:
         intents = {"vrf": VRF, "gateway": "gw1", "variants": variants, "alone": list(ALONE)}
-        archive.writestr("module_utils/intents.json", json.dumps(intents))
+        archive.writestr("plugins/intents.json", json.dumps(intents))
         archive.write(Path(__file__).with_name("transitions.py"), "__main__.py")
     there = "/run/socle/transitions.zip"
     host.ansible("ansible.builtin.copy", f"src={file} dest={there} mode=0600", check=False)

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Runs on a gateway, from a zip with the collection's module_utils: every change from one intent to another.
+"""Runs on a gateway, from a zip with the collection's engines: every change from one intent to another.
 
 Reads ``intents.json`` beside it: ``{vrf, gateway, variants: {name: {intent, password, drain}}, alone: [name]}``. Each
 variant is started afresh once, in an instance of its own. Other instances then walk through the variants so that every
@@ -19,7 +19,8 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
-from module_utils import frr_host, gateway, l3vpn, vrf_netns_host
+from plugins.module_utils.rie import frr_host, gateway, vrf_netns_host
+from plugins.plugin_utils.rie import planner
 
 OWNER = "transitions"
 WALKERS = 2
@@ -77,10 +78,10 @@ def walk(name: str, variants: dict, fresh: dict, steps: list[tuple[str, str]]) -
 
 
 def main() -> None:
-    source = json.loads(pkgutil.get_data("module_utils", "intents.json") or b"")
+    source = json.loads(pkgutil.get_data("plugins", "intents.json") or b"")
     variants = source["variants"]
     for variant in variants.values():
-        result = l3vpn.plan(variant.pop("intent"), {}, site={"gateways": None, "today": "2025-01-01"})
+        result = planner.plan(variant.pop("intent"), {}, site={"gateways": None, "today": "2025-01-01"})
         assert not result.violations, result.violations
         found = result.plan["gateways"][source["gateway"]]["vrfs"]
         variant["vrf"] = next(vrf for vrf in found if vrf["name"] == source["vrf"])

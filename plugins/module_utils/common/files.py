@@ -1,0 +1,66 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Read files, replace them atomically, and make directories."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+
+def make_directory(path: str | os.PathLike[str], mode: int = 0o755) -> None:
+    """Have a directory; what is missing of it gets this mode, missing parents 0755, whatever the umask.
+
+    On a hardened node a session's umask lets nobody but root in, also where a service is to read.
+    """
+    path = os.fspath(path)
+    if not path or os.path.isdir(path):
+        return
+    make_directory(os.path.dirname(path.rstrip("/")))
+    with contextlib.suppress(FileExistsError):  # another thread was quicker
+        os.mkdir(path)
+        os.chmod(path, mode)
+
+
+def read(path: Path) -> str | None:
+    """The text of a file, or None if there is none."""
+    try:
+        return path.read_text()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def write(
+    path: Path, content: str | bytes, mode: int = 0o644, owner: tuple[str, str] | None = ("root", "root")
+) -> None:
+    """Replace a file in one step; it never exists with another mode or owner. Parents are made (0755).
+
+    content: text is written in UTF-8.
+    owner: user and group; None leaves the file to whoever runs this, as on an operator's machine.
+    """
+    make_directory(path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        if owner:
+            shutil.chown(temporary, *owner)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_if_changed(path: Path, text: str, check_mode: bool = False) -> bool:
+    """Write a root-owned 0644 file unless it holds the text already; True if it did not."""
+    if read(path) == text:
+        return False
+    if not check_mode:
+        write(path, text)
+    return True

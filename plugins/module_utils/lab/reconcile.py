@@ -1,0 +1,490 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Bring a whole lab to a state: compare what is there with the definition, then carry out the difference.
+
+Every state first makes a list of steps (what, why); check mode stops there. What a lab owns on the operator's
+machine is marked: interfaces by alias, the nftables table by name, saved sysctls and machines by files under the
+state directory. So removal finds everything, also after a crash, and touches nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import host
+from .host import LabHostError
+from .machine import (
+    MachineDisk,
+    boot,
+    clear_remains,
+    missing_links,
+    power_cut,
+    restore_links,
+    ssh_answers,
+    supervised_machines,
+    system_state,
+    wait_ready,
+    wait_ssh,
+)
+from .plan import (
+    Bridge,
+    Lab,
+    Machine,
+    alias,
+    definition,
+    differences,
+    mac_address,
+    nft_ruleset,
+    nft_table,
+    usable_nameservers,
+)
+
+TOOLS = {
+    "ip": "iproute2", "nft": "nftables", "systemd-nspawn": "systemd-container", "nsenter": "util-linux",
+    "ssh-keygen": "openssh-client", "mount": "mount",
+}
+
+#: Kinds of steps that concern one machine and wait for nothing but it.
+PARALLEL = frozenset({"boot", "create", "recreate", "remove machine", "cut power of", "restore links of"})
+
+
+@dataclass
+class Step:
+    """One thing to do: ``kind`` and ``name`` say it to a person, ``action`` does it."""
+
+    kind: str
+    name: str
+    action: Callable[[], None]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+class LabManager:
+    """Applies a :class:`Lab` to this machine.
+
+    :param state_dir: where labs keep disks and notes, e.g. ``/var/lib/socle/lab``.
+    :param ssh_dir: where the operator's key and known_hosts are put for Ansible; None to leave that out.
+    """
+
+    def __init__(self, lab: Lab, state_dir: Path, ssh_dir: Path | None = None, nameservers: list[str] | None = None,
+                 timeout: float = 60.0) -> None:
+        self.lab = lab
+        self.state_dir = state_dir
+        self.path = state_dir / lab.name
+        self.ssh_dir = ssh_dir
+        self.nameservers = nameservers or []
+        self.timeout = timeout
+        self.warnings: list[str] = []
+        self._sysctls = state_dir / "sysctls.json"
+
+    # --- states -------------------------------------------------------------------------------------------------
+
+    def disk(self, name: str) -> MachineDisk:
+        """The disk of a machine of this lab."""
+        return MachineDisk(self.lab.name, name, self.state_dir)
+
+    def known_machines(self) -> list[str]:
+        """Machines of this lab that have a directory, finished or not, or still run without one."""
+        folder = self.path / "machines"
+        names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+        return sorted(names | supervised_machines(folder))
+
+    def info(self, deep: bool = True) -> list[dict[str, Any]]:
+        """Every machine, defined or found: name, address, state (running, dead, absent), pid, and when ``deep``
+        also whether SSH answers and systemd's verdict."""
+        names = [machine.name for machine in self.lab.machines]
+        names += [name for name in self.known_machines() if name not in names]
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            return list(pool.map(lambda name: self._machine_info(name, deep), names))
+
+    def _machine_info(self, name: str, deep: bool) -> dict[str, Any]:
+        disk = self.disk(name)
+        made = disk.definition()
+        supervisor = disk.supervisor()
+        state = "running" if supervisor else "dead" if made else "absent"
+        address, port = str((made or {}).get("address", "")).split("/")[0], 22
+        with contextlib.suppress(KeyError):
+            address, port = address or self.lab.machine(name).ip, self.lab.machine(name).ssh_port
+        result: dict[str, Any] = {"name": name, "address": address, "state": state, "pid": supervisor,
+                                  "leader": disk.leader(), "root": str(disk.root),
+                                  "log": str(disk.log), "image": (made or {}).get("image", "")}
+        if deep and supervisor:
+            result["ssh"] = ssh_answers(address, port)
+            result["system"], result["failed_units"] = system_state(disk)
+        return result
+
+    def plan_present(self, recreate: list[str] | bool = False) -> list[Step]:
+        """Steps to the defined lab. Machines whose definition changed are reported in ``warnings``, and made anew
+        only when ``recreate`` (all of them, or names) asks for it."""
+        host.require_tools(TOOLS)
+        steps: list[Step] = []
+        interfaces = host.interfaces()
+        steps += self._plan_strays(interfaces)
+        steps += self._plan_sysctls()
+        steps += [step for bridge in self.lab.bridges for step in self._plan_bridge(bridge, interfaces)]
+        steps += self._plan_nat()
+        steps += self._plan_keys()
+        public_key = self._public_key()
+        for machine in self.lab.machines:
+            steps += self._plan_machine(machine, public_key, interfaces, recreate)
+        return steps
+
+    def plan_absent(self) -> list[Step]:
+        """Steps that remove everything of this lab, also the remains of a crash."""
+        steps = [Step("remove machine", name, self._remover(name)) for name in self.known_machines()]
+        steps += self._plan_strays(host.interfaces(), everything=True)
+        if host.nft_listing(nft_table(self.lab.name)):
+            table = nft_table(self.lab.name)
+            steps.append(Step("remove nftables table", table, lambda: self._delete_table(table)))
+        steps += self._plan_sysctls_back()
+        if self.path.exists():
+            steps.append(Step("remove directory", str(self.path), self._remove_directory))
+        elif self.ssh_dir and self.ssh_dir.is_dir():
+            steps.append(Step("remove directory", str(self.ssh_dir), self._remove_directory))
+        return steps
+
+    def plan_killed(self, names: list[str]) -> list[Step]:
+        """Steps that cut the power of machines."""
+        return [
+            Step("cut power of", name, self._cutter(name)) for name in names
+            if self.disk(name).supervisor() is not None or self.disk(name).leader() is not None
+        ]
+
+    def apply(self, steps: list[Step]) -> None:
+        """Carry out steps in order; neighbours that each concern one machine only run side by side."""
+        for together, group in itertools.groupby(steps, key=lambda step: step.kind in PARALLEL):
+            if together:
+                problems = _side_by_side(list(group))
+                if problems:
+                    raise LabHostError("\n".join(problems))
+            else:
+                for step in group:
+                    step.action()
+
+    def wait(self) -> None:
+        """Wait until SSH answers on every machine that was up before; those just booted were waited for."""
+        up = [machine for machine in self.lab.machines if self.disk(machine.name).supervisor() is not None]
+        problems = _side_by_side([Step("wait for", machine.name, self._waiter(machine)) for machine in up])
+        if problems:
+            raise LabHostError("\n".join(problems))
+
+    def _waiter(self, machine: Machine) -> Callable[[], None]:
+        return lambda: wait_ssh(machine, self.disk(machine.name), self.timeout)
+
+    # --- parts --------------------------------------------------------------------------------------------------
+
+    def _plan_strays(self, interfaces: dict[str, Any], everything: bool = False) -> list[Step]:
+        """Interfaces marked as this lab's that no defined bridge or live machine explains."""
+        wanted = set() if everything else {alias(self.lab.name, "bridge", bridge.name) for bridge in self.lab.bridges}
+        if not everything:
+            for machine in self.lab.machines:
+                if self.disk(machine.name).supervisor() is not None:
+                    wanted |= {alias(self.lab.name, machine.name, link.name) for link in machine.all_links()}
+        prefix = alias(self.lab.name, "")
+        strays = [name for name, item in interfaces.items()
+                  if str(item.get("ifalias", "")).startswith(prefix) and item["ifalias"] not in wanted]
+        steps = [Step("remove interface", name, _deleter(name)) for name in strays]
+        if not everything:
+            defined = {machine.name for machine in self.lab.machines}
+            steps = [Step("remove machine", name, self._remover(name))
+                     for name in self.known_machines() if name not in defined] + steps
+        return steps
+
+    def _plan_bridge(self, bridge: Bridge, interfaces: dict[str, Any]) -> list[Step]:
+        live = interfaces.get(bridge.name)
+        mark = alias(self.lab.name, "bridge", bridge.name)
+        if live is not None and live.get("ifalias") != mark:
+            raise LabHostError(f"{bridge.name} exists on this machine and is not of this lab "
+                               f"({live.get('ifalias') or 'unmarked'}). Remedy: take another name in lab_bridges, "
+                               f"or remove it (ip link del {bridge.name})")
+        if bridge.address:
+            self._refuse_overlap(bridge, interfaces)
+        if live is None:
+            return [Step("create bridge", bridge.name, lambda: self._make_bridge(bridge))]
+        addresses = {f"{item['local']}/{item['prefixlen']}" for item in live.get("addr_info", [])
+                     if item.get("scope") == "global"}
+        wanted = {bridge.address} if bridge.address else set()
+        if live.get("mtu") != bridge.mtu or addresses != wanted or "UP" not in live.get("flags", []):
+            return [Step("correct bridge", bridge.name, lambda: self._set_bridge(bridge))]
+        return []
+
+    @staticmethod
+    def _refuse_overlap(bridge: Bridge, interfaces: dict[str, Any]) -> None:
+        """Two interfaces of the host in one prefix: packets would take the wrong one."""
+        network = ipaddress.ip_interface(str(bridge.address)).network
+        for name, item in interfaces.items():
+            for address in item.get("addr_info", []):
+                other = ipaddress.ip_interface(f"{address['local']}/{address['prefixlen']}").network
+                if name != bridge.name and other.version == network.version and other.overlaps(network):
+                    raise LabHostError(f"bridge {bridge.name}: {network} overlaps {other} of {name} on this machine. "
+                                       "Remedy: take another lab_management_cidr, or remove what uses it")
+
+    def _make_bridge(self, bridge: Bridge) -> None:
+        host.ip_batch(f"link add name {bridge.name} address {mac_address('bridge', bridge.name)} type bridge "
+                      "stp_state 0 mcast_snooping 0\n" + self._bridge_settings(bridge))
+
+    def _set_bridge(self, bridge: Bridge) -> None:
+        host.ip_batch(f"addr flush dev {bridge.name}\n" + self._bridge_settings(bridge))
+
+    def _bridge_settings(self, bridge: Bridge) -> str:
+        text = (f'link set dev {bridge.name} alias "{alias(self.lab.name, "bridge", bridge.name)}" mtu {bridge.mtu} '
+                "addrgenmode none up\n")
+        return text + (f"addr add {bridge.address} dev {bridge.name}\n" if bridge.address else "")
+
+    def _plan_nat(self) -> list[Step]:
+        nat = self.lab.nat
+        if nat is None:
+            return []
+        table = nft_table(self.lab.name)
+        drops = host.foreign_forward_drops(table)
+        if drops:
+            self.warnings.append(
+                f"the machines may not reach beyond this host: {', '.join(drops)} drops forwarded packets by default. "
+                f"Remedy: accept forwarding from and to {nat.bridge} there (for Docker: in DOCKER-USER)"
+            )
+        saved = self._read("nat.json")
+        ruleset = nft_ruleset(self.lab.name, nat)
+        if saved.get("ruleset") == ruleset and saved.get("listing") == host.nft_listing(table) != "":
+            return []
+
+        def apply() -> None:
+            host.run(["nft", "-f", "-"], stdin=ruleset)
+            self._write("nat.json", {"ruleset": ruleset, "listing": host.nft_listing(table)})
+
+        return [Step("load nftables table", table, apply)]
+
+    def _delete_table(self, table: str) -> None:
+        host.run(["nft", "delete", "table", "ip", table], check=False)
+
+    def _plan_sysctls(self) -> list[Step]:
+        steps = []
+        notes = self._sysctl_notes()
+        for key, value in sorted(self.lab.sysctls.items()):
+            live = host.read_sysctl(key)
+            if live is None:
+                continue
+            # Set already, but by another lab, which would take it back one day.
+            shared = key in notes and self.lab.name not in notes[key]["labs"]
+            if live.split() != value.split() or shared:
+                steps.append(Step("set sysctl", f"{key} = {value}", self._sysctl_setter(key, value, live)))
+        return steps
+
+    def _sysctl_setter(self, key: str, value: str, live: str) -> Callable[[], None]:
+        def apply() -> None:
+            notes = self._sysctl_notes()
+            note = notes.setdefault(key, {"before": live, "labs": []})
+            note["value"] = value
+            note["labs"] = sorted({*note["labs"], self.lab.name})
+            self._write_sysctl_notes(notes)
+            host.write_sysctl(key, value)
+
+        return apply
+
+    def _plan_sysctls_back(self) -> list[Step]:
+        """Give back sysctls that no other lab still counts on; a value somebody else changed since is left."""
+        steps = []
+        for key, note in sorted(self._sysctl_notes().items()):
+            if self.lab.name in note["labs"]:
+                steps.append(Step("remove sysctl", f"{key} (back to {note['before']})", self._sysctl_restorer(key)))
+        return steps
+
+    def _sysctl_restorer(self, key: str) -> Callable[[], None]:
+        def apply() -> None:
+            notes = self._sysctl_notes()
+            note = notes[key]
+            note["labs"] = [name for name in note["labs"] if name != self.lab.name]
+            if not note["labs"]:
+                if host.read_sysctl(key) == note.get("value"):
+                    host.write_sysctl(key, note["before"])
+                del notes[key]
+            self._write_sysctl_notes(notes)
+
+        return apply
+
+    def _sysctl_notes(self) -> dict[str, Any]:
+        with contextlib.suppress(OSError, ValueError):
+            return dict(json.loads(self._sysctls.read_text(encoding="utf-8")))
+        return {}
+
+    def _write_sysctl_notes(self, notes: dict[str, Any]) -> None:
+        if notes:
+            _write_json(self._sysctls, notes)
+        else:
+            self._sysctls.unlink(missing_ok=True)
+
+    # --- keys ---------------------------------------------------------------------------------------------------
+
+    def _plan_keys(self) -> list[Step]:
+        keys = self.path / "ssh"
+        wanted = [keys / "id_ed25519", *(keys / machine.name for machine in self.lab.machines)]
+        missing = [path for path in wanted if not (path.exists() and path.with_name(path.name + ".pub").exists())]
+        steps = []
+        if missing:
+            names = ", ".join(path.name for path in missing)
+            steps.append(Step("make SSH keys for", names, lambda: self._make_keys(missing)))
+        if self.ssh_dir and (missing or self._operator_files() != self._present_operator_files()):
+            steps.append(Step("write", str(self.ssh_dir), self._write_operator_files))
+        return steps
+
+    def _make_keys(self, missing: list[Path]) -> None:
+        for path in missing:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            comment = f"socle-{self.lab.name}" if path.name == "id_ed25519" else f"root@{path.name}"
+            host.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)])
+
+    def _public_key(self) -> str:
+        path = self.path / "ssh" / "id_ed25519.pub"
+        return path.read_text(encoding="ascii") if path.exists() else ""
+
+    def _operator_files(self) -> dict[str, str]:
+        keys = self.path / "ssh"
+        files = {name: (keys / name).read_text(encoding="ascii") for name in ("id_ed25519", "id_ed25519.pub")
+                 if (keys / name).exists()}
+        lines = []
+        for machine in self.lab.machines:
+            public = keys / f"{machine.name}.pub"
+            if public.exists():
+                key = " ".join(public.read_text(encoding="ascii").split()[:2])
+                # As ssh looks a host up that it reaches at another port.
+                moved = f",[{machine.ip}]:{machine.ssh_port}" if machine.ssh_port != 22 else ""
+                lines.append(f"{machine.ip},{machine.name}{moved} {key}\n")
+        files["known_hosts"] = "".join(sorted(lines))
+        return files
+
+    def _present_operator_files(self) -> dict[str, str]:
+        assert self.ssh_dir is not None
+        found = {}
+        for name in ("id_ed25519", "id_ed25519.pub", "known_hosts"):
+            with contextlib.suppress(OSError):
+                found[name] = (self.ssh_dir / name).read_text(encoding="ascii")
+        return found
+
+    def _write_operator_files(self) -> None:
+        assert self.ssh_dir is not None
+        self.ssh_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, text in self._operator_files().items():
+            path = self.ssh_dir / name
+            path.unlink(missing_ok=True)
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as handle:
+                handle.write(text)
+
+    # --- machines -----------------------------------------------------------------------------------------------
+
+    def _plan_machine(self, machine: Machine, public_key: str, interfaces: dict[str, Any],
+                      recreate: list[str] | bool) -> list[Step]:
+        disk = self.disk(machine.name)
+        made = disk.definition()
+        if made is None:
+            return [Step("create", machine.name, self._booter(machine, new=True))]
+        changes = differences(made, definition(machine, public_key))
+        if recreate is True or (isinstance(recreate, list) and machine.name in recreate):
+            if changes or isinstance(recreate, list):
+                return [Step("recreate", machine.name, self._booter(machine, new=True))]
+        elif changes:
+            self.warnings.append(f"{machine.name} is left as it is, but its definition changed ({'; '.join(changes)}). "
+                                 "Remedy: recreate it (lab_recreate: true), its disk is lost then")
+        if disk.supervisor() is None:
+            return [Step("boot", machine.name, self._booter(machine, new=False))]
+        if not changes and missing_links(self.lab.name, machine, interfaces):
+            return [Step("restore links of", machine.name,
+                         lambda: restore_links(self.lab.name, machine, disk, host.interfaces()))]
+        return []
+
+    def _booter(self, machine: Machine, new: bool) -> Callable[[], None]:
+        def apply() -> None:
+            disk = self.disk(machine.name)
+            if new:
+                power_cut(self.lab.name, machine.name, disk)
+                key = self.path / "ssh" / machine.name
+                disk.create(machine, self._public_key(), key, self._nameservers())
+            boot(self.lab, machine, disk)
+            ready = wait_ready(machine, disk, self.timeout)
+            if ready["failed_units"]:
+                self.warnings.append(f"{machine.name} booted with failed units: {', '.join(ready['failed_units'])}")
+
+        return apply
+
+    def _nameservers(self) -> list[str]:
+        if self.nameservers:
+            return self.nameservers
+        for name in ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"):
+            with contextlib.suppress(OSError):
+                found = usable_nameservers(Path(name).read_text(encoding="utf-8", errors="replace"))
+                if found:
+                    return found
+        self.warnings.append("this host's resolver listens on loopback only, so the machines have none. "
+                             "Remedy: set lab_nameservers")
+        return []
+
+    def _remover(self, name: str) -> Callable[[], None]:
+        def apply() -> None:
+            disk = self.disk(name)
+            power_cut(self.lab.name, name, disk)
+            clear_remains(self.lab.name, name, disk)
+            disk.remove()
+
+        return apply
+
+    def _cutter(self, name: str) -> Callable[[], None]:
+        def apply() -> None:
+            disk = self.disk(name)
+            power_cut(self.lab.name, name, disk)
+            clear_remains(self.lab.name, name, disk)
+
+        return apply
+
+    def _remove_directory(self) -> None:
+        for where in host.mounts_under(self.path):
+            host.unmount(where)
+        for group in host.remove_cgroups(self.lab.name):
+            self.warnings.append(f"control group {group} still holds processes")
+        if self.path.exists():
+            shutil.rmtree(self.path)
+        if self.ssh_dir and self.ssh_dir.is_dir():
+            shutil.rmtree(self.ssh_dir)
+
+    def _read(self, name: str) -> dict[str, Any]:
+        with contextlib.suppress(OSError, ValueError):
+            return dict(json.loads((self.path / name).read_text(encoding="utf-8")))
+        return {}
+
+    def _write(self, name: str, value: dict[str, Any]) -> None:
+        _write_json(self.path / name, value)
+
+
+def _deleter(name: str) -> Callable[[], None]:
+    return lambda: host.delete_links([name])
+
+
+def _side_by_side(steps: list[Step]) -> list[str]:
+    """Run steps in parallel; returns what failed, in the order of the steps."""
+    if not steps:
+        return []
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        futures = [(step, pool.submit(step.action)) for step in steps]
+        problems = []
+        for step, future in futures:
+            try:
+                future.result()
+            except (LabHostError, OSError) as error:
+                problems.append(f"{step}: {error}")
+    return problems
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
+    temporary.rename(path)

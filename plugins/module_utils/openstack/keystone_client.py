@@ -1,0 +1,177 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Keystone's API, and those its catalogue leads to, with the standard library alone.
+
+Importing openstacksdk costs more than a second; a catalogue that needs no change is seven GETs, a converged Neutron
+eight. The classes have the ``request`` of a keystoneauth adapter, as far as :func:`openstack_rest.call` uses it.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .rest import ApiError
+
+NOT_YET = frozenset({0, 502, 503, 504})
+"""Statuses that mean that no Keystone answers behind its address; 0 is no answer at all."""
+BUSY = (0.5, 1, 2, 4, 8, 16)
+"""Seconds to wait before a request that a proxy had nobody for is sent again."""
+TIMEOUT = 150
+"""Seconds for an answer: a little more than the site's own proxy allows for."""
+
+
+@dataclass(frozen=True)
+class Response:
+    status_code: int
+    content: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def text(self) -> str:
+        return self.content.decode(errors="replace")
+
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+
+class Keystone:
+    """A session of one user. Safe to use from several threads."""
+
+    def __init__(self, auth: Mapping[str, Any]) -> None:
+        """``auth`` as openstacksdk takes it: ``{auth_url, username, password, project_name, cacert}``..."""
+        self.auth = auth
+        self.url = auth["auth_url"].rstrip("/")
+        self.token = ""
+        self.session: dict[str, Any] = {}
+        self.lock = threading.Lock()
+        self.opener: urllib.request.OpenerDirector | None = None
+
+    def request(
+        self, path: str, method: str, raise_exc: bool = False, json: Any = None, signed: bool = True
+    ) -> Response:
+        """One request below the v3 root. Without an answer, raises OSError."""
+        return self.send(self.url + path, method, json, {"X-Auth-Token": self.sign_in()} if signed else {})
+
+    def send(self, url: str, method: str, json: Any, headers: Mapping[str, str]) -> Response:
+        """One request to any address. Without an answer, raises OSError."""
+        headers = {"Content-Type": "application/json", "Accept": "application/json", **headers}
+        data = None if json is None else _dump(json)
+        query = urllib.request.Request(url, data=data, headers=headers, method=method)
+        try:
+            with self._open(query) as answer:
+                return Response(answer.status, answer.read(), answer.headers)
+        except urllib.error.HTTPError as answer:
+            return Response(answer.code, answer.read(), answer.headers)
+        except urllib.error.URLError as error:
+            raise OSError(f"{url}: {error.reason}") from error
+
+    def _open(self, query: urllib.request.Request) -> Any:
+        with self.lock:
+            if self.opener is None:
+                context = ssl.create_default_context(cafile=self.auth.get("cacert"))
+                self.opener = urllib.request.build_opener(
+                    urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+                )
+        return self.opener.open(query, timeout=TIMEOUT)
+
+    def sign_in(self, wait: float = 0) -> str:
+        """The session's token; waits up to ``wait`` seconds for Keystone to answer.
+
+        :raises ApiError: with a status of :data:`NOT_YET`, or with the refusal.
+        """
+        deadline = time.monotonic() + wait
+        while not self.token:
+            try:
+                self.token = self._token()
+            except ApiError as error:
+                if error.status not in NOT_YET or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+        return self.token
+
+    def _token(self) -> str:
+        scope = {"project": {"name": self.auth["project_name"], "domain": self._domain("project")}}
+        who = self.auth["username"]
+        try:
+            answer = self._post_token(who, self.auth["password"], self._domain("user"), {"scope": scope})
+        except OSError as error:
+            raise ApiError(f"no answer from Keystone: {error}") from error
+        if answer.status_code != 201:
+            text = f"{self.url} refuses {who}: {answer.status_code} {answer.text[:300]}"
+            raise ApiError(text, answer.status_code)
+        self.session = answer.json()["token"]
+        return answer.headers["X-Subject-Token"]
+
+    @property
+    def project_id(self) -> str:
+        """The project that the session is scoped to."""
+        self.sign_in()
+        return self.session["project"]["id"]
+
+    def service(self, kind: str, region: str | None = None, version: str = "") -> Service:
+        """The internal API of a type of service. ``version``: path of the API's version below its endpoint.
+
+        :raises ApiError: when the catalogue has none.
+        """
+        self.sign_in()
+        for service in self.session["catalog"]:
+            for endpoint in service["endpoints"] if service["type"] == kind else ():
+                if endpoint["interface"] == "internal" and region in (None, endpoint["region_id"]):
+                    return Service(self, endpoint["url"].rstrip("/") + version)
+        raise ApiError(f"the catalogue has no internal endpoint of type {kind} in region {region or 'any'}")
+
+    def accepts(self, name: str, password: str, domain_id: str) -> bool:
+        """Whether a user can sign in with this password."""
+        answer = self._post_token(name, password, {"id": domain_id}, {"scope": "unscoped"})
+        if answer.status_code not in (201, 401):
+            raise ApiError(f"probe of {name}: {answer.status_code} {answer.text[:300]}", answer.status_code)
+        return answer.status_code == 201
+
+    def _post_token(
+        self, name: str, password: str, domain: Mapping[str, str], more: Mapping[str, Any]
+    ) -> Response:
+        user = {"name": name, "password": password, "domain": domain}
+        body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}, **more}}
+        return self.request("/auth/tokens", "POST", json=body, signed=False)
+
+    def _domain(self, whose: str) -> dict[str, str]:
+        if identifier := self.auth.get(f"{whose}_domain_id"):
+            return {"id": identifier}
+        return {"name": self.auth.get(f"{whose}_domain_name") or "Default"}
+
+
+class Service:
+    """Another API, by a session of Keystone. Safe to use from several threads."""
+
+    def __init__(self, keystone: Keystone, url: str) -> None:
+        self.keystone = keystone
+        self.url = url
+
+    def request(
+        self,
+        path: str,
+        method: str,
+        raise_exc: bool = False,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """One request; again for half a minute while a proxy says 503. Without an answer, raises OSError."""
+        for delay in (*BUSY, None):
+            signed = {"X-Auth-Token": self.keystone.sign_in(), **(headers or {})}
+            answer = self.keystone.send(self.url + path, method, json, signed)
+            if answer.status_code != 503 or delay is None:
+                break
+            time.sleep(delay)
+        return answer
+
+
+def _dump(body: Any) -> bytes:
+    return json.dumps(body).encode()

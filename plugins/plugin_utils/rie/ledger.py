@@ -1,0 +1,193 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Sticky allocations: who holds which VLAN, prefix, route distinguisher or router id.
+
+The ledger is plain data, kept in git beside the intent, so that a rebuilt site gets the very same values::
+
+    version: 1
+    gateways: {gw1: a, gw2: b}
+    allocations: {vlan: {finances/gw1: 101}, transit_v4: {finances/gw1: 100.64.0.0/30}, ...}
+    quarantine: {vlan: {105: {owner: sante/gw1, until: "2026-12-21"}}, ...}
+
+An owner keeps its value for ever. A value whose owner has gone rests in quarantine until a date; if the owner
+comes back it gets its value back, whatever the date. A new owner gets the lowest value never used; only when
+there is none, the one longest out of quarantine. No value is ever moved, even when a pool is changed.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import re
+import string
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count, pairwise, product
+from typing import Any
+
+from ..common.shapes import BAD, Faults, Violation
+from .intent import route_target
+
+KINDS = ("vlan", "transit_v4", "transit_v6", "peer_v4", "peer_v6", "router_id", "rd")
+LENGTH = {"transit_v4": 30, "transit_v6": 64, "peer_v4": 30, "peer_v6": 126, "router_id": 32}
+
+
+class Exhausted(Exception):
+    """A pool has no value left."""
+
+
+def candidates(kind: str, pools: dict[str, Any], asn: int) -> Iterator[int | str]:
+    """Every value of a kind, lowest first."""
+    if kind == "vlan":
+        yield from range(pools["vlan"][0], pools["vlan"][1] + 1)
+    elif kind == "rd":
+        yield from (f"{asn}:{number}" for number in range(1, 65536))
+    elif kind == "router_id":
+        yield from map(str, pools[kind].hosts())
+    elif pools[kind].prefixlen <= LENGTH[kind]:
+        yield from map(str, pools[kind].subnets(new_prefix=LENGTH[kind]))
+
+
+def _span(kind: str, value: Any) -> tuple[Any, Any]:
+    """What a value occupies, comparable within its kind. Raises ValueError when it is not as we write it."""
+    if kind == "vlan":
+        if type(value) is not int or not 2 <= value <= 4094:
+            raise ValueError("is not a VLAN")
+        return value, value
+    if kind == "rd":
+        faults: Faults = []
+        if route_target(value, "", faults) is BAD:
+            raise ValueError("is not a route distinguisher")
+        administrator, number = map(int, value.split(":"))
+        return (administrator, number), (administrator, number)
+    parse = ipaddress.IPv6Network if kind.endswith("v6") else ipaddress.IPv4Network
+    try:
+        net = parse(str(value))
+    except ValueError:
+        net = None
+    if net is None or net.prefixlen != LENGTH[kind] or value != str(net[0] if kind == "router_id" else net):
+        what = "a router id" if kind == "router_id" else f"a /{LENGTH[kind]}"
+        raise ValueError(f"is not {what} in its usual spelling")
+    return int(net[0]), int(net[-1])
+
+
+def known(ledger: dict[str, Any], kind: str) -> Iterator[tuple[Any, str, str]]:
+    """(value, owner, path) of everything the ledger holds of a kind, in quarantine or not."""
+    for owner, value in ledger.get("allocations", {}).get(kind, {}).items():
+        yield value, owner, f"ledger.allocations.{kind}.{owner}"
+    for value, entry in ledger.get("quarantine", {}).get(kind, {}).items():
+        yield value, entry["owner"], f"ledger.quarantine.{kind}.{value}"
+
+
+def _is_ledger(ledger: Any) -> bool:
+    """Whether the form is that of version 1: mappings where they belong, text where we compare or sort."""
+
+    def maps(value: Any, keys: type | tuple[type, ...], inner: Callable[[Any], bool]) -> bool:
+        return isinstance(value, dict) and all(isinstance(key, keys) and inner(item) for key, item in value.items())
+
+    def is_entry(value: Any) -> bool:
+        if not maps(value, str, lambda item: isinstance(item, str)) or value.keys() != {"owner", "until"}:
+            return False
+        return bool(re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value["until"]))
+
+    return (
+        isinstance(ledger, dict)
+        and ledger.keys() == {"version", "gateways", "allocations", "quarantine"}
+        and ledger["version"] == 1
+        and maps(ledger["gateways"], str, lambda letter: isinstance(letter, str))
+        and maps(ledger["allocations"], str, lambda held: maps(held, str, lambda _value: True))
+        and maps(ledger["quarantine"], str, lambda resting: maps(resting, (str, int), is_entry))
+        and not (ledger["allocations"].keys() | ledger["quarantine"].keys()) - set(KINDS)
+    )
+
+
+def check(ledger: Any) -> list[Violation]:
+    """What is wrong with a ledger as read: its form, malformed values, values held twice."""
+    remedy = "restore the file from git; never edit it by hand"
+    if ledger == {}:
+        return []
+    if not _is_ledger(ledger):
+        return [Violation("ledger", "", "is not an allocation ledger of version 1", remedy)]
+    faults = []
+    letters = list(ledger["gateways"].values())
+    if len(set(letters)) != len(letters):
+        faults.append(Violation("ledger.gateways", str(letters), "has a letter twice", remedy))
+    for kind in KINDS:
+        spans = []
+        for value, _owner, path in known(ledger, kind):
+            try:
+                spans.append((*_span(kind, value), path, value))
+            except ValueError as error:
+                faults.append(Violation(path, str(value), str(error), remedy))
+        spans.sort(key=lambda row: row[:3])
+        for (_first, last, before, _value), (first, _last, path, value) in pairwise(spans):
+            if first <= last:
+                faults.append(Violation(path, str(value), f"is already held by {before}", remedy))
+    return faults
+
+
+def letters(ledger: dict[str, Any], gateways: Iterable[str]) -> dict[str, str]:
+    """The suffix of each gateway's objects (``rie-<vrf>-a``): those of the ledger, then the next free."""
+    assigned = dict(ledger.get("gateways", {}))
+    suffixes = ("".join(letters) for length in count(1) for letters in product(string.ascii_lowercase, repeat=length))
+    free = (suffix for suffix in suffixes if suffix not in assigned.values())
+    for gateway in sorted(set(gateways) - assigned.keys()):
+        assigned[gateway] = next(free)
+    return dict(sorted(assigned.items()))
+
+
+def allocate(
+    ledger: dict[str, Any],
+    wanted: dict[str, Iterable[str]],
+    pools: dict[str, Any],
+    *,
+    asn: int,
+    gateways: Iterable[str],
+    today: str,
+    quarantine_days: int,
+    pinned: dict[str, str],
+) -> dict[str, Any]:
+    """Return the next ledger: ``wanted`` owners (by kind) hold a value each, others rest in quarantine.
+
+    ``pinned`` are route distinguishers the intent gives (owner: value). Raises :class:`Exhausted`.
+    """
+    until = (datetime.date.fromisoformat(today) + datetime.timedelta(days=quarantine_days)).isoformat()
+    allocations: dict[str, dict[str, Any]] = {}
+    quarantine: dict[str, dict[Any, Any]] = {}
+    for kind in KINDS:
+        held = dict(ledger.get("allocations", {}).get(kind, {}))
+        resting = dict(ledger.get("quarantine", {}).get(kind, {}))
+        owners = sorted(wanted.get(kind, ()))
+        fixed = pinned if kind == "rd" else {}
+        for value, entry in list(resting.items()):
+            if entry["owner"] in owners and entry["owner"] not in held and entry["owner"] not in fixed:
+                held[entry["owner"]] = value
+                del resting[value]
+        for owner in sorted(held.keys() - set(owners)):
+            resting[held.pop(owner)] = {"owner": owner, "until": until}
+        for owner, value in fixed.items():
+            if resting.get(value, {}).get("owner") == owner:
+                del resting[value]
+        held |= fixed
+        used = {*held.values(), *resting}
+        fresh = (value for value in candidates(kind, pools, asn) if value not in used)
+        over = iter(
+            sorted((entry["until"], str(value), value) for value, entry in resting.items() if entry["until"] <= today)
+        )
+        for owner in owners:
+            if owner in held:
+                continue
+            value = next(fresh, None)
+            if value is None:
+                value = next(over, (None, None, None))[2]
+                if value is None:
+                    raise Exhausted(kind)
+                del resting[value]
+            held[owner] = value
+        allocations[kind] = dict(sorted(held.items()))
+        quarantine[kind] = dict(sorted(resting.items(), key=lambda row: (row[1]["owner"], str(row[0]))))
+    return {
+        "version": 1,
+        "gateways": letters(ledger, gateways),
+        "allocations": allocations,
+        "quarantine": {kind: entries for kind, entries in quarantine.items() if entries},
+    }

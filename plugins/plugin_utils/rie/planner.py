@@ -1,0 +1,287 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""From the RIE intent to the plan both halves are built from: pure, offline, deterministic.
+
+``plan()`` checks the intent, allocates what it needs from the ledger, and says exactly which Neutron objects
+and which namespaces, interfaces and BGP sessions must exist. It is RFC 4364 section 10 option A: one VRF a
+tenant, an external VLAN network and a provider-edge link for each of two gateways.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from ..common.shapes import Faults, Node, Violation
+from . import intent as l3vpn_intent
+from . import ledger as l3vpn_ledger
+from . import rules as l3vpn_rules
+from .intent import FAMILIES
+
+
+class PlanResult(NamedTuple):
+    """``plan`` and ``ledger`` are plain data; with violations, no plan and the ledger as it was."""
+
+    plan: dict[str, Any]
+    ledger: dict[str, Any]
+    violations: list[Violation]
+
+
+def plan(intent: dict[str, Any], ledger: dict[str, Any], *, site: dict[str, Any]) -> PlanResult:
+    """Return the plan of an intent.
+
+    intent: the ``rie_*`` variables. ledger: as read from its file, ``{}`` at first.
+    site: ``gateways`` (names, or None when unknown), ``reserved`` ({label: [prefix]} no tenant may touch),
+    ``secrets`` (known names, or None), ``allow_documentation`` (bool), ``today`` (ISO date).
+    """
+    faults: Faults = []
+    parsed = l3vpn_intent.parse(intent, faults)
+    faults += l3vpn_ledger.check(ledger)
+    faults += l3vpn_rules.check(parsed, site)
+    if faults:
+        return PlanResult({}, ledger, sorted(set(faults)))
+
+    rows = l3vpn_intent.vrfs(parsed)
+    pins = {
+        f"{vrf['name']}/{gateway}": (link["rd"], f"{vrf.path}.links.{gateway}.rd")
+        for _tenant, vrf in rows
+        for gateway, link in vrf["links"].items()
+        if "rd" in link
+    }
+    uplinks = [f"{vrf['name']}/{gateway}" for _tenant, vrf in rows for gateway in vrf["links"]]
+    between = [vrf["name"] for _tenant, vrf in rows]
+    try:
+        following = l3vpn_ledger.allocate(
+            ledger,
+            {
+                "vlan": [*uplinks, *(f"{name}/peer" for name in between)],
+                "transit_v4": uplinks,
+                "transit_v6": uplinks,
+                "router_id": uplinks,
+                "rd": uplinks,
+                "peer_v4": between,
+                "peer_v6": between,
+            },
+            parsed["rie_pools"],
+            asn=parsed["rie_asn"],
+            gateways={gateway for _tenant, vrf in rows for gateway in vrf["links"]},
+            today=site["today"],
+            quarantine_days=parsed["rie_quarantine_days"],
+            pinned={owner: rd for owner, (rd, _path) in pins.items()},
+        )
+    except l3vpn_ledger.Exhausted as error:
+        where = f"rie_pools.{error}" if str(error) != "rd" else "rie_asn"
+        return PlanResult({}, ledger, [Violation(where, "", "has no value left", "enlarge the pool")])
+    if clashes := sorted(_held_by_others(pins, following)):
+        return PlanResult({}, ledger, clashes)
+    return PlanResult(_render(parsed, following), following, [])
+
+
+def _held_by_others(pins: dict[str, tuple[str, str]], ledger: dict[str, Any]) -> Iterator[Violation]:
+    """Route distinguishers given by hand that the ledger has for somebody else; it gives out no other value twice."""
+    holders: dict[str, list[tuple[str, str]]] = {}
+    for value, owner, where in l3vpn_ledger.known(ledger, "rd"):
+        holders.setdefault(value, []).append((owner, where))
+    for owner, (value, path) in pins.items():
+        for holder, where in holders[value]:
+            if holder != owner:
+                yield Violation(path, value, f"is already held by {where}", "choose another, or leave it out")
+
+
+def _render(parsed: Node, ledger: dict[str, Any]) -> dict[str, Any]:
+    """The plan of a valid intent; sorted by name, so that the order of the inventory does not matter."""
+    graph = l3vpn_rules.import_graph(parsed)
+    rows = sorted(l3vpn_intent.vrfs(parsed), key=lambda row: row[1]["name"])
+    by_name = {vrf["name"]: vrf for _tenant, vrf in rows}
+    used = {gateway for _tenant, vrf in rows for gateway in vrf["links"]}
+    neutron: list[dict[str, Any]] = []
+    gateways: dict[str, Any] = {gateway: {"vrfs": []} for gateway in sorted(used)}
+    for tenant, vrf in rows:
+        mtu = vrf.get("mtu", parsed["rie_mtu"])
+        uplinks = {gateway: _uplink(vrf, gateway, ledger) for gateway in sorted(vrf["links"])}
+        neutron.append(_neutron_vrf(tenant, vrf, uplinks, parsed["rie_physical_network"], mtu))
+        imported = [by_name[name] for name in sorted(graph[vrf["name"]])]
+        for gateway in uplinks:
+            other = next(name for name in uplinks if name != gateway)
+            gateways[gateway]["vrfs"].append(
+                _gateway_vrf(parsed, tenant, vrf, gateway, other, uplinks, ledger, imported, mtu)
+            )
+    projects = {tenant["project"]: tenant for tenant in parsed["rie_tenants"] if "project" in tenant}
+    return {
+        "neutron": {
+            "vrfs": neutron,
+            "projects": [
+                {"name": name, "description": tenant.get("description", tenant["name"])}
+                for name, tenant in sorted(projects.items())
+            ],
+            "quotas": {name: tenant["quotas"] for name, tenant in sorted(projects.items())},
+        },
+        "gateways": gateways,
+        "imports": {name: sorted(graph[name]) for name in sorted(graph)},
+        "physical_networks": [parsed["rie_physical_network"]],
+        "bfd": dict(parsed["rie_bgp"]["bfd"]),
+    }
+
+
+def _uplink(vrf: Node, gateway: str, ledger: dict[str, Any]) -> dict[str, Any]:
+    """The transit between a VRF's namespace on a gateway (first address) and its router (second)."""
+    owner = f"{vrf['name']}/{gateway}"
+    held = ledger["allocations"]
+    uplink: dict[str, Any] = {"vlan": held["vlan"][owner], "suffix": ledger["gateways"][gateway]}
+    for key in FAMILIES:
+        cidr = held[f"transit_{key}"][owner]
+        net = ipaddress.ip_network(cidr)
+        uplink[key] = {"cidr": cidr, "gateway_ip": str(net[1]), "router_ip": str(net[2])}
+    return uplink
+
+
+def _sorted_nets(nets: Any) -> list[str]:
+    return [str(net) for net in sorted(set(nets))]
+
+
+def _neutron_vrf(
+    tenant: Node, vrf: Node, uplinks: dict[str, dict[str, Any]], physical_network: str, mtu: int
+) -> dict[str, Any]:
+    name = vrf["name"]
+    delegated = {key: _sorted_nets(vrf["delegated"][key]) for key in FAMILIES if vrf["delegated"][key]}
+    return {
+        "name": name,
+        "tenant": tenant["name"],
+        "project": tenant["project"],
+        "address_scopes": [{"name": f"rie-{name}-{key}", "ip_version": FAMILIES[key]} for key in delegated],
+        "subnet_pools": [
+            {
+                "name": f"rie-{name}-{key}",
+                "tag": f"rie:{name}:{key}",
+                "ip_version": FAMILIES[key],
+                "prefixes": prefixes,
+            }
+            for key, prefixes in delegated.items()
+        ],
+        "networks": [
+            {"name": net["name"], "tag": f"rie:{name}:{net['name']}", "mtu": mtu}
+            | {key: {"cidr": str(net[key]), "gateway_ip": str(net[key][1])} for key in FAMILIES if key in net}
+            for net in sorted(vrf["networks"], key=lambda net: net["name"])
+        ],
+        "externals": [
+            {
+                "gateway": gateway,
+                "suffix": uplink["suffix"],
+                "name": f"rie-{name}-{uplink['suffix']}",
+                "tag": f"rie:{name}:external/{gateway}",
+                "physical_network": physical_network,
+                "vlan": uplink["vlan"],
+                "mtu": mtu,
+                "v4": uplink["v4"],
+                "v6": uplink["v6"],
+            }
+            for gateway, uplink in uplinks.items()
+        ],
+        "router": {"name": f"rie-{name}", "tag": f"rie:{name}:router"},
+    }
+
+
+def _gateway_vrf(
+    parsed: Node,
+    tenant: Node,
+    vrf: Node,
+    gateway: str,
+    other: str,
+    uplinks: dict[str, dict[str, Any]],
+    ledger: dict[str, Any],
+    imported: list[Node],
+    mtu: int,
+) -> dict[str, Any]:
+    name = vrf["name"]
+    held = ledger["allocations"]
+    link = vrf["links"][gateway]
+    first = gateway < other
+
+    def between(key: str) -> tuple[str, str]:
+        net = ipaddress.ip_network(held[f"peer_{key}"][name])
+        mine, theirs = (net[1], net[2]) if first else (net[2], net[1])
+        return f"{mine}/{net.prefixlen}", str(theirs)
+
+    peer_v4, neighbor_v4 = between("v4")
+    peer_v6, neighbor_v6 = between("v6")
+    site, towards_pe = parsed["rie_bgp"], l3vpn_intent.profile(parsed["rie_bgp"], link)
+    return {
+        "name": name,
+        "netns": f"vrf-{name}",
+        "tenant": tenant["name"],
+        "rd": held["rd"][f"{name}/{gateway}"],
+        "import_targets": sorted(vrf["import_targets"]),
+        "export_targets": sorted(vrf["export_targets"]),
+        "asn": parsed["rie_asn"],
+        "router_id": held["router_id"][f"{name}/{gateway}"],
+        "cloud": _transit(name, gateway, uplinks[gateway], mtu),
+        # The other gateway's transit: OVN brings that port of the router here when the other gateway is lost.
+        "standby": {**_transit(name, other, uplinks[other], mtu), "gateway": other},
+        "rie": {
+            "vlan": link["vlan"],
+            "v4": str(link["local_v4"]),
+            "v6": str(link["local_v6"]),
+            "mtu": link.get("mtu", mtu),
+        },
+        "peer": {
+            "vlan": held["vlan"][f"{name}/peer"],
+            "gateway": other,
+            "mtu": mtu,
+            "v4": peer_v4,
+            "v6": peer_v6,
+            "neighbor_v4": neighbor_v4,
+            "neighbor_v6": neighbor_v6,
+        },
+        "pe": {
+            "asn": link["asn"],
+            "v4": str(link["peer_v4"]),
+            "v6": str(link["peer_v6"]),
+            "password_secret": link["password_secret"],
+            "max_prefixes": dict(vrf["max_prefixes"]),
+            "max_prefixes_out": dict(vrf["max_prefixes_out"]),
+            "local_role": link["local_role"],
+            "bfd": dict(towards_pe["bfd"]),
+            "timers": _timers(towards_pe),
+        },
+        "export": {key: _sorted_nets(net[key] for net in vrf["networks"] if key in net) for key in FAMILIES},
+        "accept": {key: _accepted(vrf, imported, key) for key in FAMILIES},
+        # Routes of a VRF imported from this same cloud come back with our own AS in the path.
+        "allow_own_as": bool(imported),
+        "communities": sorted(set(vrf["communities"])),
+        "large_communities": sorted(set(vrf["large_communities"])),
+        "bfd": dict(site["bfd"]),
+        "timers": _timers(site),
+    }
+
+
+def _timers(bgp: dict[str, Any]) -> dict[str, int]:
+    return {key: bgp[key] for key in ("keepalive", "hold", "connect")}
+
+
+def _transit(vrf: str, gateway: str, uplink: dict[str, Any], mtu: int) -> dict[str, Any]:
+    """A link to the router over the transit of ``gateway``: the same on each gateway, its hardware address included,
+
+    so that the router finds its next hop again, whichever gateway its port has moved to.
+    """
+    digest = hashlib.sha256(f"{vrf}/{gateway}".encode()).digest()
+    return {
+        "vlan": uplink["vlan"],
+        "mtu": mtu,
+        # Locally administered; unique is enough within a VLAN, which has two addresses.
+        "mac": ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5])),
+        **{key: _with_length(uplink[key]) for key in FAMILIES},
+        **{f"router_{key}": uplink[key]["router_ip"] for key in FAMILIES},
+    }
+
+
+def _with_length(transit: dict[str, str]) -> str:
+    return f"{transit['gateway_ip']}/{transit['cidr'].rpartition('/')[2]}"
+
+
+def _accepted(vrf: Node, imported: list[Node], key: str) -> list[dict[str, Any]]:
+    """What the provider edge may announce: the sites' prefixes, and the networks of imported VRFs."""
+    entries = {(entry["prefix"], entry.get("le", entry["prefix"].prefixlen)) for entry in vrf["accept"][key]}
+    entries |= {(net[key], net[key].prefixlen) for other in imported for net in other["networks"] if key in net}
+    return [{"prefix": str(prefix), "le": le} for prefix, le in sorted(entries)]
