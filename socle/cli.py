@@ -180,9 +180,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _subparser(
-    make: Callable[..., argparse.ArgumentParser], *names: str, **options: str
-) -> argparse.ArgumentParser:
+def _subparser(make: Callable[..., argparse.ArgumentParser], *names: str, **options: str) -> argparse.ArgumentParser:
     options.setdefault("description", options.get("help", "").capitalize() or None)
     return make(*names, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
@@ -218,9 +216,7 @@ def _run_verb(
     _inventory(parser)
     passing.add(parser, passing.CHOOSING, passing.PREVIEW, passing.CONNECTING, passing.VAULT)
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON, progress on stderr")
-    parser.set_defaults(
-        act=_run, verb=verb or name, playbook=playbook, default=default, force=False
-    )
+    parser.set_defaults(act=_run, verb=verb or name, playbook=playbook, default=default, force=False)
     return parser
 
 
@@ -256,11 +252,7 @@ def _judge(outcome: runs.Outcome, site: Site, verb: str) -> None:
     ]
     outcome.reports = [str(path) for path in fresh]
     for path in fresh:
-        if (
-            path.suffix == ".json"
-            and not json.loads(path.read_text())["ok"]
-            and outcome.exit_code == runs.FAILED
-        ):
+        if path.suffix == ".json" and not json.loads(path.read_text())["ok"] and outcome.exit_code == runs.FAILED:
             outcome.exit_code = runs.MISMATCH
 
 

@@ -107,9 +107,7 @@ class Plain(Display):
 
     def on_task(self, task: Task) -> None:
         of = f"/{max(self.known_tasks, task.number)}" if self.known_tasks else ""
-        self._line(
-            f"[{task.number}{of}] {task.play} | {task.name}  {outcomes(task.outcomes)}  {task.seconds:.1f} s"
-        )
+        self._line(f"[{task.number}{of}] {task.play} | {task.name}  {outcomes(task.outcomes)}  {task.seconds:.1f} s")
 
     def on_failure(self, failure: Failure) -> None:
         word = "UNREACHABLE" if failure.unreachable else "FAILED"

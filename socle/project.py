@@ -64,9 +64,7 @@ def find_site(inventory: str | None, default: str | None = None) -> Site:
     wanted = inventory or os.environ.get("SOCLE_INVENTORY") or default
     known = sorted(folder.name for folder in ROOT.glob("inventories/*") if _is_site(folder))
     if not wanted:
-        raise UsageError(
-            f"say which site: -i INVENTORY, or $SOCLE_INVENTORY (sites here: {', '.join(known)})"
-        )
+        raise UsageError(f"say which site: -i INVENTORY, or $SOCLE_INVENTORY (sites here: {', '.join(known)})")
     path = ROOT / "inventories" / wanted if wanted in known else Path(wanted).expanduser()
     folder = path.parent if path.name.split(".")[0] == "hosts" and path.is_file() else path
     if _is_site(folder):

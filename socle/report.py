@@ -24,9 +24,7 @@ def lines(outcome: Outcome) -> list[str]:
         for failure in outcome.failures:
             text += _failure(failure)
     for host, verbs in sorted(outcome.units.items()):
-        text += [
-            f"{verb} on {host}: {' '.join(sorted(set(units)))}" for verb, units in verbs.items() if units
-        ]
+        text += [f"{verb} on {host}: {' '.join(sorted(set(units)))}" for verb, units in verbs.items() if units]
     if outcome.exit_code == INTERRUPTED:
         text.append("interrupted: run the same command again to finish")
     text += [f"report: {path}" for path in outcome.reports]
@@ -42,9 +40,7 @@ def lines(outcome: Outcome) -> list[str]:
 def _failure(failure: dict) -> list[str]:
     where = f"{failure['host']} · {failure['task']}" if failure["host"] else "ansible"
     text = [f"{'unreachable' if failure['unreachable'] else 'failed'}: {where}"]
-    return text + [
-        f"  {line}" for line in (failure["message"] + "\n" + failure["detail"]).splitlines() if line.strip()
-    ]
+    return text + [f"  {line}" for line in (failure["message"] + "\n" + failure["detail"]).splitlines() if line.strip()]
 
 
 def _findings(found: list[dict], mark: str = "") -> list[str]:

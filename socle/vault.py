@@ -185,8 +185,10 @@ def _vault(site: Site, passwords: Sequence[str]) -> _Vault:
     from ansible.parsing.vault import VaultLib
 
     if not known:
-        raise UsageError(f"{site.name} has no vault password: restore {site.vault_password_file}, or name it by "
-                         "--vault-password-file or --vault-id")
+        raise UsageError(
+            f"{site.name} has no vault password: restore {site.vault_password_file}, or name it by "
+            "--vault-password-file or --vault-id"
+        )
     # The site's own is the last, and what a new file is closed with.
     return _Vault(VaultLib(known), known[-1][1], "" if known[-1][0] == "default" else known[-1][0])
 

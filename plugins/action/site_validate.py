@@ -142,9 +142,7 @@ def findings(
         try:
             return VaultLib(known).decrypt(content)
         except AnsibleError as error:
-            reason = (
-                "the vault password does not open it" if "Decryption failed" in str(error) else str(error)
-            )
+            reason = "the vault password does not open it" if "Decryption failed" in str(error) else str(error)
             raise ValueError(f"cannot be decrypted: {reason}") from None
 
     failures = []

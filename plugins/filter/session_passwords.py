@@ -42,14 +42,10 @@ _value:
 
 def session_passwords(vrfs: list[dict[str, Any]], secrets: Mapping[str, str]) -> dict[str, str]:
     """``{vrf: key}``, see DOCUMENTATION."""
-    names = {
-        vrf["name"]: vrf["pe"]["password_secret"] for vrf in vrfs if vrf.get("pe", {}).get("password_secret")
-    }
+    names = {vrf["name"]: vrf["pe"]["password_secret"] for vrf in vrfs if vrf.get("pe", {}).get("password_secret")}
     missing = sorted(set(names.values()) - set(secrets))
     if missing:
-        raise AnsibleFilterError(
-            f"secrets.yml lacks {', '.join(missing)}, named by password_secret of a link"
-        )
+        raise AnsibleFilterError(f"secrets.yml lacks {', '.join(missing)}, named by password_secret of a link")
     return {vrf: secrets[name] for vrf, name in names.items()}
 
 

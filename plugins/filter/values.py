@@ -10,7 +10,8 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils.common import quoting, url_logins
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import overrides, typed_values
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.common import overrides
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import typed_values
 
 
 def typed(value: Any, kind: str) -> Any:

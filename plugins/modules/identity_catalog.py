@@ -148,9 +148,7 @@ ARGUMENTS = {
     "domain_id": {"type": "str", "default": "default"},
     "projects": list_of({"name": NEEDED, "description": TEXT}),
     "roles": NAMES,
-    "users": list_of(
-        {"name": NEEDED, "password": SECRET, "description": TEXT, "project": TEXT, "roles": NAMES}
-    ),
+    "users": list_of({"name": NEEDED, "password": SECRET, "description": TEXT, "project": TEXT, "roles": NAMES}),
     "assignments": list_of({"user": NEEDED, "project": NEEDED, "role": NEEDED}),
     "services": list_of(
         {"name": NEEDED, "type": NEEDED, "description": TEXT, "endpoints": {"type": "dict", "default": {}}}

@@ -309,8 +309,11 @@ def main() -> None:
     except LabDefinitionError as error:
         module.fail_json(msg="the lab is not well defined:\n" + "\n".join(error.problems), problems=error.problems)
     manager = LabManager(
-        lab, Path(params["state_dir"]), Path(params["ssh_dir"]) if params["ssh_dir"] else None,
-        params["nameservers"], params["timeout"],
+        lab,
+        Path(params["state_dir"]),
+        Path(params["ssh_dir"]) if params["ssh_dir"] else None,
+        params["nameservers"],
+        params["timeout"],
     )
     try:
         if params["state"] == "info":
@@ -330,8 +333,14 @@ def main() -> None:
     for warning in manager.warnings:
         module.warn(warning)
     names = [str(step) for step in steps]
-    diff = {"before": {"machines": before}, "after": {"machines": {m["name"]: m["state"] for m in machines},
-                                                      "steps": names}} if names else {}
+    diff = (
+        {
+            "before": {"machines": before},
+            "after": {"machines": {m["name"]: m["state"] for m in machines}, "steps": names},
+        }
+        if names
+        else {}
+    )
     module.exit_json(changed=bool(steps), steps=names, machines=machines, diff=diff)
 
 

@@ -165,9 +165,15 @@ def bring_up_to_date(module: AnsibleModule) -> dict:
             pruned.append(str(old))
     after = tree.name if tree and not (build and module.check_mode) else digest
     manifest = store.manifest(store.images / after) or {}
-    result = {"changed": build or before != after or bool(pruned), "path": str(store.images / after),
-              "digest": digest, "built": build, "log": str(store.images / f"{name}.log"), "pruned": pruned,
-              "diff": {"before": f"{name}: {before or 'none'}\n", "after": f"{name}: {after}\n"}}
+    result = {
+        "changed": build or before != after or bool(pruned),
+        "path": str(store.images / after),
+        "digest": digest,
+        "built": build,
+        "log": str(store.images / f"{name}.log"),
+        "pruned": pruned,
+        "diff": {"before": f"{name}: {before or 'none'}\n", "after": f"{name}: {after}\n"},
+    }
     if manifest:
         result["seconds"] = manifest["seconds"]
     return result

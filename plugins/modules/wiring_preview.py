@@ -145,9 +145,7 @@ def main() -> None:
             files.write(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n", owner=None)
     except OSError as error:
         module.fail_json(msg=f"{path}: {error.strerror}")
-    module.exit_json(
-        changed=False, changes=found["changes"], digest=found["digest"], lines=engine.text(found)
-    )
+    module.exit_json(changed=False, changes=found["changes"], digest=found["digest"], lines=engine.text(found))
 
 
 if __name__ == "__main__":

@@ -142,8 +142,7 @@ def judge(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
         if name in results
     } | {"no_change": results["no_change"]}
     return {
-        name: {"value": value, "target": TARGETS[name], "met": value <= TARGETS[name]}
-        for name, value in values.items()
+        name: {"value": value, "target": TARGETS[name], "met": value <= TARGETS[name]} for name, value in values.items()
     }
 
 

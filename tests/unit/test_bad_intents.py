@@ -277,9 +277,7 @@ def test_the_module_writes_once_for_a_good_intent_and_not_when_only_asked(module
     assert module.state() == before
 
 
-@pytest.mark.parametrize(
-    "content", [b"\xff\xfe", b"a: [", b"a: 2026-13-45", b"[]\nb", b"just text", b"- 1"], ids=repr
-)
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"a: [", b"a: 2026-13-45", b"[]\nb", b"just text", b"- 1"], ids=repr)
 def test_a_ledger_file_that_is_none_is_left_alone(module: Ran, content: bytes) -> None:
     module.path.write_bytes(content)
     before = module.state()

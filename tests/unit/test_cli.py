@@ -147,9 +147,7 @@ def test_violations_are_shown_with_place_and_remedy():
         "reason": "is odd",
         "remedy": "make it even",
     }
-    text = "\n".join(
-        report.lines(Outcome("validate", "lab", runs.USAGE, 1.0, "/runs/1", violations=[violation]))
-    )
+    text = "\n".join(report.lines(Outcome("validate", "lab", runs.USAGE, 1.0, "/runs/1", violations=[violation])))
     assert "a.yml:3  x.y = 7\n    is odd\n    -> make it even\n" in text
 
 

@@ -27,18 +27,13 @@ def test_ini_repeats_lists_and_keeps_bare_keys_and_order():
         },
         "ini",
     )
-    assert text == (
-        engine.HEADER + "\n[mysqld]\nskip-name-resolve\nbind = ::\nssl = true\n\n[z]\nk = b\nk = a\n"
-    )
+    assert text == (engine.HEADER + "\n[mysqld]\nskip-name-resolve\nbind = ::\nssl = true\n\n[z]\nk = b\nk = a\n")
 
 
 def test_ini_repeats_a_section_and_knows_the_nameless_one():
-    text = engine.render(
-        {"": {"listeners.tcp": "none"}, "Route": [{"Gateway": "a"}, {"Gateway": "b"}]}, "ini"
-    )
+    text = engine.render({"": {"listeners.tcp": "none"}, "Route": [{"Gateway": "a"}, {"Gateway": "b"}]}, "ini")
     assert (
-        text.removeprefix(engine.HEADER)
-        == "\nlisteners.tcp = none\n\n[Route]\nGateway = a\n\n[Route]\nGateway = b\n"
+        text.removeprefix(engine.HEADER) == "\nlisteners.tcp = none\n\n[Route]\nGateway = a\n\n[Route]\nGateway = b\n"
     )
 
 
@@ -47,8 +42,7 @@ def test_ini_reads_back(sections):
     parser = configparser.RawConfigParser(delimiters=("=",))
     parser.read_string(engine.render(sections, "ini"))
     assert {name: dict(parser[name]) for name in parser.sections()} == {
-        name: {key: engine.scalar(value, "") for key, value in keys.items()}
-        for name, keys in sections.items()
+        name: {key: engine.scalar(value, "") for key, value in keys.items()} for name, keys in sections.items()
     }
 
 
@@ -109,9 +103,7 @@ def test_no_secret_in_a_diff_not_even_the_former_one(secret, former):
     def file(value):
         return engine.render(
             {
-                "database": {
-                    "connection": f"mysql+pymysql://nova:{engine.quote(value, safe='')}@10.0.0.5/nova"
-                },
+                "database": {"connection": f"mysql+pymysql://nova:{engine.quote(value, safe='')}@10.0.0.5/nova"},
                 "keystone": {"password": value, "name": "nova"},
             },
             "ini",

@@ -69,9 +69,7 @@ def test_read():
                 (
                     "mon",
                     "%",
-                    json.dumps(
-                        {"plugin": "mysql_native_password", "authentication_string": "*A", "ssl_type": 1}
-                    ),
+                    json.dumps({"plugin": "mysql_native_password", "authentication_string": "*A", "ssl_type": 1}),
                 ),
                 ("mysql", "localhost", json.dumps({"plugin": "unix_socket"})),
             ],

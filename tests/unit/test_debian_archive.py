@@ -75,9 +75,7 @@ class Mirror:
 
     def __init__(self, root: Path, keys: Keys) -> None:
         self.root, self.keys = root, keys
-        self.server = http.server.ThreadingHTTPServer(
-            ("127.0.0.1", 0), functools.partial(Quiet, directory=str(root))
-        )
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(root)))
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/"
         (root / POOL).mkdir(parents=True)

@@ -23,9 +23,7 @@ def options(**given_):
 GLANCE = options(
     projects=[{"name": "service", "description": "Services"}],
     users=[{"name": "glance", "password": "Hunter2!", "project": "service", "roles": ["service"]}],
-    services=[
-        {"name": "glance", "type": "image", "endpoints": {"public": "https://p", "internal": "https://i"}}
-    ],
+    services=[{"name": "glance", "type": "image", "endpoints": {"public": "https://p", "internal": "https://i"}}],
 )
 
 

@@ -21,9 +21,7 @@ DIRECTORY = "/var/lib/glance"
 
 
 def probes(file_system: str = "ext4", images: dict[str, str] = NAMES, **files: list[str]) -> dict[str, dict]:
-    return {
-        host: {"files": files.get(host, []), "images": images, "file_system": file_system} for host in HOSTS
-    }
+    return {host: {"files": files.get(host, []), "images": images, "file_system": file_system} for host in HOSTS}
 
 
 def test_a_controller_that_has_every_image_serves_them():

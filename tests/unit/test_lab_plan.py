@@ -65,7 +65,9 @@ def test_every_problem_is_reported_at_once() -> None:
         machines=[
             {"name": "gw_1", "address": "10.99.0.300", "bridge": "sol-mgmt"},
             {
-                "name": "gw2", "address": "10.99.0.32", "bridge": "other",
+                "name": "gw2",
+                "address": "10.99.0.32",
+                "bridge": "other",
                 "links": [{"name": "host0", "bridge": "sol-tun"}],
             },
             {"name": "gw2", "address": "10.99.0.32/24", "bridge": "sol-mgmt"},
@@ -73,10 +75,17 @@ def test_every_problem_is_reported_at_once() -> None:
     )
     text = "\n".join(found)
     for expected in (
-        "name: 'Lab 1'", "nat.prefix", "nat.bridge: 'nowhere'", "'gw_1' is not a host name", "'10.99.0.300' is not",
-        "machines.gw2.address: '10.99.0.32' lacks its prefix length", "'other' is not one of the bridges",
-        "machines.gw2.links: 'host0' appears more than once", "machines: 'gw2' appears more than once",
-        "machine addresses: '10.99.0.32' appears more than once", "machines.gw_1.image",
+        "name: 'Lab 1'",
+        "nat.prefix",
+        "nat.bridge: 'nowhere'",
+        "'gw_1' is not a host name",
+        "'10.99.0.300' is not",
+        "machines.gw2.address: '10.99.0.32' lacks its prefix length",
+        "'other' is not one of the bridges",
+        "machines.gw2.links: 'host0' appears more than once",
+        "machines: 'gw2' appears more than once",
+        "machine addresses: '10.99.0.32' appears more than once",
+        "machines.gw_1.image",
     ):
         assert expected in text
 

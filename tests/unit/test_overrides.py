@@ -15,8 +15,8 @@ from oslo_config import cfg
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening import rules as hardening_rules
 from ansible_collections.cloudwatt.socle.plugins.module_utils.service import config_files
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.common.overrides import merged
 from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening import files as hardening
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory.overrides import merged
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 VALUES = st.recursive(

@@ -128,9 +128,7 @@ def test_clearing():
 
 def test_a_port_moves_and_is_pruned_only_if_it_is_ours():
     switch = FakeSwitch()
-    switch.reconcile(
-        {"bridges": [{"name": "a", "ports": [{"name": "p", "tag": 7}, {"name": "q"}]}, {"name": "b"}]}
-    )
+    switch.reconcile({"bridges": [{"name": "a", "ports": [{"name": "p", "tag": 7}, {"name": "q"}]}, {"name": "b"}]})
     switch.add_port("a", "patch-to-br-int")
     moved = {
         "bridges": [{"name": "a", "ports": []}, {"name": "b", "ports": [{"name": "p"}]}],
@@ -174,9 +172,7 @@ def test_read():
     assert engine.plan({"bridges": [{"name": "b1", "datapath_type": "netdev"}]}, live) == []
 
 
-maps = st.dictionaries(
-    st.sampled_from(["a", "b:c", "d-e"]), st.none() | st.booleans() | st.text('x"\\ :=', max_size=4)
-)
+maps = st.dictionaries(st.sampled_from(["a", "b:c", "d-e"]), st.none() | st.booleans() | st.text('x"\\ :=', max_size=4))
 ports = st.fixed_dictionaries(
     {"name": st.sampled_from(["p", "q", "r"])},
     optional={

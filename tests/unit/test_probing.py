@@ -71,13 +71,8 @@ class Scene:
         return {"outcome": steps.pop(0) if len(steps) > 1 else steps[0]}
 
     def run(self, timeout: float = 30, tries: int = 3) -> dict[str, dict[str, Any]]:
-        probes = [
-            {"id": name, "expect": "reach" if name.startswith("up") else "unreachable"}
-            for name in self.script
-        ]
-        results = probing.run(
-            probes, timeout, tries, 1, 1, send=self.send, clock=lambda: self.now, sleep=self.pause
-        )
+        probes = [{"id": name, "expect": "reach" if name.startswith("up") else "unreachable"} for name in self.script]
+        results = probing.run(probes, timeout, tries, 1, 1, send=self.send, clock=lambda: self.now, sleep=self.pause)
         assert [result["id"] for result in results] == list(self.script)
         return {result["id"]: result for result in results}
 

@@ -81,9 +81,7 @@ def test_a_matrix_of_real_packets(namespaces: dict[str, str]) -> None:
         {"name": "site-b", "vrf": "b", "netns": namespaces["lone"], "v4": "10.98.1.1", "v6": "fd98:1::1"},
     ]
     probes = reachability.matrix(guests, sites, {}, mtu=1500)
-    probes = [
-        probe for probe in probes if probe["family"] == "v4" or probe["kind"] != reachability.GUEST_SITE
-    ]
+    probes = [probe for probe in probes if probe["family"] == "v4" or probe["kind"] != reachability.GUEST_SITE]
     report = reachability.judge(probes, probing.run(probes, timeout=240, tries=2, wait=2, workers=8))
     assert report["violations"] == [], json.dumps(report["probes"], indent=1)
     assert report["counts"]["total"] == 12

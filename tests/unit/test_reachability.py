@@ -160,8 +160,7 @@ def test_all_as_expected() -> None:
         (
             "site-interieur>guest-finances:v4:http",
             {"outcome": "refused"},
-            "site-interieur -> guest-finances v4 http: "
-            "expected unreachable, something answers (connection refused)",
+            "site-interieur -> guest-finances v4 http: expected unreachable, something answers (connection refused)",
         ),
         (
             "site-interieur>guest-interieur:v4:icmp",
@@ -171,20 +170,17 @@ def test_all_as_expected() -> None:
         (
             "site-interieur>guest-interieur:v4:http",
             {"name": "guest-finances"},
-            "site-interieur -> guest-interieur v4 http: "
-            "expected reached, the answer came from guest-finances",
+            "site-interieur -> guest-interieur v4 http: expected reached, the answer came from guest-finances",
         ),
         (
             "site-interieur>guest-interieur:v4:http",
             {"remote_addr": "10.20.0.1"},
-            "site-interieur -> guest-interieur v4 http: "
-            "expected reached from 10.128.1.1, the guest saw 10.20.0.1",
+            "site-interieur -> guest-interieur v4 http: expected reached from 10.128.1.1, the guest saw 10.20.0.1",
         ),
         (
             "guest-interieur>guest-finances:v4:icmp",
             {"outcome": "error", "detail": "relay broke"},
-            "guest-interieur -> guest-finances v4 icmp: "
-            "expected unreachable, could not be measured (relay broke)",
+            "guest-interieur -> guest-finances v4 icmp: expected unreachable, could not be measured (relay broke)",
         ),
     ],
 )
@@ -220,10 +216,7 @@ def test_a_missing_result_is_a_violation() -> None:
 vrfs = st.sampled_from(["red", "green", "blue", "grey"])
 targets = st.lists(st.sampled_from(["1:1", "1:2", "1:3", "1:4"]), max_size=3)
 policies = st.fixed_dictionaries(
-    {
-        name: st.fixed_dictionaries({"import": targets, "export": targets})
-        for name in ("red", "green", "blue", "grey")
-    }
+    {name: st.fixed_dictionaries({"import": targets, "export": targets}) for name in ("red", "green", "blue", "grey")}
 )
 
 
@@ -245,9 +238,7 @@ def test_every_ordered_pair_is_probed_and_expected_by_the_target_graph(scene: An
     guests, sites, policy = scene
     probes = engine.matrix(guests, sites, policy)
     assert len({probe["id"] for probe in probes}) == len(probes)
-    pairs = {
-        (probe["from"], probe["to"], probe["family"], probe["proto"]): probe["expect"] for probe in probes
-    }
+    pairs = {(probe["from"], probe["to"], probe["family"], probe["proto"]): probe["expect"] for probe in probes}
     housed = [guest for guest in guests if guest["vrf"] in {site["vrf"] for site in sites}]
     wanted = [(site, guest) for site in sites for guest in guests]
     wanted += [(one, other) for one in housed for other in guests if one is not other]

@@ -76,9 +76,7 @@ def test_ignored_errors_are_ok():
 
 
 def test_unreachable_hosts_and_totals():
-    recorder, _ = feed(
-        start("Gather"), result("unreachable", "a", msg="timed out"), stats(dark={"a": 1}, ok={"b": 3})
-    )
+    recorder, _ = feed(start("Gather"), result("unreachable", "a", msg="timed out"), stats(dark={"a": 1}, ok={"b": 3}))
     assert recorder.failures[0].unreachable
     assert recorder.totals == {"unreachable": 1, "ok": 3}
 

@@ -53,9 +53,7 @@ def run(site, mode, *arguments, limit="a,b"):
     text = io.StringIO()
     console = Console(file=text, width=200, soft_wrap=True)
     playbook = str(site.path.parent / "try.yml")
-    outcome = runs.run(
-        "try", playbook, site, ["--limit", limit, "--extra-vars", f"mode={mode}", *arguments], console
-    )
+    outcome = runs.run("try", playbook, site, ["--limit", limit, "--extra-vars", f"mode={mode}", *arguments], console)
     report.show(outcome, console)
     return outcome, text.getvalue()
 

@@ -15,9 +15,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.service import sch
 from ansible_collections.cloudwatt.socle.plugins.module_utils.service import schema_sync_host as host
 
 CELL = {"argv": ["nova-manage", "cell_v2", "create_cell"], "creates_row": "SELECT COUNT(*) FROM cells"}
-SCHEMA = engine.Schema.of(
-    {"name": "nova", "package": "nova-common", "commands": [["nova-manage", "db", "sync"], CELL]}
-)
+SCHEMA = engine.Schema.of({"name": "nova", "package": "nova-common", "commands": [["nova-manage", "db", "sync"], CELL]})
 STATE = engine.State("31.0-1", ["abc"], SCHEMA.recipe)
 
 

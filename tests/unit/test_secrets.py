@@ -69,9 +69,7 @@ def test_init_adds_only_what_a_new_vrf_needs(site):
     vault.init(site)
     before = opened(site)
     intent = site.path / "group_vars" / "all" / "rie.yml"
-    intent.write_text(
-        yaml.safe_dump({"rie_tenants": [*TENANTS, {"vrfs": [{"name": "blue", "links": {"gw1": {}}}]}]})
-    )
+    intent.write_text(yaml.safe_dump({"rie_tenants": [*TENANTS, {"vrfs": [{"name": "blue", "links": {"gw1": {}}}]}]}))
     assert vault.init(site) == ["bgp_blue"]
     assert {name: value for name, value in opened(site).items() if name != "bgp_blue"} == before
 

@@ -183,9 +183,7 @@ def test_forecast_of_a_unit_from_a_template_and_of_one_to_start():
 
 
 def test_enabling():
-    units = [
-        engine.Unit.of({"name": name, "enabled": on}) for name, on in (("a", True), ("b", True), ("c", False))
-    ]
+    units = [engine.Unit.of({"name": name, "enabled": on}) for name, on in (("a", True), ("b", True), ("c", False))]
     states = {
         "a.service": engine.Live("loaded", file_state="disabled"),
         "b.service": engine.Live("loaded", file_state="static"),

@@ -50,10 +50,7 @@ class Copy:
     def check(self) -> list[str]:
         """All violations as "file:line path: reason; remedy", with the file's name alone."""
         found = site_validate.violations(self.folder, self.folder / ".vault-password")
-        return [
-            f"{v['file'].rsplit('/', 1)[-1]}:{v['line']} {v['path']}: {v['reason']}; {v['remedy']}"
-            for v in found
-        ]
+        return [f"{v['file'].rsplit('/', 1)[-1]}:{v['line']} {v['path']}: {v['reason']}; {v['remedy']}" for v in found]
 
     def line(self, name: str, text: str) -> int:
         lines = (self.folder / name).read_text().splitlines()
@@ -131,9 +128,7 @@ def test_one_thing_wrong(site, name):
         [match] = [line for line in found if said in line][:1] or [found]
         assert said in match
         if marker:
-            numbers = [
-                n for n, text in enumerate((site.folder / file).read_text().splitlines(), 1) if marker in text
-            ]
+            numbers = [n for n, text in enumerate((site.folder / file).read_text().splitlines(), 1) if marker in text]
             assert any(f"{file.rsplit('/', 1)[-1]}:{number} " in line for number in numbers for line in found)
 
 
@@ -276,17 +271,14 @@ class Authority:
         builder = builder.not_valid_before(NOW - timedelta(20)).not_valid_after(NOW + timedelta(days))
         builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         pem = serialization.Encoding.PEM
-        self.folder.joinpath("ca.pem").write_bytes(
-            builder.sign(self.key, hashes.SHA256()).public_bytes(pem)
-        )
+        self.folder.joinpath("ca.pem").write_bytes(builder.sign(self.key, hashes.SHA256()).public_bytes(pem))
         encryption = serialization.BestAvailableEncryption((passphrase or self.passphrase).encode())
         private = (key or self.key).private_bytes(pem, serialization.PrivateFormat.PKCS8, encryption)
         self.folder.joinpath("ca.key").write_bytes(private)
 
     def faults(self):
         return [
-            f"{file}: {reason}"
-            for file, reason, _remedy in site_authority.faults(self.folder, self.passphrase, NOW)
+            f"{file}: {reason}" for file, reason, _remedy in site_authority.faults(self.folder, self.passphrase, NOW)
         ]
 
 

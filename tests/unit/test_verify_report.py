@@ -115,8 +115,12 @@ def scene(vrfs: tuple[str, ...] = ("interieur", "finances")) -> dict[str, Any]:
         "sessions": sessions,
         "matrix": reachability.judge(probes, results),
         "isolation": {
-            "ok": True, "digest": "0" * 64, "facts": {"prefixes": 30, "neighbours": 12},
-            "violations": [], "not_examined": [], "probes": {"disagreements": []},
+            "ok": True,
+            "digest": "0" * 64,
+            "facts": {"prefixes": 30, "neighbours": 12},
+            "violations": [],
+            "not_examined": [],
+            "probes": {"disagreements": []},
         },
         "_results": results,
         "_probes": probes,
@@ -168,9 +172,15 @@ def test_the_proof_of_isolation_is_part_of_the_verdict() -> None:
     assert "isolation proven on 42 facts" in engine.summary(report(made))
     assert "30 prefixes" in page(made)
     leak = {
-        "kind": "accept", "from_vrf": "finances", "to_vrf": "interieur", "prefix": "10.20.1.0/24",
-        "path": ["network web", "VRF interieur on gw1"], "where": "gw1 frr.conf: ip prefix-list", "more": 0,
-        "reason": "lets it in", "remedy": "wire again",
+        "kind": "accept",
+        "from_vrf": "finances",
+        "to_vrf": "interieur",
+        "prefix": "10.20.1.0/24",
+        "path": ["network web", "VRF interieur on gw1"],
+        "where": "gw1 frr.conf: ip prefix-list",
+        "more": 0,
+        "reason": "lets it in",
+        "remedy": "wire again",
     }
     made["isolation"] |= {"ok": False, "violations": [leak]}
     [found] = report(made)["violations"]

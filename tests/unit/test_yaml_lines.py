@@ -11,9 +11,7 @@ from ansible_collections.cloudwatt.socle.plugins.plugin_utils.common import yaml
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
 DATA = st.recursive(
     SCALARS,
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text("abc", min_size=1), inner, max_size=4)
-    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc", min_size=1), inner, max_size=4),
     max_leaves=12,
 )
 

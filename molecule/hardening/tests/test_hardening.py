@@ -95,5 +95,3 @@ def test_programs_with_special_rights_are_few_and_watched(host):
     assert "/usr/bin/chfn" not in found
     rules = host.file("/etc/audit/rules.d/40-privileged.rules").content_string
     assert [path for path in found if f"path={path} " not in rules] == []
-
-

@@ -38,7 +38,7 @@ def imported(vrfs, prefixes):
 @pytest.mark.parametrize("edge", EDGES.values())
 def test_a_provider_edge_takes_in_what_the_targets_say(imported, birdc, eventually, edge, name):
     def learned():
-        lines = birdc(edge, name, "show route where proto ~ \"vrf_*\"").splitlines()
+        lines = birdc(edge, name, 'show route where proto ~ "vrf_*"').splitlines()
         return {line.split()[0] for line in lines if "/" in line.split(" ")[0]}
 
     eventually(lambda: learned() == imported(name))
@@ -112,7 +112,7 @@ def test_the_service_is_no_transit_even_when_a_provider_edge_wants_it(host, vrfs
 
 @pytest.mark.parametrize("gateway", EDGES)
 def test_a_service_announces_its_own_networks_and_no_tenants(vrfs, prefixes, birdc, gateway):
-    text = birdc(EDGES[gateway], HUB, "show route where proto ~ \"gateway_*\"")
+    text = birdc(EDGES[gateway], HUB, 'show route where proto ~ "gateway_*"')
     assert all(prefix in text for prefix in prefixes(vrfs[HUB]))
     assert not any(prefix in text for name in TENANTS for prefix in prefixes(vrfs[name]))
 

@@ -90,9 +90,7 @@ def _node(node: Mapping[str, Any]) -> str:
     return "".join(out)
 
 
-def _by_state(
-    found: Iterable[Mapping[str, Any]], head: str, row: Callable[[Mapping[str, Any]], str]
-) -> Iterator[str]:
+def _by_state(found: Iterable[Mapping[str, Any]], head: str, row: Callable[[Mapping[str, Any]], str]) -> Iterator[str]:
     """Tables of findings, a state each, what wants attention first and opened."""
     states: dict[str, list[Mapping[str, Any]]] = {}
     for item in found:

@@ -118,4 +118,3 @@ def shake(address: str, port: int) -> Listener:
 def judge() -> dict[str, dict]:
     """What the node says to every check (see :func:`security_guide.evaluate`)."""
     return evaluate(with_sockets(look()))
-

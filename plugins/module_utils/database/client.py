@@ -61,9 +61,7 @@ class Database:
         except pymysql.MySQLError as error:
             errno = error.args[0] if error.args else 0
             kind = Unreachable if errno in NOT_THERE else DatabaseError
-            text = (
-                f"MariaDB at {self.options['login_unix_socket']}: {error.args[-1] if error.args else error}"
-            )
+            text = f"MariaDB at {self.options['login_unix_socket']}: {error.args[-1] if error.args else error}"
             raise kind(text, errno) from None
 
     def rows_if_there(self, sql: str) -> Sequence[tuple]:

@@ -213,8 +213,12 @@ class GuestStore:
         busybox = pick(tree, "usr/bin/busybox")
         (result / "vmlinuz").write_bytes(kernel.read_bytes())
         (result / "initrd").write_bytes(cpio_newc(initramfs_entries(busybox.read_bytes(), modules)))
-        manifest = {"digest": name, "kernel": kernel.name.removeprefix("vmlinuz-"), "suite": spec.suite,
-                    "seconds": round(time.monotonic() - begin, 1)}
+        manifest = {
+            "digest": name,
+            "kernel": kernel.name.removeprefix("vmlinuz-"),
+            "suite": spec.suite,
+            "seconds": round(time.monotonic() - begin, 1),
+        }
         (result / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
         target = self.images / name
         if target.exists():

@@ -139,7 +139,9 @@ def foreign_forward_drops(own_table: str) -> list[str]:
     return [
         f"{chain['family']} {chain['table']} {chain['name']}"
         for chain in chains
-        if chain.get("hook") == "forward" and chain.get("policy") == "drop" and chain["table"] != own_table
+        if chain.get("hook") == "forward"
+        and chain.get("policy") == "drop"
+        and chain["table"] != own_table
         and chain["family"] in ("ip", "inet")
     ]
 

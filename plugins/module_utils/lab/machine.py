@@ -161,8 +161,14 @@ def _start_process(lab: Lab, machine: Machine, disk: MachineDisk, argv: list[str
     command = ["sh", "-c", LAUNCHER, "socle-machine", *groups, "--", *argv]
     with open(disk.log, "wb") as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(), cwd="/",
-            start_new_session=True, close_fds=True,
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=_environment(),
+            cwd="/",
+            start_new_session=True,
+            close_fds=True,
         )
     return process.pid
 
@@ -171,20 +177,33 @@ def _start_unit(lab: Lab, machine: Machine, disk: MachineDisk, argv: list[str]) 
     unit = unit_name(lab.name, machine.name)
     host.run(["systemctl", "reset-failed", unit], check=False)
     disk.log.write_bytes(b"")
-    host.run([
-        "systemd-run", "--quiet", "--collect", f"--unit={unit}",
-        f"--description=Machine {machine.name} of the lab {lab.name}", "--property=Type=exec",
-        "--property=Delegate=yes", "--property=KillMode=mixed", "--property=TasksMax=infinity",
-        f"--property=StandardOutput=append:{disk.log}", f"--property=StandardError=append:{disk.log}",
-        *(f"--setenv={key}={value}" for key, value in NSPAWN_ENVIRONMENT.items()),
-        "--", *argv,
-    ])
+    host.run(
+        [
+            "systemd-run",
+            "--quiet",
+            "--collect",
+            f"--unit={unit}",
+            f"--description=Machine {machine.name} of the lab {lab.name}",
+            "--property=Type=exec",
+            "--property=Delegate=yes",
+            "--property=KillMode=mixed",
+            "--property=TasksMax=infinity",
+            f"--property=StandardOutput=append:{disk.log}",
+            f"--property=StandardError=append:{disk.log}",
+            *(f"--setenv={key}={value}" for key, value in NSPAWN_ENVIRONMENT.items()),
+            "--",
+            *argv,
+        ]
+    )
     return int(host.run(["systemctl", "show", "--property=MainPID", "--value", unit]).stdout.strip() or 0)
 
 
 def _environment() -> dict[str, str]:
-    return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8",
-            **NSPAWN_ENVIRONMENT}
+    return {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LANG": "C.UTF-8",
+        **NSPAWN_ENVIRONMENT,
+    }
 
 
 def add_links(lab: str, machine: Machine, links: tuple[Link, ...], netns: str) -> None:
@@ -193,10 +212,13 @@ def add_links(lab: str, machine: Machine, links: tuple[Link, ...], netns: str) -
         return
     wanted = {alias(lab, machine.name, link.name): host_ifname(lab, machine.name, link.name) for link in links}
     # What a killed run left half made; another owner's interface is refused by the kernel, as it exists.
-    host.delete_links([
-        name for name, item in host.interfaces().items()
-        if item.get("ifalias") in wanted or (name in wanted.values() and not item.get("ifalias"))
-    ])
+    host.delete_links(
+        [
+            name
+            for name, item in host.interfaces().items()
+            if item.get("ifalias") in wanted or (name in wanted.values() and not item.get("ifalias"))
+        ]
+    )
     host.ip_batch(links_batch(lab, machine, links))
     for link in links:
         if not link.offload:
@@ -208,7 +230,8 @@ def missing_links(lab: str, machine: Machine, interfaces: dict[str, Any]) -> tup
     """Links of a running machine whose host end is gone (then so is the other end) or off its bridge."""
     marked = {item.get("ifalias"): item for item in interfaces.values()}
     return tuple(
-        link for link in machine.all_links()
+        link
+        for link in machine.all_links()
         if marked.get(alias(lab, machine.name, link.name), {}).get("master") != link.bridge
     )
 
@@ -251,9 +274,9 @@ def clear_remains(lab: str, name: str, disk: MachineDisk) -> None:
     host.remove_cgroups(lab, name)
     host.delete_netns(netns_name(lab, name))
     prefix = alias(lab, name, "")
-    host.delete_links([
-        ifname for ifname, item in host.interfaces().items() if str(item.get("ifalias", "")).startswith(prefix)
-    ])
+    host.delete_links(
+        [ifname for ifname, item in host.interfaces().items() if str(item.get("ifalias", "")).startswith(prefix)]
+    )
 
 
 def wait_ready(machine: Machine, disk: MachineDisk, timeout: float) -> dict[str, Any]:
@@ -278,8 +301,10 @@ def wait_ssh(machine: Machine, disk: MachineDisk, timeout: float) -> None:
         if disk.supervisor() is None:
             raise LabHostError(f"{machine.name} died while booting. End of its console:\n{disk.log_tail()}")
         if time.monotonic() > deadline:
-            raise LabHostError(f"{machine.name}: no SSH on {machine.ip}:{machine.ssh_port} after {timeout:.0f} s. "
-                               f"End of its console:\n{disk.log_tail()}")
+            raise LabHostError(
+                f"{machine.name}: no SSH on {machine.ip}:{machine.ssh_port} after {timeout:.0f} s. "
+                f"End of its console:\n{disk.log_tail()}"
+            )
         time.sleep(0.1)
 
 

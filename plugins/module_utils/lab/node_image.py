@@ -129,19 +129,37 @@ class ImageSpec:
 
     def digest(self) -> str:
         """16 hexadecimal digits over package list, suite and recipe; the mirror is not in it."""
-        content = [sorted(set(self.packages)), self.suite, list(self.components), self.architecture,
-                   bool(self.security_mirror), *([PLAIN_FINISH] if self.plain else [RECIPE])]
+        content = [
+            sorted(set(self.packages)),
+            self.suite,
+            list(self.components),
+            self.architecture,
+            bool(self.security_mirror),
+            *([PLAIN_FINISH] if self.plain else [RECIPE]),
+        ]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def sources(self) -> str:
         """Apt sources (deb822), the same for the build and for the node."""
         stanza = "Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: {components}\nSigned-By: {keyring}\n"
         components = " ".join(self.components)
-        texts = [stanza.format(uri=bare(self.mirror), suites=f"{self.suite} {self.suite}-updates",
-                               components=components, keyring=self.keyring)]
+        texts = [
+            stanza.format(
+                uri=bare(self.mirror),
+                suites=f"{self.suite} {self.suite}-updates",
+                components=components,
+                keyring=self.keyring,
+            )
+        ]
         if self.security_mirror:
-            texts.append(stanza.format(uri=bare(self.security_mirror), suites=f"{self.suite}-security",
-                                       components=components, keyring=self.keyring))
+            texts.append(
+                stanza.format(
+                    uri=bare(self.security_mirror),
+                    suites=f"{self.suite}-security",
+                    components=components,
+                    keyring=self.keyring,
+                )
+            )
         return "\n".join(texts)
 
     def prepare(self, work: Path) -> Path:
@@ -161,22 +179,37 @@ def mmdebstrap_argv(spec: ImageSpec, tree: Path, sources: Path, cache: Path, var
     dpkg_options = (*DPKG_WHILE_BUILDING, *(() if spec.plain else DPKG_EXCLUDES.splitlines()))
     keep = f'cp -alnt {cache} "$1"/var/cache/apt/archives/*.deb 2>/dev/null || true'
     return [
-        "setpriv", "--pdeathsig", "KILL",
-        "unshare", "--pid", "--fork", "--kill-child=KILL", "--mount", "--mount-proc", "--propagation", "private",
-        "mmdebstrap", "--mode=root", "--format=directory", f"--variant={variant}",
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "unshare",
+        "--pid",
+        "--fork",
+        "--kill-child=KILL",
+        "--mount",
+        "--mount-proc",
+        "--propagation",
+        "private",
+        "mmdebstrap",
+        "--mode=root",
+        "--format=directory",
+        f"--variant={variant}",
         f"--architectures={spec.architecture}",
         f"--include={','.join(sorted(set(spec.packages)))}",
         f"--keyring={spec.keyring}",
         f'--aptopt=Dir::Etc::netrc "{sources.with_name(AUTH)}"',
         # The shared package cache goes in by hard links, and what was downloaded goes out to it.
-        "--skip=download/empty", "--skip=essential/unlink",
+        "--skip=download/empty",
+        "--skip=essential/unlink",
         f"--setup-hook={fill}",
         f"--essential-hook={keep}",
         f"--essential-hook={HOLD_COMPILATION}",
         f"--customize-hook={keep}",
         *(f"--dpkgopt={option}" for option in dpkg_options),
         *(f"--aptopt={option}" for option in APT_WHILE_BUILDING),
-        spec.suite, str(tree), str(sources),
+        spec.suite,
+        str(tree),
+        str(sources),
     ]
 
 
@@ -237,8 +270,14 @@ class ImageStore:
             if done.returncode == 0:
                 write_settings(spec, tree)
                 finish = PLAIN_FINISH if spec.plain else FINISH
-                done = subprocess.run(["sh", "-c", finish, "finish", str(tree)], stdin=subprocess.DEVNULL, stdout=log,
-                                      stderr=log, env=build_environment(), check=False)
+                done = subprocess.run(
+                    ["sh", "-c", finish, "finish", str(tree)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=build_environment(),
+                    check=False,
+                )
         if done.returncode != 0:
             reason = failure_reason(log_path.read_text(encoding="utf-8", errors="replace"))
             remove_tree(work)
@@ -273,9 +312,13 @@ class ImageStore:
         used = {os.path.realpath(path) for path in lower_dirs_in_use() | images_of_machines(labs)}
         used |= {os.path.realpath(entry) for entry in self.images.iterdir() if entry.is_symlink()}
         return sorted(
-            entry for entry in self.images.iterdir()
-            if entry.is_dir() and not entry.is_symlink() and not entry.name.startswith(".")
-            and (entry / MANIFEST).exists() and os.path.realpath(entry) not in used
+            entry
+            for entry in self.images.iterdir()
+            if entry.is_dir()
+            and not entry.is_symlink()
+            and not entry.name.startswith(".")
+            and (entry / MANIFEST).exists()
+            and os.path.realpath(entry) not in used
         )
 
 
@@ -301,8 +344,11 @@ def write_settings(spec: ImageSpec, tree: Path) -> None:
 def write_manifest(spec: ImageSpec, tree: Path, seconds: float) -> None:
     """Say inside the tree what it is: digest, packages asked for, versions installed, seconds it took."""
     manifest = {
-        "digest": spec.digest(), "suite": spec.suite, "requested": sorted(set(spec.packages)),
-        "installed": installed_packages(tree), "seconds": round(seconds, 1),
+        "digest": spec.digest(),
+        "suite": spec.suite,
+        "requested": sorted(set(spec.packages)),
+        "installed": installed_packages(tree),
+        "seconds": round(seconds, 1),
     }
     path = tree / MANIFEST
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -312,8 +358,9 @@ def write_manifest(spec: ImageSpec, tree: Path, seconds: float) -> None:
 def check_keyring(keyring: str) -> None:
     """Without the archive's keys no signature can be verified."""
     if not os.path.exists(keyring):
-        raise LabHostError(f"{keyring} is missing, so signatures cannot be verified. "
-                           "Remedy: apt-get install debian-archive-keyring")
+        raise LabHostError(
+            f"{keyring} is missing, so signatures cannot be verified. Remedy: apt-get install debian-archive-keyring"
+        )
 
 
 def installed_packages(tree: Path) -> dict[str, str]:
@@ -355,5 +402,10 @@ def remove_tree(path: Path) -> None:
 
 def build_environment() -> dict[str, str]:
     kept = {key: os.environ[key] for key in ("http_proxy", "https_proxy", "no_proxy", "TMPDIR") if key in os.environ}
-    return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8",
-            "DEBIAN_FRONTEND": "noninteractive", "HOME": "/root", **kept}
+    return {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LANG": "C.UTF-8",
+        "DEBIAN_FRONTEND": "noninteractive",
+        "HOME": "/root",
+        **kept,
+    }

@@ -169,8 +169,11 @@ def _bridge(item: dict[str, Any], problems: list[str]) -> Bridge:
     if not _IFNAME.match(bridge.name):
         problems.append(f"bridges: {bridge.name!r} is not an interface name of at most {IFNAME_MAX} characters")
     if bridge.address:
-        _check(lambda: ipaddress.ip_interface(str(bridge.address)),
-               f"bridges.{bridge.name}.address: {bridge.address!r} is not address/length", problems)
+        _check(
+            lambda: ipaddress.ip_interface(str(bridge.address)),
+            f"bridges.{bridge.name}.address: {bridge.address!r} is not address/length",
+            problems,
+        )
     return bridge
 
 
@@ -321,14 +324,28 @@ def nspawn_argv(lab: str, machine: Machine, root: str) -> list[str]:
     The namespace is named through ``/proc/self``, so it survives a reboot of the machine and vanishes with it.
     """
     argv = [
-        "unshare", "--mount", "--propagation", "slave", "sh", "-c", SUPERVISE, "socle-machine",
-        "systemd-nspawn", "--quiet", "--boot", "--settings=no", "--register=no", "--keep-unit",
+        "unshare",
+        "--mount",
+        "--propagation",
+        "slave",
+        "sh",
+        "-c",
+        SUPERVISE,
+        "socle-machine",
+        "systemd-nspawn",
+        "--quiet",
+        "--boot",
+        "--settings=no",
+        "--register=no",
+        "--keep-unit",
         f"--directory={root}",
         f"--machine={machine.name}",
         f"--uuid={machine_uuid(lab, machine.name)}",
         "--network-namespace-path=/proc/self/ns/net",
         "--capability=all",
-        "--link-journal=no", "--resolv-conf=off", "--timezone=off",
+        "--link-journal=no",
+        "--resolv-conf=off",
+        "--timezone=off",
     ]
     argv += [f"--bind={device}" for device in machine.devices]
     argv += [f"--bind={bind}" for bind in machine.binds]

@@ -50,8 +50,12 @@ from .plan import (
 )
 
 TOOLS = {
-    "ip": "iproute2", "nft": "nftables", "systemd-nspawn": "systemd-container", "nsenter": "util-linux",
-    "ssh-keygen": "openssh-client", "mount": "mount",
+    "ip": "iproute2",
+    "nft": "nftables",
+    "systemd-nspawn": "systemd-container",
+    "nsenter": "util-linux",
+    "ssh-keygen": "openssh-client",
+    "mount": "mount",
 }
 
 #: Kinds of steps that concern one machine and wait for nothing but it.
@@ -77,8 +81,14 @@ class LabManager:
     :param ssh_dir: where the operator's key and known_hosts are put for Ansible; None to leave that out.
     """
 
-    def __init__(self, lab: Lab, state_dir: Path, ssh_dir: Path | None = None, nameservers: list[str] | None = None,
-                 timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        state_dir: Path,
+        ssh_dir: Path | None = None,
+        nameservers: list[str] | None = None,
+        timeout: float = 60.0,
+    ) -> None:
         self.lab = lab
         self.state_dir = state_dir
         self.path = state_dir / lab.name
@@ -116,9 +126,16 @@ class LabManager:
         address, port = str((made or {}).get("address", "")).split("/")[0], 22
         with contextlib.suppress(KeyError):
             address, port = address or self.lab.machine(name).ip, self.lab.machine(name).ssh_port
-        result: dict[str, Any] = {"name": name, "address": address, "state": state, "pid": supervisor,
-                                  "leader": disk.leader(), "root": str(disk.root),
-                                  "log": str(disk.log), "image": (made or {}).get("image", "")}
+        result: dict[str, Any] = {
+            "name": name,
+            "address": address,
+            "state": state,
+            "pid": supervisor,
+            "leader": disk.leader(),
+            "root": str(disk.root),
+            "log": str(disk.log),
+            "image": (made or {}).get("image", ""),
+        }
         if deep and supervisor:
             result["ssh"] = ssh_answers(address, port)
             result["system"], result["failed_units"] = system_state(disk)
@@ -157,7 +174,8 @@ class LabManager:
     def plan_killed(self, names: list[str]) -> list[Step]:
         """Steps that cut the power of machines."""
         return [
-            Step("cut power of", name, self._cutter(name)) for name in names
+            Step("cut power of", name, self._cutter(name))
+            for name in names
             if self.disk(name).supervisor() is not None or self.disk(name).leader() is not None
         ]
 
@@ -192,28 +210,39 @@ class LabManager:
                 if self.disk(machine.name).supervisor() is not None:
                     wanted |= {alias(self.lab.name, machine.name, link.name) for link in machine.all_links()}
         prefix = alias(self.lab.name, "")
-        strays = [name for name, item in interfaces.items()
-                  if str(item.get("ifalias", "")).startswith(prefix) and item["ifalias"] not in wanted]
+        strays = [
+            name
+            for name, item in interfaces.items()
+            if str(item.get("ifalias", "")).startswith(prefix) and item["ifalias"] not in wanted
+        ]
         steps = [Step("remove interface", name, _deleter(name)) for name in strays]
         if not everything:
             defined = {machine.name for machine in self.lab.machines}
-            steps = [Step("remove machine", name, self._remover(name))
-                     for name in self.known_machines() if name not in defined] + steps
+            steps = [
+                Step("remove machine", name, self._remover(name))
+                for name in self.known_machines()
+                if name not in defined
+            ] + steps
         return steps
 
     def _plan_bridge(self, bridge: Bridge, interfaces: dict[str, Any]) -> list[Step]:
         live = interfaces.get(bridge.name)
         mark = alias(self.lab.name, "bridge", bridge.name)
         if live is not None and live.get("ifalias") != mark:
-            raise LabHostError(f"{bridge.name} exists on this machine and is not of this lab "
-                               f"({live.get('ifalias') or 'unmarked'}). Remedy: take another name in lab_bridges, "
-                               f"or remove it (ip link del {bridge.name})")
+            raise LabHostError(
+                f"{bridge.name} exists on this machine and is not of this lab "
+                f"({live.get('ifalias') or 'unmarked'}). Remedy: take another name in lab_bridges, "
+                f"or remove it (ip link del {bridge.name})"
+            )
         if bridge.address:
             self._refuse_overlap(bridge, interfaces)
         if live is None:
             return [Step("create bridge", bridge.name, lambda: self._make_bridge(bridge))]
-        addresses = {f"{item['local']}/{item['prefixlen']}" for item in live.get("addr_info", [])
-                     if item.get("scope") == "global"}
+        addresses = {
+            f"{item['local']}/{item['prefixlen']}"
+            for item in live.get("addr_info", [])
+            if item.get("scope") == "global"
+        }
         wanted = {bridge.address} if bridge.address else set()
         if live.get("mtu") != bridge.mtu or addresses != wanted or "UP" not in live.get("flags", []):
             return [Step("correct bridge", bridge.name, lambda: self._set_bridge(bridge))]
@@ -227,19 +256,25 @@ class LabManager:
             for address in item.get("addr_info", []):
                 other = ipaddress.ip_interface(f"{address['local']}/{address['prefixlen']}").network
                 if name != bridge.name and other.version == network.version and other.overlaps(network):
-                    raise LabHostError(f"bridge {bridge.name}: {network} overlaps {other} of {name} on this machine. "
-                                       "Remedy: take another lab_management_cidr, or remove what uses it")
+                    raise LabHostError(
+                        f"bridge {bridge.name}: {network} overlaps {other} of {name} on this machine. "
+                        "Remedy: take another lab_management_cidr, or remove what uses it"
+                    )
 
     def _make_bridge(self, bridge: Bridge) -> None:
-        host.ip_batch(f"link add name {bridge.name} address {mac_address('bridge', bridge.name)} type bridge "
-                      "stp_state 0 mcast_snooping 0\n" + self._bridge_settings(bridge))
+        host.ip_batch(
+            f"link add name {bridge.name} address {mac_address('bridge', bridge.name)} type bridge "
+            "stp_state 0 mcast_snooping 0\n" + self._bridge_settings(bridge)
+        )
 
     def _set_bridge(self, bridge: Bridge) -> None:
         host.ip_batch(f"addr flush dev {bridge.name}\n" + self._bridge_settings(bridge))
 
     def _bridge_settings(self, bridge: Bridge) -> str:
-        text = (f'link set dev {bridge.name} alias "{alias(self.lab.name, "bridge", bridge.name)}" mtu {bridge.mtu} '
-                "addrgenmode none up\n")
+        text = (
+            f'link set dev {bridge.name} alias "{alias(self.lab.name, "bridge", bridge.name)}" mtu {bridge.mtu} '
+            "addrgenmode none up\n"
+        )
         return text + (f"addr add {bridge.address} dev {bridge.name}\n" if bridge.address else "")
 
     def _plan_nat(self) -> list[Step]:
@@ -350,8 +385,11 @@ class LabManager:
 
     def _operator_files(self) -> dict[str, str]:
         keys = self.path / "ssh"
-        files = {name: (keys / name).read_text(encoding="ascii") for name in ("id_ed25519", "id_ed25519.pub")
-                 if (keys / name).exists()}
+        files = {
+            name: (keys / name).read_text(encoding="ascii")
+            for name in ("id_ed25519", "id_ed25519.pub")
+            if (keys / name).exists()
+        }
         lines = []
         for machine in self.lab.machines:
             public = keys / f"{machine.name}.pub"
@@ -382,8 +420,9 @@ class LabManager:
 
     # --- machines -----------------------------------------------------------------------------------------------
 
-    def _plan_machine(self, machine: Machine, public_key: str, interfaces: dict[str, Any],
-                      recreate: list[str] | bool) -> list[Step]:
+    def _plan_machine(
+        self, machine: Machine, public_key: str, interfaces: dict[str, Any], recreate: list[str] | bool
+    ) -> list[Step]:
         disk = self.disk(machine.name)
         made = disk.definition()
         if made is None:
@@ -393,13 +432,20 @@ class LabManager:
             if changes or isinstance(recreate, list):
                 return [Step("recreate", machine.name, self._booter(machine, new=True))]
         elif changes:
-            self.warnings.append(f"{machine.name} is left as it is, but its definition changed ({'; '.join(changes)}). "
-                                 "Remedy: recreate it (lab_recreate: true), its disk is lost then")
+            self.warnings.append(
+                f"{machine.name} is left as it is, but its definition changed ({'; '.join(changes)}). "
+                "Remedy: recreate it (lab_recreate: true), its disk is lost then"
+            )
         if disk.supervisor() is None:
             return [Step("boot", machine.name, self._booter(machine, new=False))]
         if not changes and missing_links(self.lab.name, machine, interfaces):
-            return [Step("restore links of", machine.name,
-                         lambda: restore_links(self.lab.name, machine, disk, host.interfaces()))]
+            return [
+                Step(
+                    "restore links of",
+                    machine.name,
+                    lambda: restore_links(self.lab.name, machine, disk, host.interfaces()),
+                )
+            ]
         return []
 
     def _booter(self, machine: Machine, new: bool) -> Callable[[], None]:
@@ -424,8 +470,9 @@ class LabManager:
                 found = usable_nameservers(Path(name).read_text(encoding="utf-8", errors="replace"))
                 if found:
                     return found
-        self.warnings.append("this host's resolver listens on loopback only, so the machines have none. "
-                             "Remedy: set lab_nameservers")
+        self.warnings.append(
+            "this host's resolver listens on loopback only, so the machines have none. Remedy: set lab_nameservers"
+        )
         return []
 
     def _remover(self, name: str) -> Callable[[], None]:

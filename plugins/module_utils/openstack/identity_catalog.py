@@ -153,9 +153,7 @@ def plan(want: Wanted, live: Live, stale: Iterable[str] = ()) -> list[Step]:
                 secret = {"password": want.passwords[key]} if kind == "user" else {}
                 present = live.objects.get(kind, {}).get(key)
                 if present is None:
-                    steps.append(
-                        Step("create", kind, key, {**fields, **secret}, f"create {kind} {_show(key)}")
-                    )
+                    steps.append(Step("create", kind, key, {**fields, **secret}, f"create {kind} {_show(key)}"))
                     continue
                 differ = {name: value for name, value in fields.items() if present.get(name) != value}
                 if key in old and kind == "user":
@@ -170,9 +168,7 @@ def _assign(want: Wanted, live: Live) -> list[Step]:
     owned = {(user, project) for user, project, _ in want.assignments}
     excess = {item for item in live.assignments - want.assignments if item[:2] in owned}
     return [
-        Step(
-            verb, "assignment", item, {}, f"{words[0]} {item[0]} role {item[2]} {words[1]} project {item[1]}"
-        )
+        Step(verb, "assignment", item, {}, f"{words[0]} {item[0]} role {item[2]} {words[1]} project {item[1]}")
         for verb, words, items in (
             ("create", ("give", "on"), want.assignments - live.assignments),
             ("delete", ("take from", "on"), excess),
@@ -197,8 +193,7 @@ def request(step: Step, ids: Mapping[tuple[str, Key], str]) -> tuple[str, str, A
         where = f"/projects/{ids['project', project]}/users/{ids['user', user]}/roles/{ids['role', role]}"
         return method, where, None
     fields = {
-        name: ids[value.kind, value.key] if isinstance(value, Ref) else value
-        for name, value in step.fields.items()
+        name: ids[value.kind, value.key] if isinstance(value, Ref) else value for name, value in step.fields.items()
     }
     if step.verb == "create":
         return "POST", f"/{step.kind}s", {step.kind: fields}

@@ -135,9 +135,7 @@ class Keystone:
             raise ApiError(f"probe of {name}: {answer.status_code} {answer.text[:300]}", answer.status_code)
         return answer.status_code == 201
 
-    def _post_token(
-        self, name: str, password: str, domain: Mapping[str, str], more: Mapping[str, Any]
-    ) -> Response:
+    def _post_token(self, name: str, password: str, domain: Mapping[str, str], more: Mapping[str, Any]) -> Response:
         user = {"name": name, "password": password, "domain": domain}
         body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}, **more}}
         return self.request("/auth/tokens", "POST", json=body, signed=False)

@@ -57,9 +57,7 @@ class Live:
 def list_arguments() -> list[str]:
     """Arguments of ``ovs-vsctl --format=json`` that print every table of :data:`COLUMNS`, one a line."""
     return [
-        word
-        for table, columns in COLUMNS.items()
-        for word in ("--", f"--columns={','.join(columns)}", "list", table)
+        word for table, columns in COLUMNS.items() for word in ("--", f"--columns={','.join(columns)}", "list", table)
     ]
 
 
@@ -69,12 +67,9 @@ def read(text: str) -> Live:
     for table, line in zip(COLUMNS, (line for line in text.splitlines() if line.strip()), strict=True):
         body = json.loads(line)
         tables[table] = [
-            {name: _value(cell) for name, cell in zip(body["headings"], row, strict=True)}
-            for row in body["data"]
+            {name: _value(cell) for name, cell in zip(body["headings"], row, strict=True)} for row in body["data"]
         ]
-    by_name = {
-        table: {row["name"]: row for row in tables[table]} for table in ("Bridge", "Port", "Interface")
-    }
+    by_name = {table: {row["name"]: row for row in tables[table]} for table in ("Bridge", "Port", "Interface")}
     names = {row["_uuid"]: row["name"] for row in tables["Port"]}
     return Live(
         switch=tables["Open_vSwitch"][0],
@@ -131,9 +126,7 @@ def plan(options: Mapping[str, Any], live: Live) -> list[list[str]]:
 def _check(options: Mapping[str, Any]) -> None:
     bridges = options.get("bridges") or ()
     names = [bridge["name"] for bridge in bridges]
-    names += [
-        port["name"] for bridge in bridges for port in bridge.get("ports") or () if port["name"] not in names
-    ]
+    names += [port["name"] for bridge in bridges for port in bridge.get("ports") or () if port["name"] not in names]
     faults = [f"{name} is given twice" for name in sorted({name for name in names if names.count(name) > 1})]
     for bridge in bridges:
         for port in bridge.get("ports") or ():

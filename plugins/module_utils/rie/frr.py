@@ -75,9 +75,7 @@ def _network(cidr: str) -> str:
 def _sorted(prefixes: list[str]) -> list[str]:
     return [
         str(net)
-        for net in sorted(
-            map(ipaddress.ip_network, prefixes), key=lambda n: (int(n.network_address), n.prefixlen)
-        )
+        for net in sorted(map(ipaddress.ip_network, prefixes), key=lambda n: (int(n.network_address), n.prefixlen))
     ]
 
 
@@ -354,6 +352,7 @@ def render_daemons(vrf: Vrf) -> str:
 
 
 VTYSH = "service integrated-vtysh-config\n"
+
 
 def render_drop_in(vrf: Vrf) -> str:
     """What ties an instance's unit to its namespace.

@@ -167,9 +167,7 @@ def _check_syntax(instance: Instance, path: Path) -> str:
     return ""
 
 
-def _observe(
-    vrfs: list[dict[str, Any]], passwords: dict[str, str], hostname: str, drain: str
-) -> list[Instance]:
+def _observe(vrfs: list[dict[str, Any]], passwords: dict[str, str], hostname: str, drain: str) -> list[Instance]:
     states = unit_states(unit_name(vrf["name"]) for vrf in vrfs)
     active = [vrf["name"] for vrf in vrfs if states[unit_name(vrf["name"])]["active"]]
     settled = dict(zip(active, in_parallel(_settled, active), strict=True))
@@ -360,9 +358,7 @@ def converge(
         for file, after in item.files.items():
             if after != item.before[file]:
                 header = str(ETC / item.name / file)
-                outcome.diff.append(
-                    diff_entry(header, frr.masked(item.before[file] or ""), frr.masked(after))
-                )
+                outcome.diff.append(diff_entry(header, frr.masked(item.before[file] or ""), frr.masked(after)))
     for name in gone:
         outcome.actions[name] = "removed"
         outcome.diff.append(diff_entry(str(ETC / name), frr.masked(read(ETC / name / "frr.conf") or ""), ""))

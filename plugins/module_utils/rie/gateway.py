@@ -100,6 +100,4 @@ def definition(vrf: Vrf, bridge: str, tx_offload: bool = True) -> dict[str, Any]
 
 def trunks(vrfs: list[Vrf], uplinks: dict[str, str]) -> dict[str, list[int]]:
     """The VLANs each uplink port may carry: ``uplinks`` is ``{rie: port, peer: port}``; none other passes."""
-    return {
-        port: sorted({vrf[role]["vlan"] for vrf in vrfs if vrf.get(role)}) for role, port in uplinks.items()
-    }
+    return {port: sorted({vrf[role]["vlan"] for vrf in vrfs if vrf.get(role)}) for role, port in uplinks.items()}

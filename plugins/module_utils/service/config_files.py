@@ -222,11 +222,7 @@ def wanted(
         try:
             if not os.path.isabs(path) or os.path.normpath(path) != path.rstrip("/"):
                 raise ConfigError(f"{path}: give an absolute path without '..' or doubled slashes")
-            text = (
-                render(item["content"], item.get("format") or "text")
-                if kind == "file"
-                else item.get("target", "")
-            )
+            text = render(item["content"], item.get("format") or "text") if kind == "file" else item.get("target", "")
             owned = kind in ("file", "directory")
             entries.append(
                 Entry(
@@ -331,11 +327,7 @@ def diff(before: Entry, after: Entry, secrets: Iterable[str]) -> list[dict[str, 
     if (before.kind, before.text) != (after.kind, after.text):
         old, new = redact(_shown(before), _shown(after), secrets)
         found.append(diff_entry(after.path, old, new))
-    if (
-        after.kind in ("file", "directory")
-        and before.kind != "absent"
-        and before.attributes != after.attributes
-    ):
+    if after.kind in ("file", "directory") and before.kind != "absent" and before.attributes != after.attributes:
         head = f"{after.path} (owner:group mode)"
         found.append(diff_entry(head, f"{before.attributes}\n", f"{after.attributes}\n"))
     return found

@@ -43,9 +43,7 @@ class Runner:
     def look(self, database: Database) -> dict[str, str]:
         """Schema to the reason why it is not settled, or nothing."""
         stamps = engine.load_stamps(self.query(database, engine.LOAD_STAMPS))
-        return {
-            schema.name: self.state(schema, database).reason(stamps.get(schema.name)) for schema in self.schemas
-        }
+        return {schema.name: self.state(schema, database).reason(stamps.get(schema.name)) for schema in self.schemas}
 
     def state(self, schema: engine.Schema, database: Database) -> engine.State:
         rows = self.query(database, engine.alembic_versions(schema))

@@ -205,9 +205,7 @@ def fingerprint(patterns: Iterable[str]) -> tuple[dict[str, str], float]:
 
 
 def _expand(pattern: str) -> Iterable[str]:
-    for path in (
-        glob.glob(pattern, recursive=True, include_hidden=True) if glob.has_magic(pattern) else [pattern]
-    ):
+    for path in glob.glob(pattern, recursive=True, include_hidden=True) if glob.has_magic(pattern) else [pattern]:
         if os.path.isdir(path):
             yield from (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
         else:
@@ -314,15 +312,9 @@ def forecast(unit: Unit, verdict: Verdict, live: Live, pending: Iterable[str]) -
         return verdict
     own = [path for path in pending if is_unit_file(unit.name, live, path)]
     if own or live.stale:
-        return Verdict(
-            "restart", f"will change: {', '.join(own)}" if own else "its unit file changed on disk"
-        )
+        return Verdict("restart", f"will change: {', '.join(own)}" if own else "its unit file changed on disk")
     read = [path for path in pending if any(_covers(pattern, path) for pattern in unit.patterns)]
-    return (
-        Verdict(unit.verb_for(read), f"will change: {', '.join(read)}")
-        if read and not verdict.changes
-        else verdict
-    )
+    return Verdict(unit.verb_for(read), f"will change: {', '.join(read)}") if read and not verdict.changes else verdict
 
 
 def is_unit_file(name: str, live: Live, path: str) -> bool:

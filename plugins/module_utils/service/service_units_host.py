@@ -107,20 +107,14 @@ class Runner:
         by_verb: dict[str, list[str]] = {}
         for unit in units:
             by_verb.setdefault(self.verdicts[unit.name].verb, []).append(unit.name)
-        failed = [
-            unit.name for unit in units if self.live[unit.name].active == "failed" and unit.state == "started"
-        ]
+        failed = [unit.name for unit in units if self.live[unit.name].active == "failed" and unit.state == "started"]
         if failed:
             systemctl("reset-failed", *failed)
         calls = [(verb, names) for verb, names in by_verb.items() if verb in PAST]
         results = in_parallel(lambda call: run(["systemctl", call[0], *call[1]]), calls)
         if any(not result.ok for result in results):
             states = self.look()
-            bad = [
-                unit.name
-                for unit in units
-                if (states[unit.name].active == "active") != (unit.state == "started")
-            ]
+            bad = [unit.name for unit in units if (states[unit.name].active == "active") != (unit.state == "started")]
             said = " ".join(result.output for result in results if not result.ok)
             raise engine.UnitError("\n".join(map(autopsy, bad)) or said)
         self.stamp(units)
@@ -231,9 +225,7 @@ def verify(patterns: Sequence[str], settle: float) -> tuple[list[str], list[str]
         for name, unit in live.items()
         if name in again or unit.ended or unit.sub == "auto-restart"
     ]
-    ready = [
-        engine.Unit(name, ready=stamps[name].ready) for name in live if name in stamps and stamps[name].ready
-    ]
+    ready = [engine.Unit(name, ready=stamps[name].ready) for name in live if name in stamps and stamps[name].ready]
     faults += [text for text in in_parallel(lambda unit: wait(unit, True), ready, workers=32) if text]
     return sorted(live), list(dict.fromkeys(faults))
 

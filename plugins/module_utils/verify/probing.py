@@ -214,9 +214,7 @@ def send_relayed(probe: Mapping[str, Any], wait: float) -> dict[str, Any]:
     relay = probe["via"]
     answer = fetch(probe["source"], relay["address"], f"/cgi-bin/probe?{query}", wait + RELAY_SLACK)
     if answer["outcome"] != "reach":
-        raise ProbeError(
-            f"relay {relay['name']} at {relay['address']}: {answer['detail'] or answer['outcome']}"
-        )
+        raise ProbeError(f"relay {relay['name']} at {relay['address']}: {answer['detail'] or answer['outcome']}")
     return read_relayed(answer["status"], answer["body"], relay["name"])
 
 
@@ -305,8 +303,7 @@ def run(
             pending = [
                 probe
                 for probe in pending
-                if results[probe["id"]]["outcome"] in ("unreachable", "error")
-                and silent[probe["id"]] < max(1, tries)
+                if results[probe["id"]]["outcome"] in ("unreachable", "error") and silent[probe["id"]] < max(1, tries)
             ]
             if not pending:
                 break

@@ -128,9 +128,7 @@ def matrix(
                 for proto in PROTOCOLS:
                     probes.append(_probe(SITE_GUEST, family, proto, allowed, **common))
                 if mtu and allowed:
-                    probes.append(
-                        _probe(SITE_GUEST, family, "icmp", True, size=mtu - ECHO_OVERHEAD[family], **common)
-                    )
+                    probes.append(_probe(SITE_GUEST, family, "icmp", True, size=mtu - ECHO_OVERHEAD[family], **common))
 
     for guest in guests:
         home = homes.get(guest["vrf"])

@@ -62,9 +62,7 @@ def service_checks(services: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]
             f"{service['binary']} on {service['host']}",
             "service",
             service["state"] == "up" or service["status"] == "disabled",
-            service["state"]
-            if service["status"] == "enabled"
-            else f"{service['state']}, {service['status']}",
+            service["state"] if service["status"] == "enabled" else f"{service['state']}, {service['status']}",
         )
         for service in services
     ]
@@ -77,9 +75,7 @@ def agent_checks(agents: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             f"{agent['agent_type']} on {agent['host']}",
             "agent",
             bool(agent["alive"]),
-            "alive"
-            if agent["alive"]
-            else f"no sign of life since {agent.get('heartbeat_timestamp', 'ever')}",
+            "alive" if agent["alive"] else f"no sign of life since {agent.get('heartbeat_timestamp', 'ever')}",
         )
         for agent in agents
     ]
@@ -97,15 +93,11 @@ def missing_hosts(names: Iterable[str], seen: Iterable[str], what: str, kind: st
     """A failed check for each expected host that does not show up; domains do not count."""
     known = {host.split(".")[0] for host in seen}
     return [
-        check(f"{what} on {name}", kind, False, "not registered")
-        for name in names
-        if name.split(".")[0] not in known
+        check(f"{what} on {name}", kind, False, "not registered") for name in names if name.split(".")[0] not in known
     ]
 
 
-def survey(
-    conn: Any, services: Sequence[str], computes: Sequence[str], chassis: Sequence[str]
-) -> list[dict[str, Any]]:
+def survey(conn: Any, services: Sequence[str], computes: Sequence[str], chassis: Sequence[str]) -> list[dict[str, Any]]:
     """Every check once.
 
     :param services: names of the services that the catalogue must have.

@@ -139,9 +139,7 @@ def _gateway(
     return list(steps.get("", []))
 
 
-def _sessions(
-    plan: Mapping[str, Any], gateways: Mapping[str, Mapping[str, Mapping[str, Any]]]
-) -> list[dict[str, str]]:
+def _sessions(plan: Mapping[str, Any], gateways: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[dict[str, str]]:
     """BGP sessions that begin, end or are set up anew; those of VRFs that leave are known by their instance only."""
     found = []
     for gateway, results in sorted(gateways.items()):

@@ -320,9 +320,7 @@ def matrix(document: Mapping[str, Any]) -> dict[str, Any]:
     fit = names if len(names) <= MATRIX else sorted(wrong | joined, key=lambda name: (name not in wrong, name))
     chosen = set(fit[:MATRIX])
     shown = [name for name in names if name in chosen]
-    rows = [
-        {"name": one, "cells": [_cell(one, other, pairs.get((one, other))) for other in shown]} for one in shown
-    ]
+    rows = [{"name": one, "cells": [_cell(one, other, pairs.get((one, other))) for other in shown]} for one in shown]
     return {"names": shown, "rows": rows, "hidden": len(names) - len(shown)}
 
 

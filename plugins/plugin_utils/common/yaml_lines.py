@@ -79,9 +79,7 @@ def parse(text: str) -> Document:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be read"
         document.data = None
-        document.faults.append(
-            Fault(mark.line + 1 if mark else 1, f"is not YAML: {problem}", "correct the syntax")
-        )
+        document.faults.append(Fault(mark.line + 1 if mark else 1, f"is not YAML: {problem}", "correct the syntax"))
     finally:
         if loader is not None:
             loader.dispose()
@@ -110,9 +108,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode, path: Path, document: Docu
         line = key_node.start_mark.line + 1
         if key in result and written.count(key_node.value) > 1:
             before = document.lines[(*path, key)]
-            document.faults.append(
-                Fault(line, f"{key} is given a second time (first in line {before})", "keep one")
-            )
+            document.faults.append(Fault(line, f"{key} is given a second time (first in line {before})", "keep one"))
         document.lines[(*path, key)] = line
         result[key] = _construct(loader, value_node, (*path, key), document)
     return result

@@ -13,7 +13,7 @@ from typing import Any
 
 from ...module_utils.hardening import sudo_rules
 from ...module_utils.hardening.rules import Policy
-from ..inventory.overrides import merged
+from ..common.overrides import merged
 from . import pam_stacks
 
 HEADER = "# Managed by Socle: local changes are overwritten.\n"

@@ -122,9 +122,7 @@ class Source:
     def violation(self, path: yaml_lines.Path, value: Any, reason: str, remedy: str) -> Violation:
         """A violation at `path` below `base`; what was encrypted is never shown."""
         shown = "" if self.secret or value is None or self._vaulted(path) else brief(value)
-        return Violation(
-            self.file, self.document.line((*self.base, *path)), dotted(path), shown, reason, remedy
-        )
+        return Violation(self.file, self.document.line((*self.base, *path)), dotted(path), shown, reason, remedy)
 
     def _vaulted(self, path: yaml_lines.Path) -> bool:
         """Whether the value at `path` was written with !vault."""
@@ -257,18 +255,14 @@ def load(folder: Path, decrypt: Decrypt, relative_to: Path, view: View | None = 
         except FileNotFoundError:
             inventory.faults.append(Violation(name, 1, "", "", "does not exist", "write it"))
         except OSError as error:
-            inventory.faults.append(
-                Violation(name, 1, "", "", error.strerror or "cannot be read", "make it readable")
-            )
+            inventory.faults.append(Violation(name, 1, "", "", error.strerror or "cannot be read", "make it readable"))
         except ValueError as error:
             remedy = "restore the vault password, or make secrets anew with `socle secrets init`"
             inventory.faults.append(Violation(name, 1, "", "", str(error), remedy))
         for fault in source.document.faults:
             inventory.faults.append(Violation(name, fault.line, "", "", fault.reason, fault.remedy))
         if source.document.data is not None and not isinstance(source.document.data, dict):
-            inventory.faults.append(
-                source.violation((), None, "is not a mapping", "write `key: value` lines")
-            )
+            inventory.faults.append(source.violation((), None, "is not a mapping", "write `key: value` lines"))
         return source
 
     files = [file for path in (view.sources if view else [folder]) for file in inventory_files(path, view)]
@@ -398,9 +392,7 @@ def _groups(source: Source, inventory: Inventory) -> None:
         if node is None:
             return
         if not isinstance(node, dict):
-            inventory.faults.append(
-                source.violation(path, node, "is not a group", "give it hosts, children or vars")
-            )
+            inventory.faults.append(source.violation(path, node, "is not a group", "give it hosts, children or vars"))
             return
         for key in node.keys() - {"hosts", "children", "vars"}:
             remedy = "a group holds hosts, children and vars"
@@ -426,9 +418,7 @@ def _groups(source: Source, inventory: Inventory) -> None:
         entries = node.get(key) or {}
         if isinstance(entries, dict):
             return list(entries.items())
-        inventory.faults.append(
-            source.violation((*path, key), entries, "is not a mapping", "write `name:` lines")
-        )
+        inventory.faults.append(source.violation((*path, key), entries, "is not a mapping", "write `name:` lines"))
         return []
 
     for name, node in (source.document.data if isinstance(source.document.data, dict) else {}).items():
@@ -445,9 +435,7 @@ def dotted(path: yaml_lines.Path) -> str:
 
 def undotted(path: str) -> yaml_lines.Path:
     """a[0].b as ("a", 0, "b")"""
-    return tuple(
-        int(part[1:-1]) if part.startswith("[") else part for part in re.findall(r"\[\d+\]|[^.\[\]]+", path)
-    )
+    return tuple(int(part[1:-1]) if part.startswith("[") else part for part in re.findall(r"\[\d+\]|[^.\[\]]+", path))
 
 
 def brief(value: Any) -> str:

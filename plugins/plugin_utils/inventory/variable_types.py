@@ -11,8 +11,8 @@ from typing import Any
 
 from ansible.template import is_trusted_as_template, trust_as_template
 
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import role_specs
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory.typed_values import typed
+from . import role_specs
+from .typed_values import typed
 
 PROJECT = Path(__file__).resolve().parents[3]
 FILTER = "cloudwatt.socle.typed"

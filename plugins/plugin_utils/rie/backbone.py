@@ -144,9 +144,7 @@ def build(
     number = 0
     for index, site in enumerate(sites):
         if site["vrf"] not in edges:
-            raise ValueError(
-                f"backbone site {site['name']}: no VRF {site['vrf']} with a link to this backbone"
-            )
+            raise ValueError(f"backbone site {site['name']}: no VRF {site['vrf']} with a link to this backbone")
         own_asn = site.get("asn", 65100 + index)
         sessions = []
         links = []
@@ -159,13 +157,9 @@ def build(
             links.append({"name": edge.pe, "mtu": mtu, "addresses": addresses, "far": far})
             for family in FAMILIES:
                 near, remote = pairs[family][1], pairs[family][0]
-                sessions.append(
-                    _session(edge.pe, family, near, own_asn, remote, edge.link["asn"], bgp, None, "site")
-                )
+                sessions.append(_session(edge.pe, family, near, own_asn, remote, edge.link["asn"], bgp, None, "site"))
         loopback = [
-            f"{first_address(site[family])}/{32 if family == 'v4' else 128}"
-            for family in FAMILIES
-            if site.get(family)
+            f"{first_address(site[family])}/{32 if family == 'v4' else 128}" for family in FAMILIES if site.get(family)
         ]
         netns = f"ce-{site['name']}"
         definitions.append(_definition(netns, [*links, {"name": "lo", "addresses": loopback}], router=False))
@@ -366,9 +360,7 @@ def _edge_config(edge: _Edge, asn: int, bgp: dict[str, Any], secrets: dict[str, 
     lines = _common(_plain(link["peer_v4"]), bgp, dict.fromkeys(FAMILIES, "all"), towards_gateway)
     for family in FAMILIES:
         near, far = link[f"peer_{family}"], link[f"local_{family}"]
-        lines += _session(
-            "gateway", family, near, link["asn"], far, asn, towards_gateway, password, "gateway", role
-        )
+        lines += _session("gateway", family, near, link["asn"], far, asn, towards_gateway, password, "gateway", role)
     for site, near in edge.sites:
         for family in FAMILIES:
             other = str(ipaddress.ip_interface(near[family]).ip + 1)
@@ -396,9 +388,7 @@ def _site_config(site: dict[str, Any], router_id: str, bgp: dict[str, Any], sess
             continue
         channel = {"v4": "ipv4", "v6": "ipv6"}[family]
         # Packets of the site itself leave with an address of the site, not of the access link.
-        export[family] = (
-            f"filter {{ if source = RTS_BGP then krt_prefsrc = {first_address(site[family])}; accept; }}"
-        )
+        export[family] = f"filter {{ if source = RTS_BGP then krt_prefsrc = {first_address(site[family])}; accept; }}"
         home += [
             f"protocol static home_{family} {{",
             f"\t{channel};",
