@@ -35,12 +35,12 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look at the state of every member
+- name: Read the Galera state of every member
   cloudwatt.socle.galera_cluster:
     state: probed
   register: probe
 
-- name: Form the cluster
+- name: Bootstrap Galera if it is safe
   cloudwatt.socle.galera_cluster:
     state: formed
     name: "{{ inventory_hostname }}"

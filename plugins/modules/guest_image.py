@@ -56,7 +56,7 @@ requirements:
 """
 
 EXAMPLES = r"""
-- name: Have the smoke guest
+- name: Build the smoke guest image
   cloudwatt.socle.guest_image:
 """
 

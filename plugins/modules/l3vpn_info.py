@@ -30,7 +30,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Read the sessions
+- name: Read the BGP and BFD sessions
   cloudwatt.socle.l3vpn_info:
     gateway: "{{ inventory_hostname }}"
     vrfs: "{{ rie_plan_result.plan.gateways[inventory_hostname].vrfs }}"

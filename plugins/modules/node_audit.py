@@ -38,7 +38,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Judge the node
+- name: Audit the node
   cloudwatt.socle.node_audit:
     content: /var/lib/socle/audit/ssg-debian13-ds.xml
     tailoring: /var/lib/socle/audit/tailoring.xml

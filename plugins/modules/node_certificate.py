@@ -49,7 +49,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look at the certificate of the node
+- name: Check the certificate of the node
   cloudwatt.socle.node_certificate:
     authority: "{{ lookup('ansible.builtin.file', 'ca.pem') }}"
     common_name: ctl1

@@ -35,7 +35,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Hold the starts of services
+- name: Suppress service starts during package installation
   cloudwatt.socle.package_starts:
     state: held
 
@@ -45,7 +45,7 @@ EXAMPLES = r"""
   environment:
     SOCLE_HOLD_STARTS: "1"
 
-- name: Release the starts of services
+- name: Allow service starts again
   cloudwatt.socle.package_starts:
     state: released
 """

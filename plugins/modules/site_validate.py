@@ -51,7 +51,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Refuse bad input before anything is touched
+- name: Assert that the inventory is valid
   cloudwatt.socle.site_validate:
     inventory: "{{ ansible_inventory_sources | first }}"
 """

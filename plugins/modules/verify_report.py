@@ -60,7 +60,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Write the report
+- name: Write the wiring report
   cloudwatt.socle.verify_report:
     dest: .socle/reports/lab
     template: "{{ role_path }}/templates/verify.html.j2"

@@ -46,7 +46,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Make the namespaces of the VRFs
+- name: Create the network namespaces of the VRFs
   cloudwatt.socle.vrf_netns:
     vrfs: "{{ rie_gateway_plan.vrfs }}"
     uplinks: {rie: rie0, peer: peer0}

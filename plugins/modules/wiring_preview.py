@@ -58,7 +58,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Put the preview together
+- name: Write the wiring preview
   cloudwatt.socle.wiring_preview:
     site: lab
     plan: "{{ rie_plan_result.plan }}"

@@ -64,7 +64,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Write the report
+- name: Write the wiring report
   cloudwatt.socle.wiring_report:
     path: .socle/reports/fr1/rie-report.html
     template: "{{ role_path }}/templates/report.html.j2"
