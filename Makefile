@@ -53,7 +53,7 @@ bench-failover: setup ## Break parts of the wiring of the deployed lab, and meas
 bench-gateway: setup ## Measure a gateway of 100 VRFs: a run that changes nothing, and one that adds a VRF
 	$(BIN)/python tests/bench/gateway.py
 
-bench-rie: setup ## Measure tenant networks against openstack.cloud and the bare API, on the deployed lab
+bench-rie: setup-dev ## Measure tenant networks against openstack.cloud and the bare API, on the deployed lab
 	$(BIN)/python tests/bench/rie.py
 
 harden-order: setup ## Harden the lab after its deployment, then before it, and compare all that is in /etc

@@ -13,13 +13,12 @@ description:
   - Asks each public and internal endpoint of the service catalogue, with the site's CA as the only trust
     anchor, and reads the state of Nova's services and hypervisors and of Neutron's agents.
   - Repeats until all is well or O(timeout) is over. Does not fail by itself; the report that it feeds judges.
-requirements: [openstacksdk]
 attributes:
   check_mode: {support: full, description: Only reads.}
   diff_mode: {support: none, description: Changes nothing.}
 options:
   auth:
-    description: Credentials of an administrator, as openstacksdk takes them.
+    description: Credentials of an administrator, as clients of OpenStack take them.
     type: dict
     required: true
     suboptions:
