@@ -1,0 +1,116 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""What must be true of every role, module and pinned version of the project."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import role_specs
+
+ROOT = Path(__file__).resolve().parents[3]
+ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
+MODULES = sorted((ROOT / "plugins" / "modules").glob("*.py"))
+
+
+def read(path: Path):
+    return yaml.safe_load(path.read_text())
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
+def test_defaults_and_argument_specs_have_the_same_keys(role):
+    defaults = read(role / "defaults" / "main.yml") or {}
+    options = read(role / "meta" / "argument_specs.yml")["argument_specs"]["main"].get("options") or {}
+    assert sorted(defaults) == sorted(options)
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
+def test_defaults_are_what_their_specs_allow(role):
+    """Ansible refuses a default with a key that the specification does not have, at the start of the role."""
+    options = read(role / "meta" / "argument_specs.yml")["argument_specs"]["main"].get("options") or {}
+    defaults = read(role / "defaults" / "main.yml") or {}
+    found = {name: list(role_specs.faults(options[name], value)) for name, value in defaults.items()}
+    assert {name: faults for name, faults in found.items() if faults} == {}
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
+def test_every_knob_belongs_to_its_role(role):
+    defaults = read(role / "defaults" / "main.yml") or {}
+    assert [name for name in defaults if not name.startswith(f"{role.name}_")] == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
+def test_every_role_says_what_it_is(role):
+    about = read(role / "meta" / "main.yml")["galaxy_info"]
+    assert about["description"]
+    assert about["license"] == "Apache-2.0"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_every_module_is_documented_and_knows_check_mode(module):
+    text = module.read_text()
+    blocks = dict(re.findall(r'^(DOCUMENTATION|EXAMPLES|RETURN) = r?"""(.*?)"""', text, re.MULTILINE | re.DOTALL))
+    assert blocks.keys() == {"DOCUMENTATION", "EXAMPLES", "RETURN"}
+    documentation = yaml.safe_load(blocks["DOCUMENTATION"])
+    assert documentation["module"] == module.stem
+    assert documentation["attributes"]["check_mode"]["support"] == "full"
+    assert yaml.safe_load(blocks["EXAMPLES"])
+    assert isinstance(yaml.safe_load(blocks["RETURN"]), dict)
+    assert "supports_check_mode" in text
+
+
+#: These need to be root on the operator's machine: they make machines, and images.
+ROOT_HERE = {"image.yml", "lab.yml", "lab_down.yml"}
+
+
+def test_nothing_becomes_root_on_the_machine_of_the_operator():
+    """`ansible_become` for all hosts, as inventories have it, holds for localhost too, where no sudo may be."""
+    plays = [(path, play) for path in ROOT.glob("playbooks/*.yml") for play in read(path)]
+    local = [(path, play) for path, play in plays if play.get("hosts") == "localhost" and path.name not in ROOT_HERE]
+    local = [(path, play) for path, play in local if play.get("roles") != ["guest_image"]]
+    tasks = [(path, task) for path in ROOT.glob("roles/*/tasks/*.yml") for task in read(path) or []]
+    local += [(path, task) for path, task in tasks if task.get("delegate_to") == "localhost"]
+    assert len(local) >= 8
+    assert [
+        (path.name, item["name"]) for path, item in local if (item.get("vars") or {}).get("ansible_become") is not False
+    ] == []
+
+
+def test_set_up_extracted_the_pinned_collections():
+    folder = ROOT / ".ansible" / "collections" / "ansible_collections"
+    for pin in read(ROOT / "requirements.yml")["collections"]:
+        manifest = json.loads((folder / pin["name"].replace(".", "/") / "MANIFEST.json").read_text())
+        assert manifest["collection_info"]["version"] == str(pin["version"]), pin["name"]
+
+
+def test_galaxy_depends_on_the_pinned_collections():
+    pins = {pin["name"]: str(pin["version"]) for pin in read(ROOT / "requirements.yml")["collections"]}
+    assert read(ROOT / "galaxy.yml")["dependencies"] == pins
+
+
+def test_every_locked_package_has_hashes_and_no_index_is_named():
+    for name in ("requirements.lock", "requirements-dev.lock", "requirements-collections.lock"):
+        text = (ROOT / name).read_text()
+        pins = re.findall(r"^\S+==\S+.*?(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
+        assert pins
+        assert all("--hash=sha256:" in pin for pin in pins)
+        assert "://" not in text
+
+
+def test_tests_run_what_operators_run():
+    ours, with_tests = (
+        set(re.findall(r"^(\S+==\S+)", (ROOT / name).read_text(), re.MULTILINE))
+        for name in ("requirements.lock", "requirements-dev.lock")
+    )
+    assert ours < with_tests
+
+
+def test_changelog_fragments_use_known_sections():
+    sections = {name for name, _title in read(ROOT / "changelogs" / "config.yaml")["sections"]}
+    for fragment in (ROOT / "changelogs" / "fragments").glob("*.yml"):
+        assert set(read(fragment)) <= sections | {"release_summary", "trivial"}, fragment.name
