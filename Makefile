@@ -6,7 +6,7 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-ann
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lab lab-down test lint unit molecule test-guest audit-guest bench-deploy bench-failover bench-gateway bench-rie fault-kill harden-order docs clean lock
+.PHONY: help setup setup-dev lab lab-down test lint unit coverage molecule test-guest audit-guest bench-deploy bench-failover bench-gateway bench-rie fault-kill harden-order docs clean lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ lint: setup-dev ## ruff, yamllint and ansible-lint
 
 unit: setup-dev ## Unit and property tests
 	@$(BIN)/python scripts/test unit
+
+coverage: setup-dev ## The unit and property tests again, with the lines of plugins and socle that they run (twice the time)
+	@$(BIN)/python scripts/test coverage
 
 molecule: setup-dev ## Every molecule scenario, or those named in SCENARIOS="a b"
 	@$(BIN)/python scripts/test molecule $(SCENARIOS)
@@ -72,4 +75,4 @@ lock: setup ## Resolve pyproject.toml again, and the package the collections com
 		--output-file requirements-collections.lock -
 
 clean: ## Remove what set-up and the runs made in this checkout (not the lab: see lab-down)
-	rm -rf .venv .ansible .socle socle.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .ansible .socle socle.egg-info .pytest_cache .ruff_cache .hypothesis .coverage cloudwatt-socle-*.tar.gz
