@@ -8,6 +8,7 @@ import getpass
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from . import environment
@@ -22,12 +23,21 @@ CONTROLLER = "localhost"
 """Where the inventory is validated and the plan is made."""
 
 
+@cache
 def prepare() -> None:
-    """Give Ansible, in this process, the environment that ansible-playbook gets; before its first import."""
+    """Give Ansible, in this process, the environment and the loader of plugins that ansible-playbook has.
+
+    Before the first import of Ansible or of a collection: Python itself would find a collection too, but not as Ansible
+    expects it.
+    """
     os.environ.update(environment.of_ansible())
     collections = str(ROOT / ".ansible" / "collections")
     if collections not in sys.path:
         sys.path.insert(0, collections)
+    if "ansible_collections" not in sys.modules:
+        from ansible.plugins.loader import init_plugin_loader
+
+        init_plugin_loader()
 
 
 def vault_secrets(site: Site, slugs: Sequence[str] = ()) -> list[tuple[str, VaultSecret]]:
