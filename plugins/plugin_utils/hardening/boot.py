@@ -33,7 +33,7 @@ def command_line(policy: Policy, settings: Settings) -> list[Entry]:
     return [text_file("/etc/default/grub.d/hardening.cfg", text)]
 
 
-def password(policy: Policy, settings: Settings) -> list[Entry]:
+def boot_password(policy: Policy, settings: Settings) -> list[Entry]:
     """Editing an entry of the boot menu takes the password; booting one does not (R5)."""
     if not settings["boot_password_hash"]:
         return []

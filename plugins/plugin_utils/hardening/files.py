@@ -47,13 +47,13 @@ def _helpers(policy: Policy, settings: Settings) -> list[Entry]:
 
 #: The rules that ask for files, and what makes them. Any of the rules is enough.
 BUILDERS: tuple[tuple[tuple[int, ...], Callable[[Policy, Settings], list[Entry]]], ...] = (
-    ((5,), boot.password),
+    ((5,), boot.boot_password),
     ((7, 8, 45, 73), boot.command_line),
-    ((8, 9, 11, 12, 13, 14), kernel.parameters),
+    ((8, 9, 11, 12, 13, 14), kernel.kernel),
     ((9, 14), kernel.core_dumps),
-    ((10,), kernel_modules.lock),
-    ((24, 62), kernel_modules.refused),
-    ((62,), usb.usb_guard),
+    ((10,), kernel_modules.modules_lock),
+    ((24, 62), kernel_modules.modules),
+    ((62,), usb.usb),
     ((28,), mounts.mounts),
     ((31, 68, 69), pam.pam),
     ((33, 35, 36), logins.logins),

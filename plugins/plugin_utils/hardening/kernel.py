@@ -93,7 +93,7 @@ def sysctls(policy: Policy, skip: Iterable[str], own: Mapping[str, Any] | None =
     return {key: str(int(value) if isinstance(value, bool) else value) for key, value in merged(wanted, own).items()}
 
 
-def parameters(policy: Policy, settings: Settings) -> list[Entry]:
+def kernel(policy: Policy, settings: Settings) -> list[Entry]:
     found = sysctls(policy, settings["skip"], settings["sysctl"])
     return [text_file("/etc/sysctl.d/55-hardening.conf", "".join(f"{key} = {value}\n" for key, value in found.items()))]
 

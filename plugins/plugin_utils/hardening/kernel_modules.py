@@ -24,14 +24,14 @@ _NEEDED = """
 NEEDED_MODULES = _NEEDED.split()
 
 
-def refused(policy: Policy, settings: Settings) -> list[Entry]:
+def modules(policy: Policy, settings: Settings) -> list[Entry]:
     text = "".join(f"install {name} /bin/false\n" for name in sorted(RARE_MODULES))
     # A guest that is a hypervisor itself reaches code of the host that no other guest does.
     text += "options kvm_intel nested=0\noptions kvm_amd nested=0\n"
     return [text_file("/etc/modprobe.d/hardening.conf", text)]
 
 
-def lock(policy: Policy, settings: Settings) -> list[Entry]:
+def modules_lock(policy: Policy, settings: Settings) -> list[Entry]:
     needed = [*NEEDED_MODULES, *settings["modules"]]
     unit = {
         "Unit": {

@@ -8,7 +8,7 @@ from ...module_utils.hardening.rules import Policy
 from .entries import Entry, Settings, template, text_file
 
 
-def usb_guard(policy: Policy, settings: Settings) -> list[Entry]:
+def usb(policy: Policy, settings: Settings) -> list[Entry]:
     """What is plugged into a server, and is none of these devices, is not spoken to."""
     rules = "".join(f"{rule}\n" for rule in settings["usb_rules"])
     return [
