@@ -26,7 +26,7 @@ def owned(mode: str) -> dict[str, dict[str, Any]]:
     }
 
 
-FILE = {
+FILE: dict[str, dict[str, Any]] = {
     **owned("0644"),
     "content": {"type": "raw"},
     "format": {"type": "str", "choices": list(FORMATS), "default": "text"},
@@ -34,14 +34,14 @@ FILE = {
     "keeps": {"type": "path"},
     "validate": TEXT,
 }
-SOURCES = {
+SOURCES: dict[str, dict[str, Any]] = {
     "mirror": NAME,
     "security_mirror": TEXT,
     "suite": NAME,
     "components": {"type": "list", "elements": "str", "required": True},
     "keyring": PATH,
 }
-SCHEMA = {
+SCHEMA: dict[str, dict[str, Any]] = {
     "name": NAME,
     "database": TEXT,
     "commands": {"type": "list", "elements": "raw", "required": True},
@@ -51,7 +51,7 @@ SCHEMA = {
     "wave": {"type": "int", "default": 0},
 }
 LINK = {"name": NAME, "file": PATH, "addresses": {"type": "list", "elements": "str", "default": []}}
-READY = {
+READY: dict[str, dict[str, Any]] = {
     "port": {"type": "int"},
     "host": {"type": "str", "default": "127.0.0.1"},
     "unix_socket": {"type": "path"},
@@ -60,7 +60,7 @@ READY = {
     "links": {"type": "list", "elements": "dict", "options": LINK},
     "timeout": {"type": "int", "default": 60},
 }
-UNIT = {
+UNIT: dict[str, dict[str, Any]] = {
     "name": NAME,
     "reads": {"type": "list", "elements": "str", "default": []},
     "reloads": {"type": "list", "elements": "str", "default": []},
