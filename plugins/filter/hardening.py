@@ -10,8 +10,13 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening import host_firewall, rules
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening import files as engine
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening import pam_stacks
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening import (
+    apparmor,
+    audit_rules,
+    files,
+    kernel,
+    pam_stacks,
+)
 
 
 def hardening_files(settings: Mapping[str, Any], groups: Sequence[str]) -> list[dict[str, Any]]:
@@ -19,7 +24,7 @@ def hardening_files(settings: Mapping[str, Any], groups: Sequence[str]) -> list[
     try:
         policy = rules.Policy.of(settings["level"], settings["rules_off"])
         skip = set(rules.waived(rules.waivers(settings["waivers"]), groups))
-        entries = engine.files(policy, {**settings, "skip": skip})
+        entries = files.files(policy, {**settings, "skip": skip})
     except rules.PolicyError as fault:
         raise AnsibleFilterError(str(fault)) from fault
     except pam_stacks.PamError as fault:
@@ -34,7 +39,7 @@ def hardening_diverted(settings: Mapping[str, Any], groups: Sequence[str]) -> di
         skip = set(rules.waived(rules.waivers(settings["waivers"]), groups))
     except rules.PolicyError as fault:
         raise AnsibleFilterError(str(fault)) from fault
-    return engine.diverted(policy, {**settings, "skip": skip})
+    return kernel.diverted(policy, {**settings, "skip": skip})
 
 
 def anssi_rule(number: int, settings: Mapping[str, Any]) -> bool:
@@ -48,17 +53,17 @@ def anssi_rule(number: int, settings: Mapping[str, Any]) -> bool:
 def hardening_units(settings: Mapping[str, Any], not_live: Sequence[str], lock: bool) -> list[dict[str, Any]]:
     """Units of the hardening for `service_units`."""
     policy = rules.Policy.of(settings["level"], settings["rules_off"])
-    return engine.units(policy, settings, not_live, lock)
+    return files.units(policy, settings, not_live, lock)
 
 
 def apparmor_off(names: Sequence[str]) -> list[dict[str, Any]]:
     """Links that keep AppArmor profiles from being loaded, for `service`."""
-    return engine.profile_links(names)
+    return apparmor.profile_links(names)
 
 
 def audit_programs(programs: Sequence[str]) -> str:
     """Audit rules of programs with rights of their own."""
-    return engine.privileged_rules(programs)
+    return audit_rules.privileged_rules(programs)
 
 
 def host_ruleset(

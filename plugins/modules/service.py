@@ -338,8 +338,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils.common.dpkg_status import missing
-from ansible_collections.cloudwatt.socle.plugins.module_utils.common.results import diff_entry, lines, list_of
-from ansible_collections.cloudwatt.socle.plugins.module_utils.database.client import OPTIONS, DatabaseError
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common.results import diff_entry, lines
+from ansible_collections.cloudwatt.socle.plugins.module_utils.database.client import DatabaseError
 from ansible_collections.cloudwatt.socle.plugins.module_utils.service import (
     apt_sources,
     config_files,
@@ -347,89 +347,11 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.service import (
     schema_sync_host,
     service_units_host,
 )
-from ansible_collections.cloudwatt.socle.plugins.module_utils.service.phases import PHASES
 from ansible_collections.cloudwatt.socle.plugins.module_utils.service.schema_sync import Schema, SchemaError
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service.service_arguments import ARGUMENTS
 from ansible_collections.cloudwatt.socle.plugins.module_utils.service.service_units import Unit, UnitError
 
 DPKG_STATUS = "/var/lib/dpkg/status"
-TEXT = {"type": "str"}
-NAME = {"type": "str", "required": True}
-PATH = {"type": "path", "required": True}
-
-
-def owned(mode: str) -> dict[str, dict]:
-    return {
-        "path": PATH,
-        "owner": {"type": "str", "default": "root"},
-        "group": {"type": "str", "default": "root"},
-        "mode": {"type": "str", "default": mode},
-    }
-
-
-FILE = {
-    **owned("0644"),
-    "content": {"type": "raw"},
-    "format": {"type": "str", "choices": list(config_files.FORMATS), "default": "text"},
-    "requires": {"type": "path"},
-    "keeps": {"type": "path"},
-    "validate": TEXT,
-}
-SOURCES = {
-    "mirror": NAME,
-    "security_mirror": TEXT,
-    "suite": NAME,
-    "components": {"type": "list", "elements": "str", "required": True},
-    "keyring": PATH,
-}
-SCHEMA = {
-    "name": NAME,
-    "database": TEXT,
-    "commands": {"type": "list", "elements": "raw", "required": True},
-    "user": TEXT,
-    "package": NAME,
-    "version_table": {"type": "str", "default": "alembic_version"},
-    "wave": {"type": "int", "default": 0},
-}
-LINK = {"name": NAME, "file": PATH, "addresses": {"type": "list", "elements": "str", "default": []}}
-READY = {
-    "port": {"type": "int"},
-    "host": {"type": "str", "default": "127.0.0.1"},
-    "unix_socket": {"type": "path"},
-    "url": TEXT,
-    "command": TEXT,
-    "links": {"type": "list", "elements": "dict", "options": LINK},
-    "timeout": {"type": "int", "default": 60},
-}
-UNIT = {
-    "name": NAME,
-    "reads": {"type": "list", "elements": "str", "default": []},
-    "reloads": {"type": "list", "elements": "str", "default": []},
-    "on_change": {"type": "str", "choices": ["restart", "reload", "none"], "default": "restart"},
-    "test": TEXT,
-    "ready": {"type": "dict", "options": READY},
-    "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
-    "enabled": {"type": "bool"},
-    "wave": {"type": "int", "default": 0},
-}
-ARGUMENTS: dict[str, dict[str, Any]] = {
-    "defer": {"type": "bool", "default": False},
-    "calls": {"type": "list", "elements": "dict", "default": [], "no_log": True},
-    "phases": {"type": "list", "elements": "str", "choices": list(PHASES), "default": list(PHASES)},
-    "directories": list_of(owned("0755")),
-    "files": list_of(FILE),
-    "links": list_of({"path": PATH, "target": NAME}),
-    "absent": {"type": "list", "elements": "path", "default": []},
-    "apt_sources": {"type": "dict", "options": SOURCES},
-    "packages": {"type": "list", "elements": "str", "default": []},
-    "schemas": list_of(SCHEMA),
-    "schemas_here": {"type": "bool", "default": True},
-    "environment": {"type": "dict", "default": {}, "no_log": True},
-    "schema_timeout": {"type": "int", "default": 1800},
-    "schema_wait": {"type": "int", "default": 600},
-    **OPTIONS,
-    "units": list_of(UNIT),
-    "secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},
-}
 
 
 class Call:

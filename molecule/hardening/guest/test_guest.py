@@ -20,7 +20,7 @@ import judge
 from guest import PARTITIONS, running
 
 from plugins.module_utils.hardening.rules import Policy
-from plugins.plugin_utils.hardening import files as hardening
+from plugins.plugin_utils.hardening import boot
 
 DEFAULTS = yaml.safe_load((judge.ROOT / "roles/hardening/defaults/main.yml").read_text())
 
@@ -107,7 +107,7 @@ def test_no_module_can_be_loaded(hardened):
 def test_the_kernel_was_given_our_arguments_by_our_menu(hardened):
     given = hardened.run("cat /proc/cmdline").split()
     policy = Policy.of(DEFAULTS["hardening_level"])
-    wanted = [word for rule, words in hardening.ARGUMENTS if policy.holds(rule) for word in words.split()]
+    wanted = [word for rule, words in boot.ARGUMENTS if policy.holds(rule) for word in words.split()]
     assert [word for word in [*wanted, "mds=full"] if word not in given] == []
     assert any(word.startswith("BOOT_IMAGE=") for word in given)
 

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from ..common.dpkg_status import present
 from ..common.parallel import in_parallel
-from .security_guide import SERVICES, Service, absent, evaluate, ports
+from .security_guide import evaluate
 from .security_guide_facts import Listener, Snapshot, Stat, listening
+from .security_guide_services import SERVICES, Service, absent, ports
 
 STATUS = "/var/lib/dpkg/status"
 #: Where systemd links what is enabled to what wants it, and the control groups of what runs.

@@ -13,11 +13,9 @@ import contextlib
 import ipaddress
 import itertools
 import json
-import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +46,9 @@ from .plan import (
     nft_table,
     usable_nameservers,
 )
+from .ssh_keys import SshKeys
+from .steps import Step, side_by_side, write_json
+from .sysctls import Sysctls
 
 TOOLS = {
     "ip": "iproute2",
@@ -60,18 +61,6 @@ TOOLS = {
 
 #: Kinds of steps that concern one machine and wait for nothing but it.
 PARALLEL = frozenset({"boot", "create", "recreate", "remove machine", "cut power of", "restore links of"})
-
-
-@dataclass
-class Step:
-    """One thing to do: ``kind`` and ``name`` say it to a person, ``action`` does it."""
-
-    kind: str
-    name: str
-    action: Callable[[], None]
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name}"
 
 
 class LabManager:
@@ -96,7 +85,8 @@ class LabManager:
         self.nameservers = nameservers or []
         self.timeout = timeout
         self.warnings: list[str] = []
-        self._sysctls = state_dir / "sysctls.json"
+        self.sysctls = Sysctls(lab, state_dir / "sysctls.json")
+        self.keys = SshKeys(lab, self.path / "ssh", ssh_dir)
 
     # --- states -------------------------------------------------------------------------------------------------
 
@@ -148,11 +138,11 @@ class LabManager:
         steps: list[Step] = []
         interfaces = host.interfaces()
         steps += self._plan_strays(interfaces)
-        steps += self._plan_sysctls()
+        steps += self.sysctls.plan()
         steps += [step for bridge in self.lab.bridges for step in self._plan_bridge(bridge, interfaces)]
         steps += self._plan_nat()
-        steps += self._plan_keys()
-        public_key = self._public_key()
+        steps += self.keys.plan()
+        public_key = self.keys.public()
         for machine in self.lab.machines:
             steps += self._plan_machine(machine, public_key, interfaces, recreate)
         return steps
@@ -164,7 +154,7 @@ class LabManager:
         if host.nft_listing(nft_table(self.lab.name)):
             table = nft_table(self.lab.name)
             steps.append(Step("remove nftables table", table, lambda: self._delete_table(table)))
-        steps += self._plan_sysctls_back()
+        steps += self.sysctls.plan_back()
         if self.path.exists():
             steps.append(Step("remove directory", str(self.path), self._remove_directory))
         elif self.ssh_dir and self.ssh_dir.is_dir():
@@ -183,7 +173,7 @@ class LabManager:
         """Carry out steps in order; neighbours that each concern one machine only run side by side."""
         for together, group in itertools.groupby(steps, key=lambda step: step.kind in PARALLEL):
             if together:
-                problems = _side_by_side(list(group))
+                problems = side_by_side(list(group))
                 if problems:
                     raise LabHostError("\n".join(problems))
             else:
@@ -193,7 +183,7 @@ class LabManager:
     def wait(self) -> None:
         """Wait until SSH answers on every machine that was up before; those just booted were waited for."""
         up = [machine for machine in self.lab.machines if self.disk(machine.name).supervisor() is not None]
-        problems = _side_by_side([Step("wait for", machine.name, self._waiter(machine)) for machine in up])
+        problems = side_by_side([Step("wait for", machine.name, self._waiter(machine)) for machine in up])
         if problems:
             raise LabHostError("\n".join(problems))
 
@@ -302,122 +292,6 @@ class LabManager:
     def _delete_table(self, table: str) -> None:
         host.run(["nft", "delete", "table", "ip", table], check=False)
 
-    def _plan_sysctls(self) -> list[Step]:
-        steps = []
-        notes = self._sysctl_notes()
-        for key, value in sorted(self.lab.sysctls.items()):
-            live = host.read_sysctl(key)
-            if live is None:
-                continue
-            # Set already, but by another lab, which would take it back one day.
-            shared = key in notes and self.lab.name not in notes[key]["labs"]
-            if live.split() != value.split() or shared:
-                steps.append(Step("set sysctl", f"{key} = {value}", self._sysctl_setter(key, value, live)))
-        return steps
-
-    def _sysctl_setter(self, key: str, value: str, live: str) -> Callable[[], None]:
-        def apply() -> None:
-            notes = self._sysctl_notes()
-            note = notes.setdefault(key, {"before": live, "labs": []})
-            note["value"] = value
-            note["labs"] = sorted({*note["labs"], self.lab.name})
-            self._write_sysctl_notes(notes)
-            host.write_sysctl(key, value)
-
-        return apply
-
-    def _plan_sysctls_back(self) -> list[Step]:
-        """Give back sysctls that no other lab still counts on; a value somebody else changed since is left."""
-        steps = []
-        for key, note in sorted(self._sysctl_notes().items()):
-            if self.lab.name in note["labs"]:
-                steps.append(Step("remove sysctl", f"{key} (back to {note['before']})", self._sysctl_restorer(key)))
-        return steps
-
-    def _sysctl_restorer(self, key: str) -> Callable[[], None]:
-        def apply() -> None:
-            notes = self._sysctl_notes()
-            note = notes[key]
-            note["labs"] = [name for name in note["labs"] if name != self.lab.name]
-            if not note["labs"]:
-                if host.read_sysctl(key) == note.get("value"):
-                    host.write_sysctl(key, note["before"])
-                del notes[key]
-            self._write_sysctl_notes(notes)
-
-        return apply
-
-    def _sysctl_notes(self) -> dict[str, Any]:
-        with contextlib.suppress(OSError, ValueError):
-            return dict(json.loads(self._sysctls.read_text(encoding="utf-8")))
-        return {}
-
-    def _write_sysctl_notes(self, notes: dict[str, Any]) -> None:
-        if notes:
-            _write_json(self._sysctls, notes)
-        else:
-            self._sysctls.unlink(missing_ok=True)
-
-    # --- keys ---------------------------------------------------------------------------------------------------
-
-    def _plan_keys(self) -> list[Step]:
-        keys = self.path / "ssh"
-        wanted = [keys / "id_ed25519", *(keys / machine.name for machine in self.lab.machines)]
-        missing = [path for path in wanted if not (path.exists() and path.with_name(path.name + ".pub").exists())]
-        steps = []
-        if missing:
-            names = ", ".join(path.name for path in missing)
-            steps.append(Step("make SSH keys for", names, lambda: self._make_keys(missing)))
-        if self.ssh_dir and (missing or self._operator_files() != self._present_operator_files()):
-            steps.append(Step("write", str(self.ssh_dir), self._write_operator_files))
-        return steps
-
-    def _make_keys(self, missing: list[Path]) -> None:
-        for path in missing:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            comment = f"socle-{self.lab.name}" if path.name == "id_ed25519" else f"root@{path.name}"
-            host.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)])
-
-    def _public_key(self) -> str:
-        path = self.path / "ssh" / "id_ed25519.pub"
-        return path.read_text(encoding="ascii") if path.exists() else ""
-
-    def _operator_files(self) -> dict[str, str]:
-        keys = self.path / "ssh"
-        files = {
-            name: (keys / name).read_text(encoding="ascii")
-            for name in ("id_ed25519", "id_ed25519.pub")
-            if (keys / name).exists()
-        }
-        lines = []
-        for machine in self.lab.machines:
-            public = keys / f"{machine.name}.pub"
-            if public.exists():
-                key = " ".join(public.read_text(encoding="ascii").split()[:2])
-                # As ssh looks a host up that it reaches at another port.
-                moved = f",[{machine.ip}]:{machine.ssh_port}" if machine.ssh_port != 22 else ""
-                lines.append(f"{machine.ip},{machine.name}{moved} {key}\n")
-        files["known_hosts"] = "".join(sorted(lines))
-        return files
-
-    def _present_operator_files(self) -> dict[str, str]:
-        assert self.ssh_dir is not None
-        found = {}
-        for name in ("id_ed25519", "id_ed25519.pub", "known_hosts"):
-            with contextlib.suppress(OSError):
-                found[name] = (self.ssh_dir / name).read_text(encoding="ascii")
-        return found
-
-    def _write_operator_files(self) -> None:
-        assert self.ssh_dir is not None
-        self.ssh_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name, text in self._operator_files().items():
-            path = self.ssh_dir / name
-            path.unlink(missing_ok=True)
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as handle:
-                handle.write(text)
-
     # --- machines -----------------------------------------------------------------------------------------------
 
     def _plan_machine(
@@ -454,7 +328,7 @@ class LabManager:
             if new:
                 power_cut(self.lab.name, machine.name, disk)
                 key = self.path / "ssh" / machine.name
-                disk.create(machine, self._public_key(), key, self._nameservers())
+                disk.create(machine, self.keys.public(), key, self._nameservers())
             boot(self.lab, machine, disk)
             ready = wait_ready(machine, disk, self.timeout)
             if ready["failed_units"]:
@@ -508,30 +382,8 @@ class LabManager:
         return {}
 
     def _write(self, name: str, value: dict[str, Any]) -> None:
-        _write_json(self.path / name, value)
+        write_json(self.path / name, value)
 
 
 def _deleter(name: str) -> Callable[[], None]:
     return lambda: host.delete_links([name])
-
-
-def _side_by_side(steps: list[Step]) -> list[str]:
-    """Run steps in parallel; returns what failed, in the order of the steps."""
-    if not steps:
-        return []
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        futures = [(step, pool.submit(step.action)) for step in steps]
-        problems = []
-        for step, future in futures:
-            try:
-                future.result()
-            except (LabHostError, OSError) as error:
-                problems.append(f"{step}: {error}")
-    return problems
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
-    temporary.rename(path)

@@ -4,7 +4,7 @@
 
 This file is both a library and a program. The modules import it and treat all namespaces of a node in one process;
 they also install it, as it is, on the node, where the template unit ``socle-netns@<name>`` runs ``netns.py up <name>``
-at boot. It therefore uses the standard library only, and nothing else of the collection.
+at boot (see netns_units). It therefore uses the standard library only, and nothing else of the collection.
 
 A *definition* is a dict (stored as ``/etc/socle/netns/<name>/netns.json``)::
 
@@ -38,30 +38,8 @@ from typing import Any, NamedTuple
 
 DEFINITIONS = Path("/etc/socle/netns")
 RUN_NETNS = Path("/run/netns")
-PROGRAM = Path("/usr/local/lib/socle/netns.py")
-UNIT = "socle-netns@.service"
-UNIT_PATH = Path("/etc/systemd/system") / UNIT
 OWNER_KEY = "socle-netns"
 LOCK = Path("/run/lock/socle-netns.lock")
-
-UNIT_TEXT = f"""\
-# Written by cloudwatt.socle. Brings the namespace back as {DEFINITIONS}/<name> describes it.
-[Unit]
-Description=Network namespace %i
-Wants=openvswitch-switch.service
-After=openvswitch-switch.service ovs-vswitchd.service systemd-sysctl.service network-pre.target
-Before=network.target
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/usr/bin/python3 -S {PROGRAM} up %i
-ExecReload=/usr/bin/python3 -S {PROGRAM} up %i
-ExecStop=/usr/bin/python3 -S {PROGRAM} down %i
-
-[Install]
-WantedBy=multi-user.target
-"""
 
 
 class CommandError(Exception):
@@ -84,24 +62,12 @@ class Step(NamedTuple):
         return f"{where}{self.verb} {self.text}"
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Pure: definitions against what was observed
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def unit_name(name: str) -> str:
-    """The unit that brings a namespace up."""
-    return UNIT.replace("@.", f"@{name}.")
+# --- Pure: definitions against what was observed --------------------------------------------------------
 
 
 def canonical(address: str) -> str:
     """An address with its length, in canonical spelling."""
     return str(ipaddress.ip_interface(address))
-
-
-def dump(definition: dict[str, Any]) -> str:
-    """The stored text of a definition: stable, one trailing newline."""
-    return json.dumps(definition, indent=1, sort_keys=True) + "\n"
 
 
 def plan_namespace(
@@ -142,7 +108,7 @@ def plan_namespace(
 def _plan_link(scope: str, link: dict[str, Any], live: dict[str, Any] | None, host_names: set[str]) -> list[Step]:
     name = link["name"]
     steps: list[Step] = []
-    host, far = link.get("host"), link.get("far")
+    host = link.get("host")
     if live is not None and host and host not in host_names:
         # Its twin is not where it belongs: the pair is of no use.
         steps.append(Step(scope, "ip", f"link del {name}"))
@@ -159,13 +125,9 @@ def _plan_link(scope: str, link: dict[str, Any], live: dict[str, Any] | None, ho
                 twin = f"{host} mtu {mtu} type veth peer name {name} mtu {mtu} netns {scope}"
                 steps.append(Step("", "ip", f"link add {twin}"))
             else:
-                steps.append(
-                    Step(
-                        scope,
-                        "ip",
-                        f"link add {name} mtu {mtu} type veth peer name {far['name']} mtu {mtu} netns {far['netns']}",
-                    )
-                )
+                far = link["far"]
+                twin = f"{name} mtu {mtu} type veth peer name {far['name']} mtu {mtu} netns {far['netns']}"
+                steps.append(Step(scope, "ip", f"link add {twin}"))
             live = {"addresses": [], "mtu": mtu, "up": False, "tx_offload": True}
     if link.get("tx_offload") is False and live.get("tx_offload"):
         steps.append(Step(scope, "offload", name))
@@ -227,14 +189,12 @@ def release_ports(
 def plan_ports(
     wanted: dict[str, dict[str, Any]],
     live: dict[str, dict[str, Any]],
-    trunks: dict[str, list[int]] | None = None,
     gone_owners: Iterable[str] = (),
 ) -> list[list[str]]:
-    """ovs-vsctl commands (for one transaction) that give the access ports and trunks; [] if all is as wanted.
+    """ovs-vsctl commands (for one transaction) that give the access ports; [] if all is as wanted.
 
-    ``live``: ``{port: {bridge, tag, trunks, vlan_mode, owner}}`` (see ``observe_ports``). ``trunks``: VLANs that
-    uplink ports may carry; an empty list means none, and is written as the reserved VLAN 4095, because OVS reads an
-    empty set as *all*. Ports of ``gone_owners``, and ports an owner of ``wanted`` no longer has, are deleted.
+    ``live``: ``{port: {bridge, tag, trunks, vlan_mode, owner}}`` (see ``observe_ports``). Ports of ``gone_owners``,
+    and ports an owner of ``wanted`` no longer has, are deleted.
     """
     commands: list[list[str]] = []
     owners = {port["owner"] for port in wanted.values()} | set(gone_owners)
@@ -248,30 +208,14 @@ def plan_ports(
             have = None
         if have is None:
             commands.append(["--may-exist", "add-port", want["bridge"], port])
-        if have is None or (have["tag"], have["vlan_mode"], have["owner"]) != (
-            want["tag"],
-            "access",
-            want["owner"],
-        ):
-            commands.append(
-                [
-                    "set", "port", port, f"tag={want['tag']}", "vlan_mode=access",
-                    f"external_ids:{OWNER_KEY}={want['owner']}",
-                ]
-            )  # fmt: skip
-    for port, vlans in sorted((trunks or {}).items()):
-        numbers = sorted(set(vlans)) or [4095]
-        have = live.get(port)
-        if have is None:
-            raise CommandError(f"{port}: no such port on any bridge of Open vSwitch")
-        if (have["trunks"], have["vlan_mode"]) != (numbers, "trunk"):
-            commands.append(["set", "port", port, "vlan_mode=trunk", f"trunks={','.join(map(str, numbers))}"])
+        settings = (want["tag"], "access", want["owner"])
+        if have is None or (have["tag"], have["vlan_mode"], have["owner"]) != settings:
+            owner = f"external_ids:{OWNER_KEY}={want['owner']}"
+            commands.append(["set", "port", port, f"tag={want['tag']}", "vlan_mode=access", owner])
     return commands
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# On the node
-# ---------------------------------------------------------------------------------------------------------------------
+# --- On the node ----------------------------------------------------------------------------------------
 
 
 def run(argv: list[str], stdin: str | None = None, check: bool = True) -> str:
@@ -316,12 +260,11 @@ def tx_offload(link: str, value: bool | None = None) -> bool | None:
     """Read (``value`` None) or set the transmit checksum offload of a link; None where it has none."""
     command = ETHTOOL_GTXCSUM if value is None else ETHTOOL_STXCSUM
     word = bytearray(struct.pack("II", command, int(bool(value))))
-    buffer = (struct.pack("16s", link.encode()), word)
     import array
     import ctypes
 
     data = (ctypes.c_char * len(word)).from_buffer(word)
-    request = array.array("B", buffer[0] + struct.pack("P", ctypes.addressof(data)) + bytes(16))
+    request = array.array("B", struct.pack("16sP", link.encode(), ctypes.addressof(data)) + bytes(16))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         try:
             fcntl.ioctl(control, SIOCETHTOOL, request)

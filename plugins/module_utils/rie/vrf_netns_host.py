@@ -14,8 +14,9 @@ from typing import Any
 from ..common.files import read, write, write_if_changed
 from ..common.parallel import in_parallel
 from ..common.results import diff_entry
-from . import netns
+from . import netns, netns_units
 from .unit_states import unit_states
+from .uplink_trunks import plan_trunks
 
 
 @dataclass
@@ -51,7 +52,7 @@ def _version(text: str | None) -> str:
 def install_program(check_mode: bool) -> list[dict[str, Any]]:
     """Put the boot program and its unit on the node; the diff of what changed."""
     diff = []
-    for path, text in ((netns.PROGRAM, inspect.getsource(netns)), (netns.UNIT_PATH, netns.UNIT_TEXT)):
+    for path, text in ((netns_units.PROGRAM, inspect.getsource(netns)), (netns_units.UNIT_PATH, netns_units.UNIT_TEXT)):
         before = read(path)
         if write_if_changed(path, text, check_mode):
             # The text of a program says nothing to someone who reads a diff of a network.
@@ -82,17 +83,17 @@ def converge(
     wanted = {definition["name"]: definition for definition in definitions}
     known = netns.stored(owner)
     gone = sorted(set(known) - set(wanted)) if prune else []
-    units = unit_states(netns.unit_name(name) for name in wanted)
+    units = unit_states(netns_units.unit_name(name) for name in wanted)
     pending = netns.plan_all(definitions, in_parallel)
     ports = netns.access_ports(definitions)
     released, live_ports = netns.release_ports(pending, _observe_ports(check_mode))
     if check_mode:
         trunks = {port: vlans for port, vlans in (trunks or {}).items() if port in live_ports}
-    port_commands = netns.plan_ports(ports, live_ports, trunks, gone)
+    port_commands = netns.plan_ports(ports, live_ports, gone) + plan_trunks(live_ports, trunks or {})
     stored_texts = {name: read(_definition_path(name)) for name in wanted}
     for name, definition in wanted.items():
-        text = netns.dump(definition)
-        unit = units[netns.unit_name(name)]
+        text = netns_units.dump(definition)
+        unit = units[netns_units.unit_name(name)]
         if stored_texts[name] is None:
             outcome.actions[name] = "created"
         elif stored_texts[name] != text or name in pending:
@@ -104,7 +105,7 @@ def converge(
         outcome.tell(name, map(str, pending.get(name, [])))
     for name in gone:
         outcome.actions[name] = "removed"
-        outcome.diff.append(diff_entry(str(_definition_path(name)), netns.dump(known[name]), ""))
+        outcome.diff.append(diff_entry(str(_definition_path(name)), netns_units.dump(known[name]), ""))
     for command in released + port_commands:
         port = next((word for word in command if word in ports or word in live_ports), "")
         owner = (ports.get(port) or live_ports.get(port) or {}).get("owner") or ""
@@ -114,18 +115,18 @@ def converge(
     _remove(gone)
     netns.apply_ports(released)
     for name, definition in wanted.items():
-        text = netns.dump(definition)
+        text = netns_units.dump(definition)
         if stored_texts[name] != text:
             write(_definition_path(name), text)
     # Daemons of a namespace that vanished under them sit in an orphan: restarting the unit takes them along.
     vanished = [name for name, steps in pending.items() if steps[0].text.startswith("netns add")]
-    vanished = [name for name in vanished if units[netns.unit_name(name)]["active"]]
+    vanished = [name for name in vanished if units[netns_units.unit_name(name)]["active"]]
     netns.bring_up([wanted[name] for name in wanted if name in pending and name not in vanished])
     if vanished:
-        netns.run(["systemctl", "restart", "--", *map(netns.unit_name, vanished)])
+        netns.run(["systemctl", "restart", "--", *map(netns_units.unit_name, vanished)])
     netns.apply_ports(port_commands)
-    sleeping = [netns.unit_name(name) for name in wanted if not units[netns.unit_name(name)]["active"]]
-    disabled = [netns.unit_name(name) for name in wanted if not units[netns.unit_name(name)]["enabled"]]
+    sleeping = [netns_units.unit_name(name) for name in wanted if not units[netns_units.unit_name(name)]["active"]]
+    disabled = [netns_units.unit_name(name) for name in wanted if not units[netns_units.unit_name(name)]["enabled"]]
     if disabled:  # without a reload, which takes half a second where there are hundreds of units
         netns.run(["systemctl", "enable", "--quiet", "--no-reload", "--", *disabled])
     if sleeping:
@@ -138,7 +139,7 @@ def _remove(names: list[str]) -> None:
     """Stop first whatever lives in the namespace (it requires the unit), then the namespace itself."""
     if not names:
         return
-    netns.run(["systemctl", "disable", "--now", "--quiet", "--", *map(netns.unit_name, names)], check=False)
+    netns.run(["systemctl", "disable", "--now", "--quiet", "--", *map(netns_units.unit_name, names)], check=False)
     for name in names:
         netns.take_down(name, netns.stored().get(name))
         shutil.rmtree(netns.DEFINITIONS / name, ignore_errors=True)

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...module_utils.audit.security_guide import BY_NAME, CHECKS, GUIDE, SERVICES
+from ...module_utils.audit.security_guide import BY_NAME, CHECKS, GUIDE
+from ...module_utils.audit.security_guide_services import SERVICES
 from ...module_utils.hardening.rules import Waiver
 
 HEAD = f"""\

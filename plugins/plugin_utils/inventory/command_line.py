@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from ..common.yaml_lines import Document, parse
-from .role_shapes import near
+from .shape_kinds import near
 from .site_model import VAULT_HEADER, Decrypt, Source, Violation
 
 PLACE = "command line"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules about the hosts of an inventory: which groups they are in, and what they are called.
 
-Each takes a `site_rules.Context` and yields violations. The roles take a node's names from `node_names`.
+Each takes a `site_context.Context` and yields violations. The roles take a node's names from `node_names`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ...module_utils.common.node_names import NODE_NAME_MAX, full_name, short_na
 from .site_model import Violation
 
 if TYPE_CHECKING:
-    from .site_rules import Context
+    from .site_context import Context
 
 ROLE_GROUPS = ("control", "compute", "gateway", "backbone")
 NODE_GROUPS = ("control", "compute", "gateway")

@@ -12,7 +12,7 @@ from ..common.yaml_lines import Path
 from .site_model import Violation
 
 if TYPE_CHECKING:
-    from .site_rules import Context
+    from .site_context import Context
 
 EACH = "*"
 """In a path: every item of a list, or every value of a mapping."""

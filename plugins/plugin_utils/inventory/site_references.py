@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules about values that refer to other values: bridges and their ports, addresses and their network, names of hosts.
 
-Each rule takes the `Context` of site_rules and yields violations, at the variable that an operator would correct.
+Each rule takes the `Context` of site_context and yields violations, at the variable that an operator would correct.
 What only the run can tell (facts, lookups) is passed over.
 """
 
@@ -13,11 +13,11 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .role_shapes import is_template, near
+from .shape_kinds import is_template, near
 from .site_model import Source, Violation
 
 if TYPE_CHECKING:
-    from .site_rules import Context
+    from .site_context import Context
 
 PORT_PAIRS = (
     ("haproxy_database_port", "mariadb_port", "the port on which MariaDB listens"),

@@ -2,29 +2,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything that can be wrong with an inventory, found at once and before a node is touched.
 
-Each rule takes a `Context` and yields violations; none stops another. `check` runs them all.
+Each rule takes a `Context` of site_context and yields violations; none stops another. `check` runs them all.
 """
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
-from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from ...module_utils.common import url_logins
 from ..common import yaml_lines
-from ..common.shapes import ADDRESS, BAD, PREFIX, Faults, Shape
-from ..common.yaml_lines import Document, Vaulted
+from ..common.shapes import ADDRESS, PREFIX
 from ..hardening import pam_stacks
 from . import (
-    ansible_variables,
     command_line,
     host_rules,
     name_limits,
@@ -34,15 +30,16 @@ from . import (
     site_authority,
     site_model,
     site_references,
+    variable_rules,
 )
 from .command_line import CommandLine
-from .host_rules import KNOWN_GROUPS, ROLE_GROUPS
-from .site_model import Inventory, Source, Violation
+from .host_rules import ROLE_GROUPS
+from .site_context import Context, Fetch
+from .site_model import Inventory, Violation
 from .typed_values import is_template
+from .variable_rules import intent_keys
 
 TUNNEL_GROUPS = ("compute", "gateway")
-OTHER_KEYS = {"secrets", "tunnel_address", "ovs_datapath_type", "lab_binds", "lab_image", "lab_links"}
-"""Variables that belong to the site or host rather than to one role."""
 URLS = {
     "base_mirror",
     "base_security_mirror",
@@ -54,67 +51,6 @@ URLS = {
     "audit_content_mirror",
 }
 """Variables with URLs of mirrors and proxies, which may have a login."""
-FREE_PREFIXES = ("ansible_", "molecule_", "socle_")
-
-Fetch = Callable[[str], str]
-"""Takes a URL; returns "" when it answers, else the reason why not."""
-TELLING = re.compile(r"(pass(word|phrase)?|secret|token|connection|transport_url|cookie|seeds?|hash)$", re.IGNORECASE)
-"""Keys whose values are never shown."""
-
-
-@dataclass(frozen=True)
-class Context:
-    inventory: Inventory
-    roles: role_specs.Roles
-    fetch: Fetch
-    today: str
-    project: Path
-    shapes: dict[str, role_shapes.Shape] = field(default_factory=dict)
-    source_of: Callable[[str], str] = field(default=lambda address: "")
-    """Takes an address; returns that of this machine from which it is reached, or ""."""
-    shipped_waivers: tuple[tuple[str, set[str]], ...] = ()
-    """Check and groups of the project's own waivers."""
-    installs: bool = True
-    """Whether the run installs packages."""
-
-    def resolved(self, name: str, host: str = "") -> Any:
-        """The value that a role will see: of the inventory, else the default. None if only a run can tell it."""
-        found = self.inventory.find(name, host)
-        if found is not None:
-            value = found[1]
-        elif self.inventory.view and name in self.roles.defaults:
-            defaults = self.project / self.roles.defaults[name][0]
-            value = self.inventory.view.derived(name, host or "localhost", defaults)
-        else:
-            value = self.roles.values.get(name)
-        return None if role_shapes.is_template(value) else value
-
-    def known(self, name: str, host: str = "") -> Any:
-        """The value that a role will see, unless another rule refuses it for its shape: then None."""
-        value, shape = self.resolved(name, host), self.shapes.get(name)
-        return None if shape and any(shape.faults(value, self.names)) else value
-
-    def default(self, name: str) -> Source | None:
-        """Where the role that has variable `name` gives its default."""
-        if name not in self.roles.defaults:
-            return None
-        file, line, _text = self.roles.defaults[name]
-        return Source(file, Document({name: self.roles.values.get(name)}, {(): 1, (name,): line}))
-
-    @cached_property
-    def names(self) -> role_shapes.Names:
-        groups = {*self.inventory.groups, *KNOWN_GROUPS}
-        return role_shapes.Names(frozenset(self.inventory.hosts), frozenset(groups), frozenset(self.roles.names))
-
-    def shape(self, shape: Shape, name: str, host: str = "") -> tuple[Any, list[Violation]]:
-        """Parse variable `name`; return (parsed or None, violations). Unset and templated give None."""
-        found = self.inventory.find(name, host)
-        if found is None or "{{" in str(found[1]):
-            return None, []
-        faults: Faults = []
-        parsed = shape(found[1], name, faults)
-        wrong = [found[0].violation((name,), found[1], fault.reason, fault.remedy) for fault in faults]
-        return (None if parsed is BAD else parsed), wrong
 
 
 def check(
@@ -166,7 +102,7 @@ def check_command_line(
     inventory.sources, faults = command_line.sources(given, decrypt, project)
     context = Context(inventory, role_specs.load(project), lambda url: "", "", project, role_shapes.load(project))
     found = [*faults, *_command_line(given, project, inventory)]
-    for rule in (keys, types):
+    for rule in (variable_rules.keys, variable_rules.types):
         found += rule(context)
     return sorted({_masked(violation, inventory) for violation in found})
 
@@ -189,84 +125,6 @@ def _masked(violation: Violation, inventory: Inventory) -> Violation:
         return re.sub(r"//[^/@\s]*@", "//********@", text)
 
     return replace(violation, value=hide(violation.value), reason=hide(violation.reason), remedy=hide(violation.remedy))
-
-
-def keys(context: Context) -> Iterator[Violation]:
-    """Every variable is one that a role, or the site itself, has."""
-    for source in context.inventory.sources:
-        known = _specs(context, source).keys() | OTHER_KEYS | _intent_keys()
-        for key, value in source.variables.items():
-            meant = ansible_variables.meant(str(key)) if str(key).startswith("ansible_") else ""
-            if not meant and (key in known or str(key).startswith(FREE_PREFIXES)):
-                continue
-            shown = None if isinstance(value, list | dict) or TELLING.search(str(key)) else value
-            remedy = f"did you mean {meant}?" if meant else _near(str(key), known)
-            if source.generated and not difflib.get_close_matches(str(key), map(str, known), 1, 0.9):
-                continue  # inventory plugins have variables of their own
-            yield source.violation((key,), shown, "unknown variable", remedy)
-
-
-def types(context: Context) -> Iterator[Violation]:
-    """Values have the type that their role declares, and the shape that their reader takes."""
-    for source in context.inventory.sources:
-        specs = _specs(context, source)
-        for key, value in source.variables.items():
-            if isinstance(value, Vaulted) or _templated(value):
-                continue
-            for path, part, reason, remedy in _value_faults(context, specs.get(key), key, value):
-                yield source.violation((key, *path), part, reason, remedy)
-
-
-def _specs(context: Context, source: Source) -> dict[str, role_specs.Spec]:
-    """What may be in a source: a command line may also have what is for one run alone."""
-    extra = context.roles.entry_points if source.extra else {}
-    return {**context.roles.specs, **extra}
-
-
-def _value_faults(context: Context, spec: role_specs.Spec | None, key: Any, value: Any) -> Iterator[role_shapes.Fault]:
-    """What the type and the shape of a variable refuse; the part is None where it may hold a secret."""
-    shape = context.shapes.get(key)
-    found = list(role_specs.faults(spec, value)) if spec else []
-    secret = bool(spec and spec.get("no_log")) or bool(TELLING.search(str(key)))
-    if shape and not found:
-        found = list(shape.faults(value, context.names))
-    for path, part, reason, remedy in found:
-        hidden = secret or isinstance(part, list | dict) or any(TELLING.search(str(step)) for step in path)
-        yield path, None if hidden else part, reason, remedy
-
-
-def _templated(value: Any) -> bool:
-    return "{{" in str(value) or "{%" in str(value)
-
-
-def rendered_types(context: Context) -> Iterator[Violation]:
-    """Values that are written as templates have the type and the shape of their variable once they are rendered."""
-    for source in context.inventory.sources:
-        specs = _specs(context, source)
-        templated = {key: value for key, value in source.variables.items() if _templated(value)}
-        for key in templated.keys() & (specs.keys() | context.shapes.keys()):
-            told: set[tuple[Any, ...]] = set()
-            for host in _hosts_of(context.inventory, source.scope):
-                found = context.inventory.find(key, host)
-                if found is None or found[0] is not source:
-                    continue
-                for path, _part, reason, remedy in _value_faults(context, specs.get(key), key, found[1]):
-                    if (path, reason) in told:
-                        continue
-                    told.add((path, reason))
-                    # The text is shown as it is written: what it is rendered to may hold a secret.
-                    shown = templated[key] if isinstance(templated[key], str) else None
-                    where = f", once it is rendered for {host}" if host else ", once it is rendered"
-                    yield source.violation((key, *path), shown, f"{reason}{where}", remedy)
-
-
-def _hosts_of(inventory: Inventory, scope: str) -> list[str]:
-    """Hosts that a scope is for: the host, or one of each role in the group. "" stands for the site as a whole."""
-    if scope in inventory.hosts:
-        return [scope]
-    members = set(inventory.members(scope))
-    firsts = [next((host for host in inventory.members(group) if host in members), None) for group in ROLE_GROUPS]
-    return [*([""] if scope == "all" else []), *(host for host in firsts if host is not None)]
 
 
 def site_variables(context: Context) -> Iterator[Violation]:
@@ -384,8 +242,10 @@ def mirror(context: Context) -> Iterator[Violation]:
         reason, remedy = f"does not answer: {why}", "set it to a mirror that can be reached from here"
         if written:
             found = written[0].violation(("base_mirror",), url, reason, remedy)
+        elif default:
+            found = Violation(default[0], default[1], "base_mirror", url, reason, remedy)
         else:
-            found = Violation(*default[:2], "base_mirror", url, reason, remedy)
+            return
         # Traffic can be drained, keys rotated and reports written while no package can be had.
         yield found if context.installs else replace(found, severity="warning")
 
@@ -417,7 +277,7 @@ def intent(context: Context) -> Iterator[Violation]:
     from ..rie import planner as l3vpn
 
     inventory = context.inventory
-    written = {key: found for key in inventory.names() if key in _intent_keys() and (found := inventory.find(key))}
+    written = {key: found for key in inventory.names() if key in intent_keys() and (found := inventory.find(key))}
     held = inventory.value("secrets")
     site = {
         "gateways": inventory.members("gateway"),
@@ -467,21 +327,8 @@ def _reserved(context: Context) -> dict[str, list[str]]:
     return dict(reserved)
 
 
-@cache
-def _intent_keys() -> frozenset[str]:
-    """The keys of the intent, as its engine has them."""
-    from ..rie import intent as l3vpn_intent
-
-    return frozenset(l3vpn_intent.json_schema()["properties"])
-
-
 def _missing(context: Context, name: str, reason: str, remedy: str, file: str = "site.yml") -> Violation:
     return Violation(f"{context.inventory.label}/group_vars/all/{file}", 1, name, "", reason, remedy)
-
-
-def _near(name: str, known: set[str]) -> str:
-    near = difflib.get_close_matches(name, sorted(map(str, known)), 1, 0.75)
-    return f"did you mean {near[0]}?" if near else "remove it, or correct its name"
 
 
 RULES = (
@@ -490,9 +337,9 @@ RULES = (
     host_rules.home,
     host_rules.names,
     name_limits.limits,
-    keys,
-    types,
-    rendered_types,
+    variable_rules.keys,
+    variable_rules.types,
+    variable_rules.rendered_types,
     site_variables,
     addresses,
     images,

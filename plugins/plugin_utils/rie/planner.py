@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..common.shapes import Faults, Node, Violation
+from . import exchange_rules
 from . import intent as l3vpn_intent
 from . import ledger as l3vpn_ledger
 from . import rules as l3vpn_rules
@@ -92,7 +93,7 @@ def _held_by_others(pins: dict[str, tuple[str, str]], ledger: dict[str, Any]) ->
 
 def _render(parsed: Node, ledger: dict[str, Any]) -> dict[str, Any]:
     """The plan of a valid intent; sorted by name, so that the order of the inventory does not matter."""
-    graph = l3vpn_rules.import_graph(parsed)
+    graph = exchange_rules.import_graph(parsed)
     rows = sorted(l3vpn_intent.vrfs(parsed), key=lambda row: row[1]["name"])
     by_name = {vrf["name"]: vrf for _tenant, vrf in rows}
     used = {gateway for _tenant, vrf in rows for gateway in vrf["links"]}

@@ -30,6 +30,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.service import (
     service_units,
     service_units_host,
 )
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service.service_arguments import ARGUMENTS
 from ansible_collections.cloudwatt.socle.plugins.modules import service
 from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner as l3vpn
 
@@ -128,7 +129,7 @@ def test_a_checker_that_is_not_given_the_file_is_refused() -> None:
 
 def test_the_module_hands_the_checker_on(tmp_path: Path) -> None:
     """The whole way, from the task's option to the refusal."""
-    defaults = {name: option.get("default") for name, option in service.ARGUMENTS.items()}
+    defaults = {name: option.get("default") for name, option in ARGUMENTS.items()}
     file = {"path": str(tmp_path / "x.conf"), "content": "new\n", "mode": "0600", "validate": "/bin/false %s"} | US
     call = service.Call({**defaults, "files": [file], "phases": ["configure"]}, False)
     with pytest.raises(config_files.ConfigError, match="false refuses the new content"):

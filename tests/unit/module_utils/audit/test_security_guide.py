@@ -17,6 +17,7 @@ import pytest
 from ansible_collections.cloudwatt.socle.plugins.module_utils.audit import security_guide as guide
 from ansible_collections.cloudwatt.socle.plugins.module_utils.audit import security_guide_facts as facts
 from ansible_collections.cloudwatt.socle.plugins.module_utils.audit import security_guide_host as host
+from ansible_collections.cloudwatt.socle.plugins.module_utils.audit import security_guide_services as services
 from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening.rules import Waiver
 from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening import security_guide_page
 
@@ -54,7 +55,7 @@ FILES = {
              "HORIZON_CONFIG = {'disable_password_reveal': True, 'bugs': secret_key}\n"
              "HORIZON_CONFIG['password_validator'] = {'regex': '^.{14,}$', 'help_text': _('Longer')}\n",
 }  # fmt: skip
-PACKAGES = [service.packages[0] for service in guide.SERVICES]
+PACKAGES = [service.packages[0] for service in services.SERVICES]
 UNITS = ["keystone", "nova-api", "neutron-api", "glance-api", "cinder-api", "manila-api", "barbican-api", "apache2"]
 LISTENERS = {port: [facts.Listener("192.0.2.1", port, "TLSv1.3")] for port in (5000, 9696)}
 
@@ -71,7 +72,7 @@ class Tree:
             self.write(f"/etc/systemd/system/multi-user.target.wants/{unit}.service", "")
         for path, text in FILES.items():
             self.write(path, text)
-        for service in guide.SERVICES:
+        for service in services.SERVICES:
             self.mode(service.directory, 0o750)
 
     def write(self, path, text, mode=0o640):
@@ -100,7 +101,7 @@ class Tree:
         seen = host.look(str(self.root))
         stats = {}
         for path, stat in seen.stats.items():
-            service = next(service for service in guide.SERVICES if path.startswith(service.directory))
+            service = next(service for service in services.SERVICES if path.startswith(service.directory))
             owner, group = self.owners.get(path, (service.owner, service.group))
             stats[path] = dataclasses.replace(stat, owner=owner, group=group)
         return dataclasses.replace(seen, stats=stats, listeners=self.listeners)
@@ -360,11 +361,11 @@ def test_listening_sockets(line, found):
 
 
 def test_the_port_is_that_of_the_configuration(tree):
-    assert guide.ports(guide.IDENTITY, tree.snapshot()) == [5000]
+    assert services.ports(services.IDENTITY, tree.snapshot()) == [5000]
     tree.write("/etc/socle/uwsgi/keystone.ini", "[uwsgi]\nhttps-socket = 192.0.2.1:5443,node.pem,node.key\n")
-    assert guide.ports(guide.IDENTITY, tree.snapshot()) == [5000, 5443]
-    assert guide.ports(guide.NEUTRON, tree.snapshot()) == [9696]
-    assert guide.ports(guide.COMPUTE, tree.snapshot()) == []
+    assert services.ports(services.IDENTITY, tree.snapshot()) == [5000, 5443]
+    assert services.ports(services.NEUTRON, tree.snapshot()) == [9696]
+    assert services.ports(services.COMPUTE, tree.snapshot()) == []
 
 
 class Server:

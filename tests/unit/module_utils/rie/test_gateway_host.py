@@ -11,7 +11,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import frr, frr_host, netns, vrf_netns_host
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import (
+    frr,
+    frr_host,
+    netns,
+    netns_units,
+    vrf_netns_host,
+)
 from ansible_collections.cloudwatt.socle.plugins.modules import l3vpn_info
 
 
@@ -299,8 +305,8 @@ class TestNamespaces:
         """What was done on the node, in order."""
         calls: list[str] = []
         monkeypatch.setattr(netns, "DEFINITIONS", tmp_path / "netns")
-        monkeypatch.setattr(netns, "PROGRAM", tmp_path / "netns.py")
-        monkeypatch.setattr(netns, "UNIT_PATH", tmp_path / "unit")
+        monkeypatch.setattr(netns_units, "PROGRAM", tmp_path / "netns.py")
+        monkeypatch.setattr(netns_units, "UNIT_PATH", tmp_path / "unit")
         monkeypatch.setattr(netns, "run", lambda argv, **_options: calls.append(" ".join(argv[:3])) or "")
         monkeypatch.setattr(netns, "observe_ports", dict)
         monkeypatch.setattr(netns, "observe_namespace", lambda _definition: None)

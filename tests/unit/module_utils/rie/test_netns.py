@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import netns
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import netns, netns_units, uplink_trunks
 
 DEFINITION: dict[str, Any] = {
     "name": "vrf-a",
@@ -142,20 +142,20 @@ class TestPorts:
 
     def test_trunks(self) -> None:
         uplink = self.port(tag=None, trunks=[5], vlan_mode="trunk", owner="")
-        assert netns.plan_ports({}, {"rie0": uplink}, {"rie0": [5]}) == []
-        assert netns.plan_ports({}, {"rie0": uplink}, {"rie0": [7, 5]}) == [
+        assert uplink_trunks.plan_trunks({"rie0": uplink}, {"rie0": [5]}) == []
+        assert uplink_trunks.plan_trunks({"rie0": uplink}, {"rie0": [7, 5]}) == [
             ["set", "port", "rie0", "vlan_mode=trunk", "trunks=5,7"]
         ]
 
     def test_no_vlan_is_not_every_vlan(self) -> None:
         uplink = self.port(tag=None, trunks=[], vlan_mode="", owner="")
-        assert netns.plan_ports({}, {"rie0": uplink}, {"rie0": []}) == [
+        assert uplink_trunks.plan_trunks({"rie0": uplink}, {"rie0": []}) == [
             ["set", "port", "rie0", "vlan_mode=trunk", "trunks=4095"]
         ]
 
     def test_an_uplink_that_does_not_exist(self) -> None:
         with pytest.raises(netns.CommandError, match="rie0"):
-            netns.plan_ports({}, {}, {"rie0": [5]})
+            uplink_trunks.plan_trunks({}, {"rie0": [5]})
 
     def test_a_port_is_released_before_its_link_is_made_anew(self) -> None:
         pending = {"vrf-a": netns.plan_namespace(DEFINITION, None)}
@@ -175,8 +175,8 @@ def test_boot_program_needs_nothing_but_python() -> None:
 
 
 def test_boot_unit() -> None:
-    assert netns.unit_name("vrf-a-b") == "socle-netns@vrf-a-b.service"
-    assert "up %i" in netns.UNIT_TEXT
+    assert netns_units.unit_name("vrf-a-b") == "socle-netns@vrf-a-b.service"
+    assert "up %i" in netns_units.UNIT_TEXT
 
 
 def test_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils.service import service_units, service_units_host
+from ansible_collections.cloudwatt.socle.plugins.module_utils.service.service_arguments import ARGUMENTS
 from ansible_collections.cloudwatt.socle.plugins.modules import service
 
 RUNNING = service_units.Live("loaded", "active", "running", "enabled", "/u/socle-test.service", (), "run1", since=2**40)
@@ -26,7 +27,7 @@ def call(monkeypatch, tmp_path):
     (tmp_path / "status").write_text("Package: haproxy\nStatus: install ok installed\n")
 
     def make(check=True, **options):
-        defaults = {name: option.get("default") for name, option in service.ARGUMENTS.items()}
+        defaults = {name: option.get("default") for name, option in ARGUMENTS.items()}
         return service.Call({**defaults, **options}, check)
 
     return make

@@ -38,8 +38,14 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening.rules im
     waivers,
 )
 from ansible_collections.cloudwatt.socle.plugins.module_utils.service.config_files import wanted
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening import (
+    apparmor,
+    audit_rules,
+    kernel,
+    mounts,
+    pam_stacks,
+)
 from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening import files as hardening
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening import pam_stacks
 
 ROOT = Path(__file__).resolve().parents[4]
 WAIVERS = yaml.safe_load((ROOT / "roles/site/files/waivers.yml").read_text())
@@ -155,7 +161,7 @@ def test_a_waived_parameter_is_left_out_or_has_its_substitute():
 
 def test_the_site_has_the_last_word_on_a_parameter():
     policy = Policy.of("high")
-    assert hardening.sysctls(policy, [], {"kernel.sysrq": 4})["kernel.sysrq"] == "4"
+    assert kernel.sysctls(policy, [], {"kernel.sysrq": 4})["kernel.sysrq"] == "4"
 
 
 def test_sudo_lets_helpers_and_automation_work():
@@ -265,7 +271,7 @@ def test_updates_hold_what_tenants_would_feel():
 
 
 def test_the_audit_rules_are_whole():
-    rules = hardening.audit_rules(settings()).splitlines()
+    rules = audit_rules.audit_rules(settings()).splitlines()
     assert not [rule for rule in rules if "b64" in rule and re.search(r"-S (umount|stime) ", rule)]
     assert len(rules) == len(set(rules))
     assert by_path()["/etc/audit/rules.d/99-immutable.rules"]["content"].endswith("-e 2\n")
@@ -276,13 +282,13 @@ def test_freed_memory_is_poisoned_as_the_judge_wants_it():
 
 
 def test_a_file_that_says_otherwise_is_put_aside_where_ours_holds():
-    (path,) = hardening.RIVALS.values()
-    assert hardening.diverted(Policy.of("enhanced"), settings()) == {path: True}
+    (path,) = kernel.RIVALS.values()
+    assert kernel.diverted(Policy.of("enhanced"), settings()) == {path: True}
     skip = set(waived(waivers(WAIVERS), ["compute", "nodes"]))
-    assert hardening.diverted(Policy.of("enhanced"), settings(skip=skip)) == {path: False}
-    assert hardening.diverted(Policy.of("high", {"R9": REASON}), settings()) == {path: False}
+    assert kernel.diverted(Policy.of("enhanced"), settings(skip=skip)) == {path: False}
+    assert kernel.diverted(Policy.of("high", {"R9": REASON}), settings()) == {path: False}
     own = settings(skip=skip, sysctl={"kernel.pid_max": 1048576})
-    assert hardening.diverted(Policy.of("enhanced"), own) == {path: True}
+    assert kernel.diverted(Policy.of("enhanced"), own) == {path: True}
 
 
 def test_only_root_reads_the_boot_menu_also_after_it_was_written_again():
@@ -407,12 +413,12 @@ def test_only_profiles_that_confine_nothing_are_not_loaded(tmp_path):
     (tmp_path / "tcpdump").write_text("profile tcpdump /usr/bin/tcpdump {\n}\n")
     assert apparmor_profiles.lax(str(tmp_path)) == ["firefox"]
     assert apparmor_profiles.lax(str(tmp_path / "none")) == []
-    (link,) = hardening.profile_links(["firefox"])
+    (link,) = apparmor.profile_links(["firefox"])
     assert link == {"path": "/etc/apparmor.d/disable/firefox", "target": "/etc/apparmor.d/firefox"}
 
 
 def test_a_mount_unit_has_the_name_that_systemd_wants():
-    (entry,) = hardening.mount_units([{"path": "/var/log-x/audit", "options": ["noexec"]}])
+    (entry,) = mounts.mount_units([{"path": "/var/log-x/audit", "options": ["noexec"]}])
     assert entry["path"] == r"/etc/systemd/system/var-log\x2dx-audit.mount"
 
 

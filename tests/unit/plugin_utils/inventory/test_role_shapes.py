@@ -13,8 +13,14 @@ import pytest
 import yaml
 from plugin_utils.inventory.test_site_rules import Copy, site  # noqa: F401
 
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import host_rules, role_shapes, role_specs
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory.site_rules import OTHER_KEYS
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import (
+    host_rules,
+    role_shapes,
+    role_specs,
+    shape_kinds,
+    shape_words,
+)
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory.variable_rules import OTHER_KEYS
 
 ROOT = Path(__file__).resolve().parents[4]
 ROUNDS = 16
@@ -24,7 +30,7 @@ NOTATIONS = {
     for path in sorted(ROOT.glob("roles/*/meta/shapes.yml"))
     for option, notation in yaml.safe_load(path.read_text()).items()
 }
-NAMES = role_shapes.Names(frozenset({"gw1"}), frozenset({"control"}), frozenset({"base"}))
+NAMES = shape_kinds.Names(frozenset({"gw1"}), frozenset({"control"}), frozenset({"base"}))
 
 #: By word of the notation: values that a reader takes, and values that it cannot.
 VALUES = {
@@ -141,8 +147,8 @@ def words(notation):
         for part in notation.split(" | "):
             if part[0] == "[":
                 yield from words(part[1:-1])
-            elif part in role_shapes.RECORDS:
-                yield from words(role_shapes.RECORDS[part])
+            elif part in shape_words.RECORDS:
+                yield from words(shape_words.RECORDS[part])
             else:
                 yield part
 
@@ -155,8 +161,8 @@ def good(notation):
         return {good(key[1:-1]) if key[0] == "<" else key.strip("()"): good(value) for key, value in notation.items()}
     if (first := notation.split(" | ")[0]) != notation or first[0] == "[":
         return [good(first[1:-1])] if first[0] == "[" else good(first)
-    if notation in role_shapes.RECORDS:
-        return good(role_shapes.RECORDS[notation])
+    if notation in shape_words.RECORDS:
+        return good(shape_words.RECORDS[notation])
     if notation in VALUES:
         return VALUES[notation][0][0]
     kind, given = re.fullmatch(PARAMETRIC, notation).groups()
@@ -197,8 +203,8 @@ def bad(notation):
             found = bad([part[1:-1]] if part[0] == "[" else part)
             yield from ((path, value) for path, value in found if list(shape.faults(value, NAMES)))
         return
-    if notation in role_shapes.RECORDS:
-        yield from bad(role_shapes.RECORDS[notation])
+    if notation in shape_words.RECORDS:
+        yield from bad(shape_words.RECORDS[notation])
         return
     if notation in VALUES:
         yield from (((), value) for value in VALUES[notation][1])
@@ -228,8 +234,8 @@ def test_every_word_has_values_to_be_tried_with():
     used = {word for notation in NOTATIONS.values() for word in words(notation)}
     plain = {word for word in used if not re.fullmatch(PARAMETRIC, word)}
     assert plain - VALUES.keys() == set()
-    assert plain - role_shapes.WORDS.keys() == set()
-    assert VALUES.keys() == role_shapes.WORDS.keys(), "words that no role uses"
+    assert plain - shape_words.WORDS.keys() == set()
+    assert VALUES.keys() == shape_words.WORDS.keys(), "words that no role uses"
     assert [word for word, (_good, wrong) in VALUES.items() if not wrong] == ["anything"]
 
 
@@ -260,7 +266,7 @@ def test_each_bad_value_of_each_option_is_refused_where_it_is(option):
 
 def test_defaults_have_their_shapes():
     known = role_specs.load(ROOT)
-    names = role_shapes.Names(frozenset({"gw1", "gw2"}), frozenset(host_rules.KNOWN_GROUPS), frozenset(known.names))
+    names = shape_kinds.Names(frozenset({"gw1", "gw2"}), frozenset(host_rules.KNOWN_GROUPS), frozenset(known.names))
     shapes = role_shapes.load(ROOT)
     assert [
         (option, fault) for option, value in known.values.items() for fault in shapes[option].faults(value, names)

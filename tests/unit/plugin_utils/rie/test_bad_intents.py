@@ -23,6 +23,7 @@ from l3vpn_intents import SITE, full
 
 from ansible_collections.cloudwatt.socle.plugins.action import l3vpn_plan
 from ansible_collections.cloudwatt.socle.plugins.plugin_utils.common import shapes
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import exchange_rules, link_rules, prefix_rules
 from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import intent as l3vpn_intent
 from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import ledger as l3vpn_ledger
 from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner as l3vpn
@@ -30,7 +31,7 @@ from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import rules a
 
 ROOT = Path(__file__).parents[4]
 SCHEMA = l3vpn_intent.json_schema()
-ENGINE = (shapes, l3vpn_intent, l3vpn_rules, l3vpn_ledger, l3vpn)
+ENGINE = (shapes, l3vpn_intent, l3vpn_rules, exchange_rules, link_rules, prefix_rules, l3vpn_ledger, l3vpn)
 # Faults of a single value: none of them takes another away with it, as a missing mapping would.
 INDEPENDENT = [
     (where, bad)
