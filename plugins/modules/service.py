@@ -381,7 +381,7 @@ SOURCES = {
     "components": {"type": "list", "elements": "str", "required": True},
     "keyring": PATH,
 }
-SCHEMA = {
+SCHEMA: dict[str, dict[str, Any]] = {
     "name": NAME,
     "database": TEXT,
     "commands": {"type": "list", "elements": "raw", "required": True},
@@ -400,7 +400,7 @@ READY = {
     "links": {"type": "list", "elements": "dict", "options": LINK},
     "timeout": {"type": "int", "default": 60},
 }
-UNIT = {
+UNIT: dict[str, dict[str, Any]] = {
     "name": NAME,
     "reads": {"type": "list", "elements": "str", "default": []},
     "reloads": {"type": "list", "elements": "str", "default": []},

@@ -52,6 +52,7 @@ def _listed() -> str:
         return ""
     nft = Nftables()
     nft.set_stateless_output(True)
+    text: str
     _code, text, _error = nft.cmd("list ruleset")
     return text
 
