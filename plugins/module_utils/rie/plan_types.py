@@ -9,6 +9,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 Family = Literal["v4", "v6"]
 Role = Literal["cloud", "standby", "rie", "peer"]
 """The links of a VRF's namespace on a gateway."""
+TransitRole = Literal["cloud", "standby"]
 Kind = Literal["vlan", "transit_v4", "transit_v6", "peer_v4", "peer_v6", "router_id", "rd"]
 """What the ledger gives out."""
 
@@ -124,10 +125,11 @@ class Timers(TypedDict):
 
 
 class Link(TypedDict):
-    """v4, v6: this namespace's address, with its length."""
+    """v4, v6: this namespace's address, with its length. Only a transit has a hardware address that is said."""
 
     vlan: int
     mtu: int
+    mac: NotRequired[str]
     v4: str
     v6: str
 
@@ -135,7 +137,6 @@ class Link(TypedDict):
 class Transit(Link):
     """A link to the tenant's router. ``gateway``: whose transit it is, on the other one."""
 
-    mac: str
     router_v4: str
     router_v6: str
     gateway: NotRequired[str]
