@@ -29,7 +29,7 @@ lab-down: setup ## Remove every machine, link, rule and sysctl of the lab
 test: setup-dev ## Lint, unit and property tests, then every molecule scenario
 	@$(BIN)/python scripts/test lint unit molecule
 
-lint: setup-dev ## ruff, yamllint and ansible-lint
+lint: setup-dev ## ruff (rules, format), lint-imports, mypy, yamllint and ansible-lint
 	@$(BIN)/python scripts/test lint
 
 unit: setup-dev ## Unit and property tests
@@ -75,4 +75,4 @@ lock: setup ## Resolve pyproject.toml again, and the package the collections com
 		--output-file requirements-collections.lock -
 
 clean: ## Remove what set-up and the runs made in this checkout (not the lab: see lab-down)
-	rm -rf .venv .ansible .socle socle.egg-info .pytest_cache .ruff_cache .hypothesis .coverage cloudwatt-socle-*.tar.gz
+	rm -rf .venv .ansible .socle socle.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage cloudwatt-socle-*.tar.gz

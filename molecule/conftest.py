@@ -40,7 +40,9 @@ def pytest_configure(config: pytest.Config) -> None:
         | {"ansible_ssh_common_args": f"{values['ansible_ssh_common_args']} -o ControlPath={directory.name}/%C"}
         for name, values in hostvars.items()
     }
-    children = {group: {"hosts": {key: {} for key in names}} for group, names in groups.items()}
+    children: dict[str, dict[str, Any]] = {
+        group: {"hosts": {key: {} for key in names}} for group, names in groups.items()
+    }
     file = Path(directory.name) / "hosts.json"
     file.write_text(json.dumps({"all": {"hosts": hosts, "children": children}}))
     config.option.ansible_inventory = str(file)

@@ -44,10 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if further:
             _take(options, further)
-        return options.act(options)
+        code: int = options.act(options)
+        return code
     except UsageError as error:
         print(f"socle: {error}", file=sys.stderr)
-        return options.usage
+        usage: int = options.usage
+        return usage
     except KeyboardInterrupt:
         return runs.INTERRUPTED
     except BrokenPipeError:  # who read this has seen enough
@@ -181,8 +183,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _subparser(make: Callable[..., argparse.ArgumentParser], *names: str, **options: str) -> argparse.ArgumentParser:
-    options.setdefault("description", options.get("help", "").capitalize() or None)
-    return make(*names, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+    text = {"description": options.get("help", "").capitalize() or None, **options}
+    return make(*names, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, **text)
 
 
 def _inventory(parser: argparse.ArgumentParser) -> None:
@@ -205,7 +207,7 @@ class _Once(argparse.Action):
 
 
 def _run_verb(
-    verbs: argparse._SubParsersAction,
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
     name: str,
     playbook: str,
     text: str,

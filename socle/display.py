@@ -78,7 +78,7 @@ class Display:
     def raw(self, event: dict[str, Any]) -> None:
         """Take an event of ansible-runner as it comes."""
 
-    def show(self, news: list[tuple]) -> None:
+    def show(self, news: list[tuple[Any, ...]]) -> None:
         for kind, *details in news:
             getattr(self, f"on_{kind}")(*details)
 
@@ -94,7 +94,7 @@ class Verbatim(Display):
         if said := event.get("stdout"):
             self.whole(said.replace("\r\n", "\n").lstrip("\n"))
 
-    def show(self, news: list[tuple]) -> None:
+    def show(self, news: list[tuple[Any, ...]]) -> None:
         pass
 
 

@@ -90,21 +90,21 @@ def _settings() -> dict[str, str]:
     from ansible.plugins.loader import become_loader, connection_loader
 
     manager = ConfigManager(conf_file=str(file))
-    known = [(None, None)]
+    known: list[tuple[str | None, str | None]] = [(None, None)]
     for kind, name, loader in (("connection", "ssh", connection_loader), ("become", "sudo", become_loader)):
         loader.get(name, class_only=True)
         options = constants.config.get_configuration_definitions(kind, name)
         manager.initialize_plugin_configuration_definitions(kind, name, options)
         known.append((kind, name))
     found = {}
-    for kind, name in known:
-        for option, about in manager.get_configuration_definitions(kind, name).items():
+    for plugin_type, plugin in known:
+        for option, about in manager.get_configuration_definitions(plugin_type, plugin).items():
             variables = [entry["name"] for entry in about.get("env") or [] if entry.get("name")]
             if not variables or any(variable in os.environ for variable in variables):
                 continue
             with suppress(Exception):  # a value that Ansible refuses has no meaning to keep
                 value, origin = manager.get_config_value_and_origin(
-                    option, cfile=str(file), plugin_type=kind, plugin_name=name
+                    option, cfile=str(file), plugin_type=plugin_type, plugin_name=plugin
                 )
                 if origin == str(file):
                     found[variables[0]] = _spelt(value, about.get("type", ""))

@@ -69,7 +69,7 @@ class Recorder:
         """Ansible's recap, or what was seen so far when the run was cut short before it."""
         return self.totals if self.finished else self.seen
 
-    def handle(self, event: dict[str, Any]) -> list[tuple]:
+    def handle(self, event: dict[str, Any]) -> list[tuple[Any, ...]]:
         kind, data = event.get("event", ""), event.get("event_data") or {}
         if kind == "playbook_on_play_start":
             over = self._end_task()
@@ -97,14 +97,14 @@ class Recorder:
             return over
         return []
 
-    def _end_task(self) -> list[tuple]:
+    def _end_task(self) -> list[tuple[Any, ...]]:
         task, self.task = self.task, None
         if task is None:
             return []
         task.ended = time.monotonic()
         return [("task", task)]
 
-    def _result(self, outcome: str, data: dict[str, Any]) -> list[tuple]:
+    def _result(self, outcome: str, data: dict[str, Any]) -> list[tuple[Any, ...]]:
         host, result = data["host"], data.get("res") or {}
         if outcome == "ok" and result.get("changed"):
             outcome = "changed"

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.console import Console
 
 from .runs import INTERRUPTED, OK, Outcome
@@ -37,13 +39,13 @@ def lines(outcome: Outcome) -> list[str]:
     return [*text, f"{counts} in {outcome.seconds:.1f} s"]
 
 
-def _failure(failure: dict) -> list[str]:
+def _failure(failure: dict[str, Any]) -> list[str]:
     where = f"{failure['host']} · {failure['task']}" if failure["host"] else "ansible"
     text = [f"{'unreachable' if failure['unreachable'] else 'failed'}: {where}"]
     return text + [f"  {line}" for line in (failure["message"] + "\n" + failure["detail"]).splitlines() if line.strip()]
 
 
-def _findings(found: list[dict], mark: str = "") -> list[str]:
+def _findings(found: list[dict[str, Any]], mark: str = "") -> list[str]:
     text: list[str] = []
     for violation in found:
         where = ":".join(str(violation[key]) for key in ("file", "line") if violation.get(key))

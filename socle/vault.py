@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +20,7 @@ from .project import Site, UsageError
 
 if TYPE_CHECKING:
     from ansible.parsing.vault import VaultLib, VaultSecret
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 
 def init(site: Site, passwords: Sequence[str] = ()) -> list[str]:
@@ -98,7 +99,7 @@ def what_next(site: Site, rotated: Sequence[str], at_once: bool = False) -> list
     return steps
 
 
-def _chosen(names: Sequence[str], everything: bool, held: Mapping[str, str], makers: Mapping) -> list[str]:
+def _chosen(names: Sequence[str], everything: bool, held: Mapping[str, str], makers: Mapping[str, Any]) -> list[str]:
     if bool(names) == everything:
         raise UsageError(f"name what to rotate, or --all; the secrets are: {', '.join(sorted(makers))}")
     if unknown := sorted(set(names) - set(makers)):
@@ -119,7 +120,7 @@ def _new_authority_key(site: Site) -> Path:
     return site.path / "pki" / "ca.key.new"
 
 
-def _opened(path: Path, passphrase: str) -> Any:
+def _opened(path: Path, passphrase: str) -> PrivateKeyTypes | None:
     """The private key of a file; None when the passphrase does not open it."""
     try:
         return serialization.load_pem_private_key(path.read_bytes(), passphrase.encode())
@@ -163,10 +164,11 @@ def _catalogue() -> ModuleType:
     return catalogue
 
 
-def _required(site: Site) -> dict:
+def _required(site: Site) -> dict[str, Callable[[], str]]:
     intent = site.path / "group_vars" / "all" / "rie.yml"
     variables = yaml.safe_load(intent.read_text()) if intent.is_file() else {}
-    return _catalogue().required((variables or {}).get("rie_tenants"))
+    required: dict[str, Callable[[], str]] = _catalogue().required((variables or {}).get("rie_tenants"))
+    return required
 
 
 @dataclass

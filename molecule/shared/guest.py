@@ -142,6 +142,9 @@ DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL", *ALONE, "--pid", "--fork", "--
 class Guest:
     """One guest of this machine."""
 
+    runs: list[int]
+    """What each run of the hardening changed, where a test keeps it."""
+
     def __init__(self, name: str = "node", port: int = PORT) -> None:
         self.dir = STATE / name
         self.port = port
@@ -395,7 +398,7 @@ def boot_sectors(boot: bytes, core: bytes, sector: int = SECTORS) -> Iterator[tu
     yield sector * 512, core[:0x1F4] + rest + core[0x1FE:]
 
 
-def _sources() -> dict[str, str]:
+def _sources() -> dict[str, Any]:
     """Suite and mirrors of the node image, which are the site's."""
     manifest = json.loads((IMAGE / node_image.MANIFEST).read_text())
     uris = [

@@ -79,7 +79,7 @@ def planned(options: Mapping[str, Any], check_mode: bool = False) -> dict[str, A
         return failure(told, [violation.as_dict() for violation in made.violations])
     changed = path is not None and made.ledger != ledger
     diff = []
-    if changed:
+    if path is not None and changed:
         after = render(made.ledger)
         diff = [{"before_header": str(path), "after_header": str(path), "before": before, "after": after}]
         if not check_mode:

@@ -60,9 +60,9 @@ class ActionModule(ActionBase):
         refused, notices = by_severity(found)
         result |= {"changed": False, "violations": refused, "notices": notices}
         if notices:
-            result["warnings"] = [str(site_rules.Violation(**notice)) for notice in notices]
+            result["warnings"] = [str(site_model.Violation(**notice)) for notice in notices]
         if refused:
-            listing = "\n".join(str(site_rules.Violation(**violation)) for violation in refused)
+            listing = "\n".join(str(site_model.Violation(**violation)) for violation in refused)
             result |= {"failed": True, "msg": f"{len(refused)} violation(s) in {folder}\n{listing}"}
         return result
 
@@ -96,7 +96,7 @@ def untyped(variables: dict[str, Any]) -> list[dict[str, Any]]:
         return []
     reason = f"the role wants another type than it was given ({', '.join(names)}), and nothing converts it"
     remedy = "run from the project's folder, or let ANSIBLE_CONFIG name its ansible.cfg, which enables typed_variables"
-    return [vars(site_rules.Violation("command line or inventory", 1, names[0], "", reason, remedy))]
+    return [vars(site_model.Violation("command line or inventory", 1, names[0], "", reason, remedy))]
 
 
 def by_severity(found: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -159,7 +159,7 @@ def findings(
     if not any(violation.severity == "error" for violation in found):
         # Whatever the rules do not know of, Ansible could not read it.
         found += [
-            site_rules.Violation(str(folder), 1, "", "", f"Ansible cannot read it: {failure}", "correct it")
+            site_model.Violation(str(folder), 1, "", "", f"Ansible cannot read it: {failure}", "correct it")
             for failure in [*failures, *(view.faults if view else [])]
         ]
     return [vars(violation) for violation in found]

@@ -55,7 +55,7 @@ def lab_nodes(names: list[str], hostvars: Mapping[str, Any], cidr: str, bridge: 
     machines = []
     for name in names:
         variables = hostvars[name]
-        machine = {
+        machine: dict[str, Any] = {
             "name": name,
             "address": f"{variables['ansible_host']}/{network.prefixlen}",
             "gateway": str(network.network_address + 1),

@@ -47,7 +47,7 @@ _raw:
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # libyaml may be missing
     """Reads defaults that may hold tags of Ansible's own, which packages never need."""
 
 

@@ -48,6 +48,7 @@ missing:
   elements: dict
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -75,7 +76,7 @@ def reason(done: Completed) -> str:
     return without_secrets(done.output)[-500:] or f"{done.argv[0]} ended with {done.rc}"
 
 
-def vlans(port: dict[str, Any]) -> list[int]:
+def vlans(port: Mapping[str, Any]) -> list[int]:
     """The VLANs that a port of Open vSwitch carries, [] for all of them."""
     trunks = port.get("trunks")
     listed = trunks if isinstance(trunks, list) else [] if trunks is None else [trunks]

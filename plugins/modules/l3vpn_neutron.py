@@ -190,7 +190,7 @@ def main() -> None:
         neutron = keystone.service("network", options["region"], NEUTRON_API)
         client = NeutronClient(neutron, workers=options["workers"], batch=options["batch"])
         listed = call(keystone, "GET", "/projects", "projects")["projects"]
-        operator = keystone.project_id
+        operator: str | Ref = keystone.project_id
         snapshot = client.snapshot()
     except Exception as error:
         if not module.check_mode:

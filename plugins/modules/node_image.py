@@ -156,7 +156,7 @@ def bring_up_to_date(module: AnsibleModule) -> dict:
     pruned: list[str] = []
     if not module.check_mode:
         store.clear_unfinished()
-        if build:
+        if build or tree is None:
             tree = store.build(spec, name)
         if before != tree.name:
             store.point(name, tree)

@@ -111,7 +111,9 @@ def extract(package: Path, member: str, target: Path) -> bool:
         try:
             stream = archive.extractfile(member)
         except KeyError:
-            raise engine.AuditError(f"{package}: has no {member}") from None
+            stream = None
+        if stream is None:
+            raise engine.AuditError(f"{package}: has no {member}")
         write(target, stream.read())
     write(stamp, package.name.encode())
     return True

@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import zip_longest
@@ -155,4 +156,5 @@ def guests(mark: str, pause: bool) -> list[str]:
 
 if __name__ == "__main__":
     job = json.load(sys.stdin)
-    print(json.dumps({"make": make, "sweep": sweep, "guests": guests}[job.pop("verb")](**job)))
+    verbs: dict[str, Callable[..., Any]] = {"make": make, "sweep": sweep, "guests": guests}
+    print(json.dumps(verbs[job.pop("verb")](**job)))

@@ -108,7 +108,7 @@ def machines(image: str) -> None:
 
 
 def playbook(path: str, *arguments: str) -> None:
-    command = [BIN / "ansible-playbook", "-i", SITE.path, path, *arguments]
+    command: list[str | Path] = [BIN / "ansible-playbook", "-i", SITE.path, path, *arguments]
     if SITE.vault_password_file.exists():
         command += ["--vault-password-file", SITE.vault_password_file]
     subprocess.run(command, stdout=sys.stderr, check=True)

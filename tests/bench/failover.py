@@ -99,7 +99,7 @@ class Lab:
             raise RuntimeError(f"{node}: {command}: {done.stderr.strip()}")
         return done.stdout
 
-    def watch(self, seconds: float, act: Callable[[], None]) -> list[dict[str, Any]]:
+    def watch(self, seconds: float, act: Callable[[], object]) -> list[dict[str, Any]]:
         """Send every flow, act three seconds later, go on for so long when that is done; return what each has seen."""
         process = subprocess.Popen(
             [*self.ssh[self.backbone], f"python3 -c {_quoted(PROBE)}"], text=True,
@@ -133,7 +133,7 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def edge(lab: Lab, state: str) -> Callable[[], None]:
+def edge(lab: Lab, state: str) -> Callable[[], object]:
     """Take all links of the first provider edge away, or give them back: its BIRD lives on, and reaches nobody."""
     script = (
         "for space in $(ip netns list | cut -d' ' -f1 | grep ^pe1-); do for link in $(ip -n $space -o link | "
@@ -142,20 +142,20 @@ def edge(lab: Lab, state: str) -> Callable[[], None]:
     return lambda: lab.run(lab.backbone, script) and None
 
 
-def cloud(lab: Lab, state: str) -> Callable[[], None]:
+def cloud(lab: Lab, state: str) -> Callable[[], object]:
     """Cut every VRF on gw1 off OpenStack's routers, or join it again."""
     every = "for space in $(ip netns list | cut -d' ' -f1 | grep ^vrf-); do ip -n $space link set cloud"
     return lambda: lab.run("gw1", f"{every} {state}; done") and None
 
 
-def gateway(lab: Lab, state: str) -> Callable[[], None]:
+def gateway(lab: Lab, state: str) -> Callable[[], object]:
     """Let gw1 fall silent on all sides at once, as a machine that lost its power, or come back."""
     daemons = "ovs-vswitchd|ovn-controller|bfdd|bgpd|zebra|staticd|watchfrr"
     links = "; ".join(f"ip link set {name} {state}" for name in ("tun0", "rie0", "peer0"))
     return lambda: lab.run("gw1", f"pkill -{'STOP' if state == 'down' else 'CONT'} '{daemons}'; {links}") and None
 
 
-def socle(lab: Lab, *words: str) -> Callable[[], None]:
+def socle(lab: Lab, *words: str) -> Callable[[], object]:
     def act() -> None:
         done = subprocess.run([SOCLE, *words, "-i", str(lab.site.path)], text=True, capture_output=True)
         if done.returncode:
@@ -164,7 +164,7 @@ def socle(lab: Lab, *words: str) -> Callable[[], None]:
     return act
 
 
-def faults(lab: Lab) -> dict[str, tuple[Callable[[], None], Callable[[], None], float, bool]]:
+def faults(lab: Lab) -> dict[str, tuple[Callable[[], object], Callable[[], object], float, bool]]:
     """Name -> how to break it, how to mend it, how many seconds to watch after that, whether anything may be lost."""
     link = "ip link set {} {}"
     return {

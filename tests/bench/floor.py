@@ -103,10 +103,11 @@ def start(every: list[Node], units: Units, vip: str) -> None:
         [],
     ]
     for stage, answers in enumerate(ready):
-        on_all(
-            [node for node in every if units[node.name][stage]],
-            lambda node, stage=stage: remote(node, f"systemctl start {shlex.join(units[node.name][stage])}"),
-        )
+
+        def begin(node: Node, stage: int = stage) -> None:
+            remote(node, f"systemctl start {shlex.join(units[node.name][stage])}")
+
+        on_all([node for node in every if units[node.name][stage]], begin)
         if stage == 0:
             on_all(controllers, lambda node: remote(node, SYNCED))
         await_all(answers)

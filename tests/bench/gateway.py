@@ -117,7 +117,13 @@ def measure(results: dict[str, Any], count: int, bfd: int) -> None:
     intend(count + 1, bfd)  # the provider edge is ready for the VRF that comes
     subprocess.run([BIN / "socle", "secrets", "init", "-i", SITE.path], stdout=sys.stderr, check=True)
     say("make and prepare the machines")
-    command = [BIN / "ansible-playbook", "-i", SITE.path, "--vault-password-file", SITE.vault_password_file]
+    command: list[str | Path] = [
+        BIN / "ansible-playbook",
+        "-i",
+        SITE.path,
+        "--vault-password-file",
+        SITE.vault_password_file,
+    ]
     limit = ["--limit", f"localhost,{GATEWAY},{BACKBONE}"]
     subprocess.run([*command, "tests/bench/gateway.yml", *limit], stdout=sys.stderr, check=True)
     intend(count, bfd)

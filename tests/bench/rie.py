@@ -40,7 +40,7 @@ from socle.project import Site, find_site
 
 PREFIX = "bench-rie-"
 PROJECT = "Make the project"
-POOL = ipaddress.ip_network("10.64.0.0/14")
+POOL = ipaddress.IPv4Network("10.64.0.0/14")
 STATE_VRF = 17  # networks of a VRF in the mean: 5,000 in 300
 BARE = ((2, 5), (4, 5))
 """Ways to share out the bare requests: how many side by side, how many networks in one."""

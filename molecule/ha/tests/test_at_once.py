@@ -206,7 +206,7 @@ LOSSES = [
 @pytest.fixture
 def lose(machine, eventually):
     """`lose(away, back, *controllers)`: take memcached from them, and bring it back at the end."""
-    lost = []
+    lost: list[tuple[str, str]] = []
 
     def go(away: str, back: str, *controllers: str) -> None:
         lost.extend((name, back) for name in controllers)

@@ -20,7 +20,7 @@ testinfra_hosts = ["ansible://gw1"]
 @pytest.fixture
 def account(host):
     """`account(shell)`: the name of a new account with this shell."""
-    made = []
+    made: list[str] = []
 
     def make(shell: str) -> str:
         name = f"person{len(made)}"

@@ -46,7 +46,7 @@ def circuit(names: list[str], alone: list[str]) -> list[tuple[str, str]]:
     return list(pairwise(tour))
 
 
-def instance(vrf: dict, name: str) -> dict:
+def instance(vrf: gateway.Vrf, name: str) -> gateway.Vrf:
     return {**vrf, "name": name, "netns": f"vrf-{name}"}
 
 

@@ -122,7 +122,7 @@ def fetch(mirror: str, path: str, sha256: str = "") -> bytes:
     url = shown(whole)
     try:
         with urllib.request.urlopen(request(whole), timeout=TIMEOUT) as answer:
-            content = answer.read()
+            content: bytes = answer.read()
     except urllib.error.HTTPError as fault:
         kind = Gone if fault.code in (404, 410) else ArchiveError
         raise kind(f"{url}: {fault.code} {fault.reason}") from None

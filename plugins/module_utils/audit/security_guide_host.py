@@ -14,6 +14,7 @@ import ssl
 import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from ..common.dpkg_status import present
 from ..common.parallel import in_parallel
@@ -80,9 +81,10 @@ def _stats(service: Service, root: str) -> dict[str, Stat]:
     return found
 
 
-def _name(lookup: Callable, number: int) -> str:
+def _name(lookup: Callable[[int], tuple[Any, ...]], number: int) -> str:
     try:
-        return lookup(number)[0]
+        name: str = lookup(number)[0]
+        return name
     except KeyError:
         return str(number)
 
@@ -116,6 +118,6 @@ def shake(address: str, port: int) -> Listener:
         return Listener(address, port, why=getattr(fault, "reason", None) or str(fault))
 
 
-def judge() -> dict[str, dict]:
+def judge() -> dict[str, dict[str, Any]]:
     """What the node says to every check (see :func:`security_guide.evaluate`)."""
     return evaluate(with_sockets(look()))

@@ -22,7 +22,7 @@ def diff_entry(header: str, before: str | None, after: str | None) -> dict[str, 
     return {"before_header": header, "after_header": header, "before": before or "", "after": after or ""}
 
 
-def list_of(options: dict[str, dict]) -> dict[str, Any]:
+def list_of(options: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Argument specification of a list of mappings, empty by default."""
     return {"type": "list", "elements": "dict", "default": [], "options": options}
 

@@ -136,7 +136,7 @@ def account(key: Key) -> str:
     return f"{quoted(key[0])}@{quoted(key[1])}"
 
 
-def read(rows: Mapping[str, Sequence[tuple]]) -> Live:
+def read(rows: Mapping[str, Sequence[tuple[Any, ...]]]) -> Live:
     """The state of a server from the rows of :data:`QUERIES`."""
     grants: dict[Key, dict[str, set[str]]] = {}
     for grantee, scope, privilege in rows["grants"]:
@@ -149,7 +149,8 @@ def read(rows: Mapping[str, Sequence[tuple]]) -> Live:
         raw = json.loads(text)
         own = {scope: frozenset(names) for scope, names in grants.get((name, host), {}).items()}
         users[name, host] = User(_auth(raw), REQUIRE.get(raw.get("ssl_type", 0), "other"), own)
-    myself = users.get(tuple(rows["myself"][0]), User())  # type: ignore[call-overload]
+    name, host = rows["myself"][0]
+    myself = users.get((name, host), User())
     return Live(
         databases={name: (charset, collation) for name, charset, collation in rows["databases"]},
         users=users,
@@ -162,8 +163,10 @@ def _auth(raw: Mapping[str, Any]) -> str:
     if raw.get("auth_or"):
         return json.dumps([raw.get("plugin"), raw["auth_or"]])
     if raw.get("plugin") == "mysql_native_password":
-        return raw.get("authentication_string", "")
-    return raw.get("plugin", "")
+        digest: str = raw.get("authentication_string", "")
+        return digest
+    plugin: str = raw.get("plugin", "")
+    return plugin
 
 
 def _privilege(column: str) -> str:

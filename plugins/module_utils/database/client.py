@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 NO_SUCH_TABLE = 1146
@@ -35,11 +35,11 @@ class Unreachable(DatabaseError):
 class Database:
     """A connection made at the first query; autocommit; rows are tuples."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = options
         self.connection: Any = None
 
-    def rows(self, sql: str) -> Sequence[tuple]:
+    def rows(self, sql: str) -> Sequence[tuple[Any, ...]]:
         """Rows of a statement. Raises :class:`Unreachable` or :class:`DatabaseError`."""
         try:
             import pymysql
@@ -57,14 +57,15 @@ class Database:
                 )
             with self.connection.cursor() as cursor:
                 cursor.execute(sql)
-                return cursor.fetchall()
+                found: Sequence[tuple[Any, ...]] = cursor.fetchall()
+                return found
         except pymysql.MySQLError as error:
             errno = error.args[0] if error.args else 0
             kind = Unreachable if errno in NOT_THERE else DatabaseError
             text = f"MariaDB at {self.options['login_unix_socket']}: {error.args[-1] if error.args else error}"
             raise kind(text, errno) from None
 
-    def rows_if_there(self, sql: str) -> Sequence[tuple]:
+    def rows_if_there(self, sql: str) -> Sequence[tuple[Any, ...]]:
         """Like :meth:`rows`, but none when the table or the database does not exist."""
         try:
             return self.rows(sql)

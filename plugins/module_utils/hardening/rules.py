@@ -115,7 +115,7 @@ def waivers(entries: Sequence[Mapping[str, Any]]) -> list[Waiver]:
             for key, words in (("check", 1), ("reason", 5), ("control", 3))
             if len(str(entry.get(key) or "").split()) < words
         ]
-        groups = entry.get("groups")
+        groups = entry.get("groups") or ()
         if not isinstance(groups, (list, tuple)) or not groups:
             lacks.append("groups")
         if lacks:

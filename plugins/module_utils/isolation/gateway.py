@@ -302,7 +302,8 @@ class Filtering:
 
     def _addresses(self, family: str, line: str, spans: Iterable[Span], reason: str) -> None:
         """A leak from every VRF that has addresses in the spans; from outside if there is none."""
-        graph, leaks = self.site.graph, {}
+        graph = self.site.graph
+        leaks: dict[str, tuple[str, Prefix]] = {}
         first = None
         for span in spans:
             for prefix in [everything(family)] if span == _all(family) else prefixes(family, span):

@@ -274,7 +274,7 @@ def cloud_of_neutron(
     of its own. Ports are needed with ``device_id``, ``device_owner`` and ``network_id``; all projects must be listed.
     """
     nets = {net["id"]: net for net in networks}
-    plugged: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    plugged: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
     for port in ports:
         if str(port.get("device_owner", "")).startswith("network:") and port["network_id"] in nets:
             plugged[port["device_id"]][port["network_id"]] = nets[port["network_id"]]

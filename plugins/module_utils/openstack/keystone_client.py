@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.message import Message
 from typing import Any
 
 from .rest import ApiError
@@ -32,7 +33,7 @@ TIMEOUT = 150
 class Response:
     status_code: int
     content: bytes
-    headers: Mapping[str, str]
+    headers: Message
 
     @property
     def text(self) -> str:
@@ -108,13 +109,15 @@ class Keystone:
             text = f"{self.url} refuses {who}: {answer.status_code} {answer.text[:300]}"
             raise ApiError(text, answer.status_code)
         self.session = answer.json()["token"]
-        return answer.headers["X-Subject-Token"]
+        token: str = answer.headers["X-Subject-Token"]
+        return token
 
     @property
     def project_id(self) -> str:
         """The project that the session is scoped to."""
         self.sign_in()
-        return self.session["project"]["id"]
+        project: str = self.session["project"]["id"]
+        return project
 
     def service(self, kind: str, region: str | None = None, version: str = "") -> Service:
         """The internal API of a type of service. ``version``: path of the API's version below its endpoint.

@@ -71,7 +71,8 @@ class NeutronClient:
         collection = path.replace("-", "_")
         rows: list[dict[str, Any]] = []
         if kind in WHOLE:
-            return self._request("GET", f"{path}?{query}", kind)[collection]
+            rows = self._request("GET", f"{path}?{query}", kind)[collection]
+            return rows
         fields = "".join(f"&fields={name}" for name in FIELDS.get(kind, ()))
         while True:
             after = f"&marker={rows[-1]['id']}" if rows else ""
@@ -88,7 +89,9 @@ class NeutronClient:
         """
         ids = {ref: entries[0].id for ref, entries in live.items()}
         ids |= {Ref("project", name): project for name, project in projects.items()}
-        revisions = {entry.id: entry.attrs.get("revision_number") for found in live.values() for entry in found}
+        revisions: dict[str | None, int | None] = {
+            entry.id: entry.attrs.get("revision_number") for found in live.values() for entry in found
+        }
         operations = list(operations)
         for operation in operations:
             if operation.action == "delete" and ids.get(Ref(operation.kind, operation.key)) == operation.id:
@@ -228,7 +231,7 @@ def _divided(operations: Iterable[Operation]) -> tuple[list[Operation], list[Ope
 
 def _known(entry: Operation, ids: dict[Ref, str]) -> dict[str, Any]:
     """The attributes of an operation, with ids for all references."""
-    attrs = resolve(entry.attrs, ids)
+    attrs: dict[str, Any] = resolve(entry.attrs, ids)
     if ref := next(references(attrs), None):
         raise Moved(f"{entry.kind} {entry.key}: {ref.kind} {ref.key} is not there")
     return attrs

@@ -13,7 +13,7 @@ import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from .neutron_objects import KEY_PREFIX, KINDS, SCOPE_PREFIX, Ref, Wanted, link_key, references
 
@@ -131,10 +131,15 @@ def _links(port: dict[str, Any], keys: dict[str, str], info: dict[str, Any]) -> 
         yield Live("interface", link_key(router, keys.get(subnet, subnet)), port["id"], attrs)
 
 
+def _networks(prefixes: Iterable[str]) -> list[ipaddress.IPv4Network]:
+    """Prefixes of a pool, which has one IP version; for the types it is the fourth."""
+    return [cast("ipaddress.IPv4Network", ipaddress.ip_network(prefix)) for prefix in prefixes]
+
+
 def _equal(kind: str, name: str, wanted: Any, live: Any) -> bool:
     if kind == "subnetpool" and name == "prefixes":  # a pool only ever grows
-        have = list(map(ipaddress.ip_network, live))
-        return all(any(net.subnet_of(outer) for outer in have) for net in map(ipaddress.ip_network, wanted))
+        have, asked = (_networks(prefixes) for prefixes in (live, wanted))
+        return all(any(net.subnet_of(outer) for outer in have) for net in asked)
     if name == "external_fixed_ips":
 
         def pairs(ips: Any) -> set[tuple[str, str]]:

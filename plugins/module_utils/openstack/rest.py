@@ -44,7 +44,7 @@ def connect(auth: Mapping[str, Any], region: str | None = None, project: str | N
     if project:
         auth.pop("project_id", None)
         auth["project_name"] = project
-    return openstack.connection.Connection(
+    return openstack.connection.Connection(  # type: ignore[no-untyped-call]  # openstacksdk has no types here
         auth=auth,
         region_name=region,
         interface="internal",
@@ -86,8 +86,8 @@ def _words(response: Any) -> str:
         return " ".join(re.sub(r"<[^>]*>", " ", response.text).split())[:300]
     if isinstance(body, dict):
         for value in (body, *body.values()):
-            if isinstance(value, dict) and isinstance(value.get("message"), str):
-                return value["message"]
+            if isinstance(value, dict) and isinstance(message := value.get("message"), str):
+                return message
             if isinstance(value, list) and value and isinstance(value[0], dict) and value[0].get("detail"):
                 return str(value[0]["detail"])
     return str(body)[:300]

@@ -85,7 +85,8 @@ def placed(gateway_chassis: list[dict[str, Any]], hosts: dict[str, str]) -> dict
 
 
 def _port(row: dict[str, Any]) -> str:
-    return row["name"].removeprefix("lrp-").removesuffix(f"_{row['chassis_name']}")
+    name: str = row["name"]
+    return name.removeprefix("lrp-").removesuffix(f"_{row['chassis_name']}")
 
 
 def places(
@@ -111,7 +112,8 @@ def places(
                 row = have.get((port, name))
                 priority = FIRST if host == gateway["gateway"] else SECOND
                 if row is None or row["priority"] != priority:
-                    wanted.append(Place(row["_uuid"] if row else "", port, name, row and row["priority"], priority))
+                    known = (row["_uuid"], row["priority"]) if row else ("", None)
+                    wanted.append(Place(known[0], port, name, known[1], priority))
             for other in sorted(name for held, name in have if held == port and name not in allowed):
                 faults.append(
                     f"VRF {router['vrf']}: the gateway port for {gateway['gateway']} is scheduled on {other} too, "

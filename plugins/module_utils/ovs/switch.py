@@ -176,7 +176,7 @@ def settle(table: str, name: str, wanted: Record, live: Record) -> list[list[str
     A mapping is merged into the present one, and a key with None is removed. An empty string or list, or
     tag 0 clears.
     """
-    commands = []
+    commands: list[list[str]] = []
     for column in OWNED[table]:
         value, present = wanted.get(column), live.get(column)
         if value is None:

@@ -7,12 +7,16 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, cast
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
 
 def new_key() -> str:
@@ -56,7 +60,7 @@ def request(key_pem: str, common_name: str, names: Sequence[str], addresses: Seq
             critical=False,
         )
     )
-    key = serialization.load_pem_private_key(key_pem.encode(), password=None)
+    key = cast("CertificateIssuerPrivateKeyTypes", serialization.load_pem_private_key(key_pem.encode(), password=None))
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from .gateway import FAMILIES, TRANSITS, Vrf
+from .gateway import FAMILIES, NEIGHBOR, ROUTER, TRANSITS, Vrf
+from .plan_types import Bfd, Family
 
 HEADER = "! Written by cloudwatt.socle for VRF {name}: changes made here are lost."
 
@@ -79,7 +81,7 @@ def _sorted(prefixes: list[str]) -> list[str]:
     ]
 
 
-def accept_list(vrf: Vrf, family: str) -> list[tuple[str, int | None]]:
+def accept_list(vrf: Vrf, family: Family) -> list[tuple[str, int | None]]:
     """What the PE may announce: ``(prefix, le)`` sorted; ``le`` None when only the prefix itself is allowed."""
     items = []
     for item in (vrf.get("accept") or {}).get(family) or []:
@@ -90,7 +92,7 @@ def accept_list(vrf: Vrf, family: str) -> list[tuple[str, int | None]]:
     return [(str(net), le) for net, le in items]
 
 
-def export_list(vrf: Vrf, family: str) -> list[str]:
+def export_list(vrf: Vrf, family: Family) -> list[str]:
     """What the tenant announces, sorted."""
     return _sorted((vrf.get("export") or {}).get(family) or [])
 
@@ -127,13 +129,13 @@ def _statics(vrf: Vrf) -> list[str]:
     for family in FAMILIES:
         word = _WORD[family]
         for link in TRANSITS:
-            if router := (vrf.get(link) or {}).get(f"router_{family}"):
+            if router := (vrf.get(link) or {}).get(ROUTER[family]):
                 for prefix in export_list(vrf, family):
                     tail = f"{link} tag {TAG_EXPORT} bfd profile cloud"
                     lines.append(f"{word} route {prefix} {_address(router)} {tail}")
-        if peer.get(f"neighbor_{family}"):
+        if peer.get(NEIGHBOR[family]):
             for prefix, _le in accept_list(vrf, family):
-                neighbor = _address(peer[f"neighbor_{family}"])
+                neighbor = _address(peer[NEIGHBOR[family]])
                 lines.append(f"{word} route {prefix} {neighbor} peer tag {TAG_FLOATING} {FLOATING_DISTANCE}")
     return [*lines, "!"]
 
@@ -221,8 +223,8 @@ def _neighbors(vrf: Vrf) -> list[dict[str, Any]]:
         if pe.get(family):
             found.append({"kind": "pe", "family": family, "address": _address(pe[family]), "asn": pe["asn"]})
     for family in FAMILIES:
-        if peer.get(f"neighbor_{family}"):
-            address = _address(peer[f"neighbor_{family}"])
+        if peer.get(NEIGHBOR[family]):
+            address = _address(peer[NEIGHBOR[family]])
             found.append({"kind": "peer", "family": family, "address": address, "asn": vrf["asn"]})
     return found
 
@@ -297,12 +299,12 @@ def _bfd_profiles(vrf: Vrf) -> dict[str, list[str]]:
     return found if towards_pe == found["rie"] else {"pe": towards_pe, **found}
 
 
-def _bfd_settings(bfd: dict[str, int] | None) -> list[str]:
-    bfd = bfd or {}
+def _bfd_settings(bfd: Bfd | None) -> list[str]:
+    given: Mapping[str, Any] = bfd or {}
     values = {
-        "transmit": bfd.get("transmit_ms") or _BFD_DEFAULTS["transmit"],
-        "receive": bfd.get("receive_ms") or _BFD_DEFAULTS["receive"],
-        "multiplier": bfd.get("multiplier") or _BFD_DEFAULTS["multiplier"],
+        "transmit": given.get("transmit_ms") or _BFD_DEFAULTS["transmit"],
+        "receive": given.get("receive_ms") or _BFD_DEFAULTS["receive"],
+        "multiplier": given.get("multiplier") or _BFD_DEFAULTS["multiplier"],
     }
     spelt = {
         "multiplier": "detect-multiplier",

@@ -32,6 +32,7 @@ from ..common.parallel import in_parallel
 from ..common.results import diff_entry
 from . import frr
 from .netns import CommandError, run
+from .plan_types import GatewayVrf
 from .unit_states import unit_states
 
 ETC = Path("/etc/frr")
@@ -167,7 +168,7 @@ def _check_syntax(instance: Instance, path: Path) -> str:
     return ""
 
 
-def _observe(vrfs: list[dict[str, Any]], passwords: dict[str, str], hostname: str, drain: str) -> list[Instance]:
+def _observe(vrfs: list[GatewayVrf], passwords: dict[str, str], hostname: str, drain: str) -> list[Instance]:
     states = unit_states(unit_name(vrf["name"]) for vrf in vrfs)
     active = [vrf["name"] for vrf in vrfs if states[unit_name(vrf["name"])]["active"]]
     settled = dict(zip(active, in_parallel(_settled, active), strict=True))
@@ -321,7 +322,7 @@ def remove(names: list[str]) -> None:
 
 
 def converge(
-    vrfs: list[dict[str, Any]],
+    vrfs: list[GatewayVrf],
     passwords: dict[str, str],
     hostname: str = "",
     prune: bool = True,

@@ -20,14 +20,18 @@ A part that a VRF does not have (``peer`` on a site with one gateway, a family) 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-Vrf = dict[str, Any]
+from .plan_types import Family, GatewayVrf, Role, TransitRole
 
-ROLES = ("cloud", "standby", "rie", "peer")
-TRANSITS = ("cloud", "standby")
+Vrf = GatewayVrf
+
+ROLES: tuple[Role, ...] = ("cloud", "standby", "rie", "peer")
+TRANSITS: tuple[TransitRole, ...] = ("cloud", "standby")
 """Links to the tenant's router: over this gateway's transit, and over the other's for as long as that one is lost."""
-FAMILIES = ("v4", "v6")
+FAMILIES: tuple[Family, ...] = ("v4", "v6")
+ROUTER: dict[Family, Literal["router_v4", "router_v6"]] = {"v4": "router_v4", "v6": "router_v6"}
+NEIGHBOR: dict[Family, Literal["neighbor_v4", "neighbor_v6"]] = {"v4": "neighbor_v4", "v6": "neighbor_v6"}
 
 # rp_filter is off because nftables does loose uRPF (a strict one breaks the path through the other gateway).
 # accept_dad 0: an address that waits for duplicate address detection is no source for BGP and BFD yet.
@@ -66,12 +70,12 @@ SYSCTLS = {
 }
 
 
-def links(vrf: Vrf) -> list[str]:
+def links(vrf: Vrf) -> list[Role]:
     """The links a VRF has, in the order cloud, standby, rie, peer."""
     return [role for role in ROLES if vrf.get(role)]
 
 
-def families(vrf: Vrf, role: str) -> list[str]:
+def families(vrf: Vrf, role: Role) -> list[Family]:
     """The address families a link has."""
     return [family for family in FAMILIES if (vrf.get(role) or {}).get(family)]
 
@@ -98,6 +102,6 @@ def definition(vrf: Vrf, bridge: str, tx_offload: bool = True) -> dict[str, Any]
     }
 
 
-def trunks(vrfs: list[Vrf], uplinks: dict[str, str]) -> dict[str, list[int]]:
+def trunks(vrfs: list[Vrf], uplinks: dict[Role, str]) -> dict[str, list[int]]:
     """The VLANs each uplink port may carry: ``uplinks`` is ``{rie: port, peer: port}``; none other passes."""
     return {port: sorted({vrf[role]["vlan"] for vrf in vrfs if vrf.get(role)}) for role, port in uplinks.items()}

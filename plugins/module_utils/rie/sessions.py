@@ -77,7 +77,7 @@ def text(entry: Mapping[str, Any]) -> str:
 def prefixes(answer: Mapping[str, Any] | None) -> list[str]:
     """The prefixes in FRR's answer about a neighbour's routes: it calls the table differently from one to the next."""
     tables = ("receivedRoutes", "routes", "advertisedRoutes")
-    table = next((answer[name] for name in tables if answer.get(name)), {}) if answer else {}
+    table: Mapping[str, Any] = next((answer[name] for name in tables if answer.get(name)), {}) if answer else {}
     return sorted(table, key=lambda prefix: (ipaddress.ip_network(prefix).version, ipaddress.ip_network(prefix)))
 
 

@@ -19,9 +19,11 @@ cannot be set, the counters remain. Links are matched by name, so that the rules
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 
 from .frr import export_list
-from .gateway import FAMILIES, TRANSITS, Vrf
+from .gateway import FAMILIES, NEIGHBOR, ROUTER, TRANSITS, Vrf
+from .plan_types import Family, Role
 
 TABLE = "rie"
 DROPS = ("spoofed", "urpf", "gtsm", "stray", "unexpected")
@@ -61,7 +63,7 @@ def _chain(name: str, hook: str, rules: list[str]) -> list[str]:
     return [f"chain {name} {{", *([f"\t{hook}"] if hook else []), *[f"\t{rule}" for rule in rules], "}"]
 
 
-def _set(vrf: Vrf, family: str) -> list[str]:
+def _set(vrf: Vrf, family: Family) -> list[str]:
     kind = {"v4": "ipv4_addr", "v6": "ipv6_addr"}[family]
     elements = export_list(vrf, family)
     return [
@@ -85,17 +87,17 @@ def _prerouting(vrf: Vrf) -> list[str]:
     ]
 
 
-def _neighbors(vrf: Vrf, family: str) -> list[tuple[str, str, bool, str]]:
+def _neighbors(vrf: Vrf, family: Family) -> list[tuple[Role, str, bool, str]]:
     """``(link, address, speaks BGP, BFD ports)``: iBGP counts as multihop for BFD (RFC 5883)."""
-    found = []
-    pe, peer = (vrf.get(key) or {} for key in ("pe", "peer"))
+    found: list[tuple[Role, str, bool, str]] = []
+    pe, peer = vrf.get("pe") or {}, vrf.get("peer") or {}
     for link in TRANSITS:
-        if router := (vrf.get(link) or {}).get(f"router_{family}"):
+        if router := (vrf.get(link) or {}).get(ROUTER[family]):
             found.append((link, _address(router), False, "3784"))
     if pe.get(family):
         found.append(("rie", _address(pe[family]), True, "3784"))
-    if peer.get(f"neighbor_{family}"):
-        found.append(("peer", _address(peer[f"neighbor_{family}"]), True, "{ 3784, 4784 }"))
+    if peer.get(NEIGHBOR[family]):
+        found.append(("peer", _address(peer[NEIGHBOR[family]]), True, "{ 3784, 4784 }"))
     return found
 
 
@@ -130,7 +132,7 @@ def _input(vrf: Vrf) -> list[str]:
     ]
 
 
-def _any(names: list[str]) -> str:
+def _any(names: Sequence[str]) -> str:
     quoted = [f'"{name}"' for name in names]
     return quoted[0] if len(quoted) == 1 else f"{{ {', '.join(quoted)} }}"
 

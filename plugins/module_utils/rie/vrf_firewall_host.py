@@ -19,6 +19,7 @@ from ..common.files import read, write
 from ..common.parallel import in_parallel
 from ..common.results import diff_entry
 from . import netns, vrf_firewall
+from .plan_types import GatewayVrf
 
 STAMPS = Path("/run/socle/nftables")
 
@@ -52,6 +53,7 @@ def _listed() -> str:
         return ""
     nft = Nftables()
     nft.set_stateless_output(True)
+    text: str
     _code, text, _error = nft.cmd("list ruleset")
     return text
 
@@ -71,7 +73,7 @@ def _stamp_text(text: str, live: str | None) -> str:
     return f"{_hash(text)} {live}\n"
 
 
-def _ruleset(vrf: dict[str, Any]) -> tuple[str, Path, str, str | None, bool]:
+def _ruleset(vrf: GatewayVrf) -> tuple[str, Path, str, str | None, bool]:
     """Namespace, path, text, what the file holds, and whether the text is on disk and in force."""
     namespace = vrf["netns"]
     text = vrf_firewall.render_ruleset(vrf)
@@ -92,7 +94,7 @@ def _load(ruleset: tuple[str, Path, str]) -> None:
     write(STAMPS / namespace, _stamp_text(text, _live(namespace)))
 
 
-def converge(vrfs: list[dict[str, Any]], check_mode: bool = False) -> Outcome:
+def converge(vrfs: list[GatewayVrf], check_mode: bool = False) -> Outcome:
     """Load the ruleset of every VRF that differs on disk or in the kernel. Nothing is loaded if one is refused."""
     if Nftables is None and not check_mode:
         raise netns.CommandError("python3-nftables is not installed: `socle deploy` brings the packages of a gateway")

@@ -16,7 +16,7 @@ import pwd
 import re
 import shlex
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -314,9 +314,10 @@ def rewritten(files: Mapping[str, str], absent: Sequence[str]) -> tuple[list[dic
     return items, absent
 
 
-def _name(lookup: Any, number: int) -> str:
+def _name(lookup: Callable[[int], tuple[Any, ...]], number: int) -> str:
     try:
-        return lookup(number)[0]
+        name: str = lookup(number)[0]
+        return name
     except KeyError:
         return str(number)
 

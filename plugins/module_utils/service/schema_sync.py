@@ -107,7 +107,7 @@ def _text(versions: Sequence[str]) -> str:
     return ", ".join(versions) or "nothing"
 
 
-def satisfied(rows: Sequence[tuple]) -> bool:
+def satisfied(rows: Sequence[tuple[Any, ...]]) -> bool:
     """Whether the rows of ``creates_row`` say that the command has nothing to do."""
     return any(any(rows_value not in (None, 0) for rows_value in row) for row in rows)
 

@@ -32,7 +32,7 @@ class Runner:
         self.reasons = self.look(database)
         self.due = {schema.name: self.forecast(schema, database) for schema in schemas}
 
-    def query(self, database: Database, sql: str) -> Sequence[tuple]:
+    def query(self, database: Database, sql: str) -> Sequence[tuple[Any, ...]]:
         try:
             return database.rows_if_there(sql)
         except Unreachable:

@@ -8,6 +8,7 @@ import dataclasses
 import shlex
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from ..common.parallel import in_parallel
 from ..common.process import run
@@ -138,14 +139,14 @@ class Runner:
             had = self.content[unit.name]
             former = self.stamps.get(unit.name)
             # Of a unit that two roles have, one says when it is ready.
-            ready = unit.ready or (former and former.ready)
+            ready = unit.ready or (former.ready if former else None)
             engine.save_stamp(unit.name, engine.Stamp(states[unit.name].invocation, had.unit, had.reads, ready))
         for unit in units:
             former = self.stamps.get(unit.name)
             if unit not in touched and unit.state == "started" and former and unit.ready not in (None, former.ready):
                 engine.save_stamp(unit.name, dataclasses.replace(former, ready=unit.ready))
 
-    def result(self) -> dict:
+    def result(self) -> dict[str, Any]:
         def of(verb: str) -> list[str]:
             return [unit.name for unit in self.units if self.verdicts[unit.name].verb == verb]
 

@@ -134,6 +134,7 @@ def matrix(
         home = homes.get(guest["vrf"])
         if home is None:
             continue
+        targets: list[tuple[str, Mapping[str, Any], tuple[str, ...]]]
         targets = [(GUEST_GUEST, other, PROTOCOLS) for other in guests if other["name"] != guest["name"]]
         targets += [(GUEST_SITE, site, ("icmp",)) for site in sites]
         for kind, other, protocols in targets:

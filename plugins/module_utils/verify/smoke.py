@@ -79,7 +79,9 @@ def _free_host(
     )
 
 
-def port_body(guest: Mapping[str, Any], network_id: str, subnets: Iterable[Mapping[str, Any]], group: str) -> dict:
+def port_body(
+    guest: Mapping[str, Any], network_id: str, subnets: Iterable[Mapping[str, Any]], group: str
+) -> dict[str, Any]:
     """The port of a guest: a fixed v4 address, and what SLAAC gives on each v6 subnet.
 
     :raises SmokeError: when the network has no subnet that holds the guest's v4 address.
@@ -145,7 +147,7 @@ def rules(group_id: str) -> list[dict[str, Any]]:
 def missing_rules(group: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rules that ``group`` (as Neutron shows it) lacks."""
     keys = ("direction", "ethertype", "protocol", "port_range_min", "port_range_max")
-    synonyms = {"icmpv6": "ipv6-icmp"}
+    synonyms: dict[object, str] = {"icmpv6": "ipv6-icmp"}
 
     def fact(rule: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(synonyms.get(rule.get(key), rule.get(key)) for key in keys)

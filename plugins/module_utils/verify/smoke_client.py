@@ -75,7 +75,9 @@ class Smoke:
             body = {"disk_format": kind, "container_format": kind, "visibility": "public"}
             return self._image(conn, name, body, {smoke.DIGEST_PROPERTY: digest_of(path)}, content)
 
-    def _image(self, conn: Any, name: str, body: dict, properties: dict, content: Any) -> str | None:
+    def _image(
+        self, conn: Any, name: str, body: dict[str, Any], properties: dict[str, Any], content: Any
+    ) -> str | None:
         """An active image with these properties; any other of that name gives way."""
         listed = call(
             conn.image, "GET", "/images", f"image {name}", params={"name": name, "owner": self._project(conn)}
@@ -97,7 +99,8 @@ class Smoke:
             data=content,
             headers={"Content-Type": "application/octet-stream"},
         )
-        return made["id"]
+        image_id: str = made["id"]
+        return image_id
 
     def _flavor(self, conn: Any, flavor: Mapping[str, Any]) -> str | None:
         wanted = {"ram": flavor["ram"], "vcpus": flavor["vcpus"], "disk": flavor["disk"]}
@@ -259,7 +262,8 @@ class Smoke:
         missing = smoke.missing_rules(group)
         if missing and not self._changed(f"rules of the {what}"):
             call(conn.network, "POST", "/security-group-rules", what, json={"security_group_rules": missing})
-        return group["id"]
+        group_id: str = group["id"]
+        return group_id
 
     def _port(self, conn: Any, guest: Mapping[str, Any], group_id: str | None) -> dict[str, Any] | None:
         what = f"port of {guest['name']}"
@@ -275,7 +279,8 @@ class Smoke:
         subnets = call(conn.network, "GET", "/subnets", what, params={"network_id": network_id})["subnets"]
         body = smoke.port_body(guest, network_id, subnets, group_id or "")
         query = {"description": smoke.port_key(guest), "project_id": self._project(conn)}
-        for port in call(conn.network, "GET", "/ports", what, params=query)["ports"]:
+        listed: list[dict[str, Any]] = call(conn.network, "GET", "/ports", what, params=query)["ports"]
+        for port in listed:
             if group_id and smoke.port_matches(port, body):
                 return port
             if not self._changed(f"outdated {what}"):
@@ -284,16 +289,20 @@ class Smoke:
                 call(conn.network, "DELETE", f"/ports/{port['id']}", what)
         if self._changed(what):
             return None
-        return call(conn.network, "POST", "/ports", what, json={"port": body})["port"]
+        made: dict[str, Any] = call(conn.network, "POST", "/ports", what, json={"port": body})["port"]
+        return made
 
     def _servers(self, conn: Any, name: str) -> list[dict[str, Any]]:
         query = {"name": f"^{name}$"}
-        return call(conn.compute, "GET", "/servers/detail", f"server {name}", params=query)["servers"]
+        answer = call(conn.compute, "GET", "/servers/detail", f"server {name}", params=query)
+        servers: list[dict[str, Any]] = answer["servers"]
+        return servers
 
     def _until_active(self, conn: Any, server_id: str, name: str) -> dict[str, Any]:
         deadline = time.monotonic() + self.timeout
         while True:
-            server = call(conn.compute, "GET", f"/servers/{server_id}", f"server {name}")["server"]
+            answer = call(conn.compute, "GET", f"/servers/{server_id}", f"server {name}")
+            server: dict[str, Any] = answer["server"]
             if server["status"] == "ACTIVE":
                 return server
             late = time.monotonic() >= deadline
@@ -368,7 +377,8 @@ class Smoke:
     # Small things
 
     def _project(self, conn: Any) -> str:
-        return conn.session.get_project_id()
+        project_id: str = conn.session.get_project_id()
+        return project_id
 
     def _changed(self, what: str) -> bool:
         """Note a change; True when check mode forbids it."""

@@ -81,7 +81,7 @@ def preview(
         for name in sorted(names)
         if name in operations or name in parts
     ]
-    found = {
+    found: dict[str, Any] = {
         "version": VERSION,
         "site": site,
         "ledger": [line for entry in ledger for line in changed_lines(entry["before"], entry["after"])],
@@ -104,7 +104,7 @@ def digest(found: Mapping[str, Any]) -> str:
 
 def vrf_of(operation: Mapping[str, Any]) -> str | None:
     """The VRF that an operation on Neutron belongs to, by its key; None for quotas."""
-    key = operation["key"]
+    key: str = operation["key"]
     if key.startswith(KEY_PREFIX):
         return key.split(":")[1]
     if operation["kind"] == "address_scope" and key.startswith(SCOPE_PREFIX):

@@ -42,7 +42,7 @@ class AnsibleView:
     ) -> None:
         groups = inventory.get_groups_dict()
         self._parsed = set(inventory.processed_sources)
-        self.groups = {group: list(members) for group, members in groups.items()}
+        self.groups: Mapping[str, list[str]] = {group: list(members) for group, members in groups.items()}
         # `-i host,` is a list of hosts and no file.
         files = [source for source in sources if "," not in source or Path(source).exists()]
         self.sources = [Path(unfrackpath(file, follow=False)) for file in files]
@@ -82,7 +82,7 @@ class AnsibleView:
 
     def same(self, written: Any, held: Any) -> bool:
         """Whether a value is the one that is written in a file."""
-        return written == plain(held)
+        return bool(written == plain(held))
 
     def resolve(self, value: Any, host: str) -> Any:
         """Plain data of a value, its templates rendered for the host unless only the run can tell them."""

@@ -73,10 +73,11 @@ def apart(context: Context) -> Iterator[Violation]:
 def home(context: Context) -> Iterator[Violation]:
     """The first controller is defined in the folder of the site, next to which the authority's files are kept."""
     inventory = context.inventory
-    first = next(iter(inventory.view.groups.get("control", ())), None) if inventory.view else None
-    if first is None or inventory.find("pki_directory", first):
+    view = inventory.view
+    first = next(iter(view.groups.get("control", ())), None) if view else None
+    if view is None or first is None or inventory.find("pki_directory", first):
         return
-    folder = inventory.view.variables(first).get("inventory_dir")
+    folder = view.variables(first).get("inventory_dir")
     if folder is None or Path(folder).resolve() != inventory.folder.resolve():
         reason = f"controller {first} is defined outside of {inventory.label}, where the files of the authority are"
         yield inventory.at_host(first, reason, "define it there, or set pki_directory and smoke_signer_directory")

@@ -93,7 +93,9 @@ def limits(context: Context) -> Iterator[Violation]:
         for limit in LIMITS:
             name, *below = limit.path
             found = context.inventory.find(name, host)
-            for path, value in _names(found[1], tuple(below), (name,)) if found else ():
+            if found is None:
+                continue
+            for path, value in _names(found[1], tuple(below), (name,)):
                 if fault := _fault(value, limit):
                     seen.add(found[0].violation(path, value, *fault))
     for name in ("site_internal_name", "site_public_name"):

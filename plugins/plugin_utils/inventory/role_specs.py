@@ -19,7 +19,7 @@ Spec = dict[str, Any]
 Fault = tuple[KeyPath, Any, str, str]
 """Path below the variable, value, reason, remedy."""
 
-TYPES = {
+TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "path": (str,),
     "int": (int,),
@@ -92,7 +92,7 @@ def faults(spec: Spec, value: Any, path: KeyPath = ()) -> Iterator[Fault]:
     wanted = str(spec.get("type", "str"))
     value = typed(spec, value)
     wrong_bool = isinstance(value, bool) and wanted in ("int", "float", "str")
-    if wrong_bool or not isinstance(value, TYPES.get(wanted, (object,))):
+    if wrong_bool or not _is(wanted, value):
         yield path, value, f"is not {WORDS[wanted]}", f"write {WORDS[wanted]}"
         return
     choices = spec.get("choices")
@@ -105,6 +105,10 @@ def faults(spec: Spec, value: Any, path: KeyPath = ()) -> Iterator[Fault]:
             yield from faults(item, element, (*path, index))
     elif wanted == "dict" and spec.get("options"):
         yield from _suboptions(spec["options"], value, path)
+
+
+def _is(wanted: str, value: Any) -> bool:
+    return isinstance(value, TYPES.get(wanted, (object,)))
 
 
 def _suboptions(options: dict[str, Spec], value: dict[Any, Any], path: KeyPath) -> Iterator[Fault]:

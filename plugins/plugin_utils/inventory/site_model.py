@@ -171,21 +171,22 @@ class Inventory:
 
     def _find(self, name: str, host: str) -> tuple[Source, Any] | None:
         written = list(self._written(name, host))
-        held = self.view.variables(host or "localhost") if self.view else {}
-        if not held:
+        view = self.view
+        held = view.variables(host or "localhost") if view else {}
+        if view is None or not held:
             return written[0] if written else None
         if name not in held:
             # What all nodes have need not be given to localhost as well.
             return self.find(name, controllers[0]) if not host and (controllers := self.members("control")) else None
         # Of a variable that is written in several places, the place of the value that counts.
         extra = [(source, value) for source, value in written if source.extra]
-        if extra and name not in self.view.extra:
+        if extra and name not in view.extra:
             return extra[0]  # Ansible did not load this inventory for the command line
-        counts = [source for source, value in written if self.view.same(value, held[name])]
+        counts = [source for source, value in written if view.same(value, held[name])]
         places = [source for source, _value in extra] or counts or [source for source, _value in written]
-        if not places or (name in self.view.extra and not extra):
+        if not places or (name in view.extra and not extra):
             places = [self._unwritten(name, host, held[name])]
-        return places[0], self.view.resolve(held[name], host or "localhost")
+        return places[0], view.resolve(held[name], host or "localhost")
 
     def _written(self, name: str, host: str) -> Iterator[tuple[Source, Any]]:
         """The places that set a variable for a host, the most specific first."""

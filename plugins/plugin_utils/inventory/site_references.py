@@ -228,7 +228,7 @@ def access(context: Context) -> Iterator[Violation]:
                 "is empty: nobody could log in to a hardened node",
                 "name the networks of the operators",
             )
-        elif None not in networks and all(net.is_loopback or net.is_multicast or net.is_link_local for net in networks):
+        elif all(net and (net.is_loopback or net.is_multicast or net.is_link_local) for net in networks):
             yield from _at(
                 context,
                 name,

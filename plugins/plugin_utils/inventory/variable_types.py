@@ -35,4 +35,7 @@ def template(text: str, kind: str) -> str:
     """A template whose result is of type `kind`; its own would be text, whatever the expression in it gives."""
     if FILTER in text or not is_trusted_as_template(text):
         return text
-    return trust_as_template(f"{{% set socle_given %}}{text}{{% endset %}}{{{{ socle_given | {FILTER}('{kind}') }}}}")
+    trusted: str = trust_as_template(
+        f"{{% set socle_given %}}{text}{{% endset %}}{{{{ socle_given | {FILTER}('{kind}') }}}}"
+    )
+    return trusted

@@ -320,7 +320,7 @@ def _common(
     router_id: str, bgp: dict[str, Any], export: dict[str, str], towards_gateway: dict[str, Any] | None = None
 ) -> list[str]:
     """What every BIRD here has. ``towards_gateway``: the profile of the link ``gw``, if there is one."""
-    own = towards_gateway and towards_gateway["bfd"] != bgp["bfd"]
+    own = _bfd("gw", towards_gateway["bfd"]) if towards_gateway and towards_gateway["bfd"] != bgp["bfd"] else []
     kernel = []
     for family in FAMILIES:
         channel = {"v4": "ipv4", "v6": "ipv6"}[family]
@@ -344,7 +344,7 @@ def _common(
         "}",
         "",
         "protocol bfd {",
-        *(_bfd("gw", towards_gateway["bfd"]) if own else []),  # the first that matches counts
+        *own,  # the first that matches counts
         *_bfd("*", bgp["bfd"]),
         "}",
         "",

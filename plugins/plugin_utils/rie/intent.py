@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...module_utils.rie.plan_types import Family
 from ..common.shapes import (
     ADDRESS,
     BAD,
@@ -29,7 +30,7 @@ from ..common.shapes import (
     text,
 )
 
-FAMILIES = {"v4": 4, "v6": 6}
+FAMILIES: dict[Family, int] = {"v4": 4, "v6": 6}
 
 _name = text(r"[a-z][a-z0-9-]{0,30}", "a name in lower case, 31 characters at most")
 _vrf_name = text(r"[a-z][a-z0-9-]{0,10}", "a VRF name in lower case, 11 characters at most")

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import count, pairwise, product
 from typing import Any
 
+from ...module_utils.rie.plan_types import Ledger, Resting
 from ..common.shapes import BAD, Faults, Violation
 from .intent import route_target
 
@@ -70,7 +71,7 @@ def _span(kind: str, value: Any) -> tuple[Any, Any]:
     return int(net[0]), int(net[-1])
 
 
-def known(ledger: dict[str, Any], kind: str) -> Iterator[tuple[Any, str, str]]:
+def known(ledger: Ledger, kind: str) -> Iterator[tuple[Any, str, str]]:
     """(value, owner, path) of everything the ledger holds of a kind, in quarantine or not."""
     for owner, value in ledger.get("allocations", {}).get(kind, {}).items():
         yield value, owner, f"ledger.allocations.{kind}.{owner}"
@@ -125,7 +126,7 @@ def check(ledger: Any) -> list[Violation]:
     return faults
 
 
-def letters(ledger: dict[str, Any], gateways: Iterable[str]) -> dict[str, str]:
+def letters(ledger: Ledger, gateways: Iterable[str]) -> dict[str, str]:
     """The suffix of each gateway's objects (``rie-<vrf>-a``): those of the ledger, then the next free."""
     assigned = dict(ledger.get("gateways", {}))
     suffixes = ("".join(letters) for length in count(1) for letters in product(string.ascii_lowercase, repeat=length))
@@ -136,7 +137,7 @@ def letters(ledger: dict[str, Any], gateways: Iterable[str]) -> dict[str, str]:
 
 
 def allocate(
-    ledger: dict[str, Any],
+    ledger: Ledger,
     wanted: dict[str, Iterable[str]],
     pools: dict[str, Any],
     *,
@@ -145,14 +146,14 @@ def allocate(
     today: str,
     quarantine_days: int,
     pinned: dict[str, str],
-) -> dict[str, Any]:
+) -> Ledger:
     """Return the next ledger: ``wanted`` owners (by kind) hold a value each, others rest in quarantine.
 
     ``pinned`` are route distinguishers the intent gives (owner: value). Raises :class:`Exhausted`.
     """
     until = (datetime.date.fromisoformat(today) + datetime.timedelta(days=quarantine_days)).isoformat()
     allocations: dict[str, dict[str, Any]] = {}
-    quarantine: dict[str, dict[Any, Any]] = {}
+    quarantine: dict[str, dict[Any, Resting]] = {}
     for kind in KINDS:
         held = dict(ledger.get("allocations", {}).get(kind, {}))
         resting = dict(ledger.get("quarantine", {}).get(kind, {}))

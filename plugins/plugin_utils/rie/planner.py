@@ -12,8 +12,23 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+from ...module_utils.rie.plan_types import (
+    Accepted,
+    Bfd,
+    Family,
+    Gateway,
+    GatewayVrf,
+    Ledger,
+    Network,
+    NeutronVrf,
+    Plan,
+    Timers,
+    Transit,
+    TransitSubnet,
+    Uplink,
+)
 from ..common.shapes import Faults, Node, Violation
 from . import exchange_rules
 from . import intent as l3vpn_intent
@@ -25,8 +40,8 @@ from .intent import FAMILIES
 class PlanResult(NamedTuple):
     """``plan`` and ``ledger`` are plain data; with violations, no plan and the ledger as it was."""
 
-    plan: dict[str, Any]
-    ledger: dict[str, Any]
+    plan: Plan
+    ledger: Ledger
     violations: list[Violation]
 
 
@@ -41,8 +56,9 @@ def plan(intent: dict[str, Any], ledger: dict[str, Any], *, site: dict[str, Any]
     parsed = l3vpn_intent.parse(intent, faults)
     faults += l3vpn_ledger.check(ledger)
     faults += l3vpn_rules.check(parsed, site)
+    held = cast("Ledger", ledger)
     if faults:
-        return PlanResult({}, ledger, sorted(set(faults)))
+        return PlanResult({}, held, sorted(set(faults)))
 
     rows = l3vpn_intent.vrfs(parsed)
     pins = {
@@ -55,7 +71,7 @@ def plan(intent: dict[str, Any], ledger: dict[str, Any], *, site: dict[str, Any]
     between = [vrf["name"] for _tenant, vrf in rows]
     try:
         following = l3vpn_ledger.allocate(
-            ledger,
+            held,
             {
                 "vlan": [*uplinks, *(f"{name}/peer" for name in between)],
                 "transit_v4": uplinks,
@@ -74,13 +90,13 @@ def plan(intent: dict[str, Any], ledger: dict[str, Any], *, site: dict[str, Any]
         )
     except l3vpn_ledger.Exhausted as error:
         where = f"rie_pools.{error}" if str(error) != "rd" else "rie_asn"
-        return PlanResult({}, ledger, [Violation(where, "", "has no value left", "enlarge the pool")])
+        return PlanResult({}, held, [Violation(where, "", "has no value left", "enlarge the pool")])
     if clashes := sorted(_held_by_others(pins, following)):
-        return PlanResult({}, ledger, clashes)
+        return PlanResult({}, held, clashes)
     return PlanResult(_render(parsed, following), following, [])
 
 
-def _held_by_others(pins: dict[str, tuple[str, str]], ledger: dict[str, Any]) -> Iterator[Violation]:
+def _held_by_others(pins: dict[str, tuple[str, str]], ledger: Ledger) -> Iterator[Violation]:
     """Route distinguishers given by hand that the ledger has for somebody else; it gives out no other value twice."""
     holders: dict[str, list[tuple[str, str]]] = {}
     for value, owner, where in l3vpn_ledger.known(ledger, "rd"):
@@ -91,14 +107,14 @@ def _held_by_others(pins: dict[str, tuple[str, str]], ledger: dict[str, Any]) ->
                 yield Violation(path, value, f"is already held by {where}", "choose another, or leave it out")
 
 
-def _render(parsed: Node, ledger: dict[str, Any]) -> dict[str, Any]:
+def _render(parsed: Node, ledger: Ledger) -> Plan:
     """The plan of a valid intent; sorted by name, so that the order of the inventory does not matter."""
     graph = exchange_rules.import_graph(parsed)
     rows = sorted(l3vpn_intent.vrfs(parsed), key=lambda row: row[1]["name"])
     by_name = {vrf["name"]: vrf for _tenant, vrf in rows}
     used = {gateway for _tenant, vrf in rows for gateway in vrf["links"]}
-    neutron: list[dict[str, Any]] = []
-    gateways: dict[str, Any] = {gateway: {"vrfs": []} for gateway in sorted(used)}
+    neutron: list[NeutronVrf] = []
+    gateways: dict[str, Gateway] = {gateway: {"vrfs": []} for gateway in sorted(used)}
     for tenant, vrf in rows:
         mtu = vrf.get("mtu", parsed["rie_mtu"])
         uplinks = {gateway: _uplink(vrf, gateway, ledger) for gateway in sorted(vrf["links"])}
@@ -122,29 +138,33 @@ def _render(parsed: Node, ledger: dict[str, Any]) -> dict[str, Any]:
         "gateways": gateways,
         "imports": {name: sorted(graph[name]) for name in sorted(graph)},
         "physical_networks": [parsed["rie_physical_network"]],
-        "bfd": dict(parsed["rie_bgp"]["bfd"]),
+        "bfd": _bfd(parsed["rie_bgp"]),
     }
 
 
-def _uplink(vrf: Node, gateway: str, ledger: dict[str, Any]) -> dict[str, Any]:
+def _uplink(vrf: Node, gateway: str, ledger: Ledger) -> Uplink:
     """The transit between a VRF's namespace on a gateway (first address) and its router (second)."""
     owner = f"{vrf['name']}/{gateway}"
     held = ledger["allocations"]
-    uplink: dict[str, Any] = {"vlan": held["vlan"][owner], "suffix": ledger["gateways"][gateway]}
-    for key in FAMILIES:
+
+    def transit(key: Family) -> TransitSubnet:
         cidr = held[f"transit_{key}"][owner]
         net = ipaddress.ip_network(cidr)
-        uplink[key] = {"cidr": cidr, "gateway_ip": str(net[1]), "router_ip": str(net[2])}
-    return uplink
+        return {"cidr": cidr, "gateway_ip": str(net[1]), "router_ip": str(net[2])}
+
+    return {
+        "vlan": held["vlan"][owner],
+        "suffix": ledger["gateways"][gateway],
+        "v4": transit("v4"),
+        "v6": transit("v6"),
+    }
 
 
 def _sorted_nets(nets: Any) -> list[str]:
     return [str(net) for net in sorted(set(nets))]
 
 
-def _neutron_vrf(
-    tenant: Node, vrf: Node, uplinks: dict[str, dict[str, Any]], physical_network: str, mtu: int
-) -> dict[str, Any]:
+def _neutron_vrf(tenant: Node, vrf: Node, uplinks: dict[str, Uplink], physical_network: str, mtu: int) -> NeutronVrf:
     name = vrf["name"]
     delegated = {key: _sorted_nets(vrf["delegated"][key]) for key in FAMILIES if vrf["delegated"][key]}
     return {
@@ -161,11 +181,7 @@ def _neutron_vrf(
             }
             for key, prefixes in delegated.items()
         ],
-        "networks": [
-            {"name": net["name"], "tag": f"rie:{name}:{net['name']}", "mtu": mtu}
-            | {key: {"cidr": str(net[key]), "gateway_ip": str(net[key][1])} for key in FAMILIES if key in net}
-            for net in sorted(vrf["networks"], key=lambda net: net["name"])
-        ],
+        "networks": [_network(name, net, mtu) for net in sorted(vrf["networks"], key=lambda net: net["name"])],
         "externals": [
             {
                 "gateway": gateway,
@@ -184,17 +200,25 @@ def _neutron_vrf(
     }
 
 
+def _network(vrf: str, net: Node, mtu: int) -> Network:
+    network: Network = {"name": net["name"], "tag": f"rie:{vrf}:{net['name']}", "mtu": mtu}
+    for key in FAMILIES:
+        if key in net:
+            network[key] = {"cidr": str(net[key]), "gateway_ip": str(net[key][1])}
+    return network
+
+
 def _gateway_vrf(
     parsed: Node,
     tenant: Node,
     vrf: Node,
     gateway: str,
     other: str,
-    uplinks: dict[str, dict[str, Any]],
-    ledger: dict[str, Any],
+    uplinks: dict[str, Uplink],
+    ledger: Ledger,
     imported: list[Node],
     mtu: int,
-) -> dict[str, Any]:
+) -> GatewayVrf:
     name = vrf["name"]
     held = ledger["allocations"]
     link = vrf["links"][gateway]
@@ -243,7 +267,7 @@ def _gateway_vrf(
             "max_prefixes": dict(vrf["max_prefixes"]),
             "max_prefixes_out": dict(vrf["max_prefixes_out"]),
             "local_role": link["local_role"],
-            "bfd": dict(towards_pe["bfd"]),
+            "bfd": _bfd(towards_pe),
             "timers": _timers(towards_pe),
         },
         "export": {key: _sorted_nets(net[key] for net in vrf["networks"] if key in net) for key in FAMILIES},
@@ -252,16 +276,20 @@ def _gateway_vrf(
         "allow_own_as": bool(imported),
         "communities": sorted(set(vrf["communities"])),
         "large_communities": sorted(set(vrf["large_communities"])),
-        "bfd": dict(site["bfd"]),
+        "bfd": _bfd(site),
         "timers": _timers(site),
     }
 
 
-def _timers(bgp: dict[str, Any]) -> dict[str, int]:
-    return {key: bgp[key] for key in ("keepalive", "hold", "connect")}
+def _bfd(bgp: dict[str, Any]) -> Bfd:
+    return cast("Bfd", dict(bgp["bfd"]))
 
 
-def _transit(vrf: str, gateway: str, uplink: dict[str, Any], mtu: int) -> dict[str, Any]:
+def _timers(bgp: dict[str, Any]) -> Timers:
+    return {"keepalive": bgp["keepalive"], "hold": bgp["hold"], "connect": bgp["connect"]}
+
+
+def _transit(vrf: str, gateway: str, uplink: Uplink, mtu: int) -> Transit:
     """A link to the router over the transit of ``gateway``: the same on each gateway, its hardware address included,
 
     so that the router finds its next hop again, whichever gateway its port has moved to.
@@ -272,16 +300,18 @@ def _transit(vrf: str, gateway: str, uplink: dict[str, Any], mtu: int) -> dict[s
         "mtu": mtu,
         # Locally administered; unique is enough within a VLAN, which has two addresses.
         "mac": ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5])),
-        **{key: _with_length(uplink[key]) for key in FAMILIES},
-        **{f"router_{key}": uplink[key]["router_ip"] for key in FAMILIES},
+        "v4": _with_length(uplink["v4"]),
+        "v6": _with_length(uplink["v6"]),
+        "router_v4": uplink["v4"]["router_ip"],
+        "router_v6": uplink["v6"]["router_ip"],
     }
 
 
-def _with_length(transit: dict[str, str]) -> str:
+def _with_length(transit: TransitSubnet) -> str:
     return f"{transit['gateway_ip']}/{transit['cidr'].rpartition('/')[2]}"
 
 
-def _accepted(vrf: Node, imported: list[Node], key: str) -> list[dict[str, Any]]:
+def _accepted(vrf: Node, imported: list[Node], key: Family) -> list[Accepted]:
     """What the provider edge may announce: the sites' prefixes, and the networks of imported VRFs."""
     entries = {(entry["prefix"], entry.get("le", entry["prefix"].prefixlen)) for entry in vrf["accept"][key]}
     entries |= {(net[key], net[key].prefixlen) for other in imported for net in other["networks"] if key in net}
