@@ -114,7 +114,7 @@ ALLOWED = {
     "tests/unit/project/test_molecule.py",
     "tests/unit/project/test_inventories.py",
     "tests/unit/plugin_utils/inventory/test_site_rules.py",
-    "tests/unit/socle/test_cli.py",
+    "tests/unit/command_line/test_cli.py",
     "tests/unit/plugin_utils/rie/test_bad_intents.py",
     "tests/unit/plugin_utils/inventory/test_ansible_inventory.py",
     "tests/unit/plugin_utils/inventory/test_host_rules.py",
