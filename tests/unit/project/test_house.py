@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -42,6 +45,38 @@ def test_defaults_are_what_their_specs_allow(role):
 def test_every_knob_belongs_to_its_role(role):
     defaults = read(role / "defaults" / "main.yml") or {}
     assert [name for name in defaults if not name.startswith(f"{role.name}_")] == []
+
+
+def described(options: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """Each option, and each of its suboptions as ``option.suboption``, with its description as one line."""
+    for name, option in options.items():
+        yield f"{above}{name}", " ".join(option.get("description", "").split())
+        yield from described(option.get("options") or {}, f"{above}{name}.")
+
+
+def descriptions() -> list[tuple[str, str]]:
+    specs = [read(role / "meta" / "argument_specs.yml")["argument_specs"] for role in ROLES]
+    return [pair for spec in specs for entry in spec.values() for pair in described(entry.get("options") or {})]
+
+
+def test_every_option_has_a_description_of_its_own():
+    names: dict[str, list[str]] = {}
+    for name, description in descriptions():
+        names.setdefault(description, []).append(name)
+    assert "" not in names
+    assert {description: found for description, found in names.items() if len(found) > 1} == {}
+
+
+def test_no_description_needs_the_one_before_it():
+    unclear = re.compile(r"(?:R\d[^:]*: )?(?:likewise|the same)\b", re.IGNORECASE)
+    assert [name for name, description in descriptions() if unclear.match(description)] == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
+def test_every_variable_has_a_comment_of_its_own(role):
+    """Among the defaults, the line above a variable is a comment."""
+    lines = (role / "defaults" / "main.yml").read_text().splitlines()
+    assert [line for above, line in itertools.pairwise(lines) if line[:1].isalpha() and above[:1] != "#"] == []
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
