@@ -58,7 +58,7 @@ class Outcome:
 
 def run(verb: str, playbook: str, site: Site, arguments: list[str], console: Console) -> Outcome:
     """Run playbooks/`playbook` against `site` with extra ansible-playbook `arguments`."""
-    directory = _new_run_directory(verb)
+    directory = _new_run_directory(site, verb)
     recorder = Recorder()
     known = STATE / "work" / f"{site.name}-{verb}{_suffix(arguments)}.json"
     shape = Verbatim if _verbose(arguments) else Panel if interactive(console) else Plain
@@ -214,9 +214,9 @@ def _current_folder() -> str:
     return folder if os.access(folder, os.R_OK | os.X_OK) else str(ROOT)
 
 
-def _new_run_directory(verb: str) -> Path:
-    """Make a folder runs/<UTC time>-<verb> of the state, private to its owner, and drop the oldest runs."""
-    runs = STATE / "runs"
+def _new_run_directory(site: Site, verb: str) -> Path:
+    """Make a folder runs/SITE/<UTC time>-<verb> of the state, private to its owner, and drop the site's oldest runs."""
+    runs = STATE / "runs" / site.name
     try:
         runs.mkdir(parents=True, exist_ok=True)
         for old in sorted(runs.iterdir())[: -KEPT_RUNS + 1]:

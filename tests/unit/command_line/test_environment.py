@@ -84,7 +84,7 @@ def test_a_configuration_of_the_operator_counts_besides_that_of_the_project(site
     found = json.loads((tmp_path / "written").read_text())
     assert found == {"forks": 3, "file": str(project.ROOT / "ansible.cfg")}
     assert "PLAY [Try]" in (tmp_path / "said.log").read_text()  # relative to the file that names it
-    [kept] = (tmp_path / "state" / "runs").glob("*/artifacts/ansible/command")
+    [kept] = (tmp_path / "state" / "runs").glob("*/*/artifacts/ansible/command")
     assert json.loads(kept.read_text())["env"]["ANSIBLE_SSH_ARGS"] == "-C"
 
 

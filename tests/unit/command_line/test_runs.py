@@ -93,8 +93,10 @@ def test_a_playbook_that_does_not_parse(site):
 
 def test_only_the_last_runs_are_kept(site, monkeypatch):
     monkeypatch.setattr(runs, "KEPT_RUNS", 3)
-    kept = [runs._new_run_directory("try") for _ in range(5)]
+    of_another = runs._new_run_directory(project.Site(site.path.parent / "lyon"), "try")
+    kept = [runs._new_run_directory(site, "try") for _ in range(5)]
     assert [path.exists() for path in kept] == [False, False, True, True, True]
+    assert of_another.exists()
 
 
 def test_one_run_at_a_time(site):
