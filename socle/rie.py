@@ -111,8 +111,8 @@ def describe(options: argparse.Namespace) -> int:
     site = find_site(options.inventory)
     page = Path(options.output).absolute() if options.output else site.reports / "rie-report.html"
     data = site.reports / "rie-report.json"
-    variables = {"wiring_report_file": str(page), "wiring_report_data_file": str(data)}
-    variables["wiring_report_verified"] = str(site.reports)
+    variables = {"rie_report_file": str(page), "rie_report_data_file": str(data)}
+    variables["rie_report_verified"] = str(site.reports)
     console = display.console(stderr=True)
     before = _age(page)
     arguments = ["--extra-vars", json.dumps(variables), *options.passed]
@@ -171,4 +171,4 @@ def _look(site: Site, verb: str, file: Path, passed: list[str]) -> tuple[int, di
 
 
 def _to(file: Path) -> list[str]:
-    return ["--extra-vars", json.dumps({"wiring_preview_file": str(file)})]
+    return ["--extra-vars", json.dumps({"rie_preview_file": str(file)})]

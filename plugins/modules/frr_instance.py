@@ -21,7 +21,7 @@ attributes:
 author: [Cloudwatt, Orange]
 options:
   vrfs:
-    description: The VRFs of this gateway, as the plan of M(cloudwatt.socle.l3vpn_plan) has them.
+    description: The VRFs of this gateway, as the plan of M(cloudwatt.socle.rie_plan) has them.
     type: list
     elements: dict
     required: true

@@ -22,12 +22,12 @@ attributes:
   diff_mode: {support: none, description: Changes nothing.}
 options:
   plan:
-    description: RV(cloudwatt.socle.l3vpn_plan#module:plan).
+    description: RV(cloudwatt.socle.rie_plan#module:plan).
     type: dict
     required: true
   evidence:
     description:
-      - C(gateways), by name RV(cloudwatt.socle.l3vpn_evidence#module:evidence), and C(cloud), with C(routers).
+      - C(gateways), by name RV(cloudwatt.socle.rie_evidence#module:evidence), and C(cloud), with C(routers).
       - What is missing is named in the report, which then is not RV(ok).
     type: dict
     required: true

@@ -56,7 +56,7 @@ steps:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import netns, vrf_netns_host
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import netns, netns_host
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ def main() -> None:
     )
     options = module.params
     try:
-        outcome = vrf_netns_host.converge(
+        outcome = netns_host.converge(
             "netns", options["definitions"], options["trunks"], options["prune"], module.check_mode
         )
     except (netns.CommandError, OSError) as error:

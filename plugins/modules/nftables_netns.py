@@ -21,7 +21,7 @@ attributes:
 author: [Cloudwatt, Orange]
 options:
   vrfs:
-    description: The VRFs of this gateway, as the plan of M(cloudwatt.socle.l3vpn_plan) has them.
+    description: The VRFs of this gateway, as the plan of M(cloudwatt.socle.rie_plan) has them.
     type: list
     elements: dict
     required: true
@@ -43,7 +43,7 @@ actions:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils.common.results import told
-from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import netns, vrf_firewall_host
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import firewall_host, netns
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        outcome = vrf_firewall_host.converge(module.params["vrfs"], module.check_mode)
+        outcome = firewall_host.converge(module.params["vrfs"], module.check_mode)
     except (netns.CommandError, OSError) as error:
         module.fail_json(msg=str(error))
     result = {"changed": bool(outcome.actions), "actions": outcome.actions, "diff": outcome.diff}

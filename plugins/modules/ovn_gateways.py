@@ -22,7 +22,7 @@ attributes:
   diff_mode: {support: full}
 options:
   routers:
-    description: C(routers) of M(cloudwatt.socle.l3vpn_neutron).
+    description: C(routers) of M(cloudwatt.socle.rie_neutron).
     type: list
     elements: dict
     required: true

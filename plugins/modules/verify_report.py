@@ -23,7 +23,7 @@ options:
   template: {description: Jinja2 template of the page., type: path, required: true}
   site: {description: Name of the site., type: str, required: true}
   plan:
-    description: RV(cloudwatt.socle.l3vpn_plan#module:plan).
+    description: RV(cloudwatt.socle.rie_plan#module:plan).
     type: dict
     required: true
   guests:

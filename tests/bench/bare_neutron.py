@@ -21,7 +21,7 @@ from typing import Any
 import openstack
 
 CLOUD = openstack.connect()
-CLOUD.network.status_code_retries = 6  # a proxy's 503, as l3vpn_neutron has it
+CLOUD.network.status_code_retries = 6  # a proxy's 503, as rie_neutron has it
 CALLS: Counter[str] = Counter()
 
 

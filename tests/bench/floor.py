@@ -51,7 +51,7 @@ Units = dict[str, list[list[str]]]
 STAGES = ("", "keystone", ("glance-", "placement-", "neutron-"), "nova-", "")
 """Names of the controllers' units; the first has all that is not OpenStack, the last OpenStack on hypervisors."""
 UNITS = "ls /run/socle/units; systemctl list-units --plain --no-legend 'frr@*.service' | cut -d' ' -f1"
-"""What the roles run on a node: the stamps of module service, and the FRR instances."""
+"""What the roles run on a node: the stamps of module node_service, and the FRR instances."""
 SYNCED = """\
 until mariadb -BNe "SHOW STATUS LIKE 'wsrep_local_state_comment'" 2>/dev/null | grep -q Synced; do sleep 0.2; done"""
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Measure tenant networks made by l3vpn_neutron, by a loop of openstack.cloud modules, and by the bare API.
+"""Measure tenant networks made by rie_neutron, by a loop of openstack.cloud modules, and by the bare API.
 
 All on the Neutron of a deployed site, one after the other, each with the same objects in a project of its own: so many
 networks, each with a subnet and a port of a router, in VRFs, each with an address scope, a subnet pool and a router.
 Once in VRFs of one network, as a public body has it, and once in VRFs of the State's mean: Neutron takes longer for a
 port the more its router has. Modules run on the first controller, over the same kind of connection. Then many networks
-by l3vpn_neutron alone. Guests of the site are paused meanwhile: on an emulated processor, one that idles takes a tenth
+by rie_neutron alone. Guests of the site are paused meanwhile: on an emulated processor, one that idles takes a tenth
 of a core from what is measured.
 
 Times of the modules are those of their tasks from start to end, as ansible reports them; that of the bare API is from
@@ -126,7 +126,7 @@ def compare(site: Site, count: int, in_a_vrf: int, *, loop: bool) -> dict[str, A
 
 
 def ours(job: Job) -> dict[str, Any]:
-    """A job by l3vpn_neutron, then once more."""
+    """A job by rie_neutron, then once more."""
     job.run("project")
     part = {"module": job.timed("module"), "module_no_change": job.timed("module", changes=False)}
     job.end()
@@ -175,7 +175,7 @@ class Job:
 
 
 def plan(project: str, count: int, in_a_vrf: int) -> dict[str, Any]:
-    """What l3vpn_plan says of so many networks in a project, without links to the gateways."""
+    """What rie_plan says of so many networks in a project, without links to the gateways."""
     cidrs = list(POOL.subnets(new_prefix=24))[:count]
     parts = [cidrs[at : at + in_a_vrf] for at in range(0, count, in_a_vrf)]
     return {"projects": [], "quotas": {}, "vrfs": [_vrf(project, number, part) for number, part in enumerate(parts)]}
@@ -274,10 +274,10 @@ def table(results: dict[str, Any]) -> str:
         lines += ["", f"{part['networks']} networks, {part['in_a_vrf']} in a VRF"]
         rows = (
             ("bare", part.get("bare", {}).get("name"), "", ""),
-            ("module", "l3vpn_neutron", "floor", " x the bare API"),
-            ("loop", "loop of openstack.cloud", "first", " x slower than l3vpn_neutron"),
-            ("module_no_change", "l3vpn_neutron, no change", "many_no_change", " s"),
-            ("loop_no_change", "loop, no change", "no_change", " x slower than l3vpn_neutron"),
+            ("module", "rie_neutron", "floor", " x the bare API"),
+            ("loop", "loop of openstack.cloud", "first", " x slower than rie_neutron"),
+            ("module_no_change", "rie_neutron, no change", "many_no_change", " s"),
+            ("loop_no_change", "loop, no change", "no_change", " x slower than rie_neutron"),
         )
         for key, title, name, unit in (row for row in rows if row[0] in part):
             found = part[key]

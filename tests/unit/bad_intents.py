@@ -13,11 +13,11 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from l3vpn_intents import SITE, full
+from rie_intents import SITE, full
 
 from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory.site_model import dotted
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import intent as l3vpn_intent
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner as l3vpn
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import intent as intent_model
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner
 
 Spoil = Callable[[Any], Any]
 Where = tuple[Any, ...]
@@ -34,10 +34,10 @@ class Bad(NamedTuple):
     ledger: Spoil | None = None
 
     def arguments(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """Intent, ledger and site for ``l3vpn.plan``."""
+        """Intent, ledger and site for ``planner.plan``."""
         source, ledger = full(), {}
         if self.ledger:
-            ledger = l3vpn.plan(source, {}, site=SITE).ledger
+            ledger = planner.plan(source, {}, site=SITE).ledger
             self.ledger(ledger)
         self.spoil(source)
         return source, ledger, SITE | self.site
@@ -123,7 +123,7 @@ def _broken(where: Where, schema: dict[str, Any]) -> Iterator[tuple[str, Where, 
 
 
 def _structural() -> Iterator[tuple[Where, Bad]]:
-    for where, schema in nodes(l3vpn_intent.json_schema(), full()):
+    for where, schema in nodes(intent_model.json_schema(), full()):
         for name, place, reason, spoil in _broken(where, schema):
             yield place, Bad(f"{dotted(where) or 'intent'}: {name}", dotted(place), reason, spoil)
 

@@ -19,7 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
-from plugins.module_utils.rie import frr_host, gateway, vrf_netns_host
+from plugins.module_utils.rie import frr_host, gateway, netns_host
 from plugins.plugin_utils.rie import planner
 
 OWNER = "transitions"
@@ -95,7 +95,7 @@ def main() -> None:
     definitions = [{"name": f"vrf-{name}", "owner": OWNER, "sysctls": sysctls, "links": []} for name in everyone]
     started = time.monotonic()
     try:
-        vrf_netns_host.converge(OWNER, definitions)
+        netns_host.converge(OWNER, definitions)
         # All in one call: systemd is told of new units once.
         begun = put(
             {name: variants[variant] for variant, name in afresh.items()} | dict.fromkeys(walks, variants[names[0]])
@@ -109,7 +109,7 @@ def main() -> None:
             wrong = [entry for future in walked for entry in future.result()]
     finally:
         frr_host.remove(everyone)
-        vrf_netns_host.converge(OWNER, [])
+        netns_host.converge(OWNER, [])
         frr_host.DRAINED.unlink(missing_ok=True)
     used = os.times()
     told = {

@@ -15,7 +15,7 @@ what is behind that one is judged by its own filters. Route target imports are n
 
 Shapes
 ------
-plan: of ``l3vpn.plan(...)``: ``neutron.vrfs``, ``gateways[GW].vrfs``, ``imports`` are read.
+plan: of ``planner.plan(...)``: ``neutron.vrfs``, ``gateways[GW].vrfs``, ``imports`` are read.
 
 evidence: ``{gateways: {GW: {vrfs: {NAME: {frr: text, nft: text}}, ports: {PORT: [VLAN]}}}, cloud: {routers: [...]}}``.
     ``frr`` is ``frr.conf`` or ``show running-config``, ``nft`` the ruleset as rendered or ``nft list table inet rie``.

@@ -94,7 +94,7 @@ def places(
 ) -> tuple[list[Place], list[str]]:
     """What to change so that each gateway port is on its own gateway first; and what stands against it.
 
-    routers: as l3vpn_neutron returns them. gateway_chassis: rows of that table. chassis: its name by host name.
+    routers: as rie_neutron returns them. gateway_chassis: rows of that table. chassis: its name by host name.
     """
     have = {(_port(row), row["chassis_name"]): row for row in gateway_chassis}
     wanted: list[Place] = []

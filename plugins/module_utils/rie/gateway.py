@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the plan of a gateway node to what lies in its namespaces. Pure.
 
-Input is ``plan.gateways.<host>.vrfs`` of ``l3vpn_plan``; an item looks like::
+Input is ``plan.gateways.<host>.vrfs`` of ``rie_plan``; an item looks like::
 
     {name, netns, tenant, rd, asn, router_id,
      cloud: {vlan, v4, v6, router_v4, router_v6, mtu, mac},      # v4/v6: this namespace, with length
@@ -84,7 +84,7 @@ def definition(vrf: Vrf, bridge: str, tx_offload: bool = True) -> dict[str, Any]
     """The namespace of a VRF, as ``netns.py`` understands it. Host ends are called c-, s-, r-, p-<vrf>."""
     return {
         "name": vrf["netns"],
-        "owner": "vrf_netns",
+        "owner": "rie_netns",
         "sysctls": dict(SYSCTLS),
         "links": [
             {

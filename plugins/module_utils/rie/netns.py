@@ -9,7 +9,7 @@ at boot (see netns_units). It therefore uses the standard library only, and noth
 A *definition* is a dict (stored as ``/etc/socle/netns/<name>/netns.json``)::
 
     {"name": "vrf-finances",
-     "owner": "vrf_netns",                      # the module that may prune it
+     "owner": "rie_netns",                      # the module that may prune it
      "sysctls": {"net.ipv4.ip_forward": "1"},   # dotted keys, string values
      "links": [
         {"name": "cloud", "mtu": 1500, "addresses": ["100.64.0.2/29", "fd00::2/64"], "tx_offload": false,

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The files of module ``service``: rendering, redaction, and the comparison of wanted with present entries.
+"""The files of module ``node_service``: rendering, redaction, and the comparison of wanted with present entries.
 
 Everything here is pure but :func:`look` (one ``lstat`` and a read) and the writers at the end (:func:`apply`), which
 replace a path in one ``rename(2)`` so that a reader sees the old file or the new one and never half of either.

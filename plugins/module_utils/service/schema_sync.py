@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The schemas of module ``service``: which commands have to run.
+"""The schemas of module ``node_service``: which commands have to run.
 
 A schema is settled when the last complete run of its commands was by the package version that is installed here, with
 the same commands, and left the alembic versions that the database has now. That run is recorded in a *stamp* in the

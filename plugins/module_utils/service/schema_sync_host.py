@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The schemas of module ``service`` on the node: reads the database, runs what the engine ``schema_sync`` finds due."""
+"""The schemas of module ``node_service`` on the node: reads the database, runs what ``schema_sync`` finds due."""
 
 from __future__ import annotations
 

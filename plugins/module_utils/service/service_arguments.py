@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The options of module ``service``."""
+"""The options of module ``node_service``."""
 
 from __future__ import annotations
 

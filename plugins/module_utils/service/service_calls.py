@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Several calls of module ``service`` as one: the node is asked once, and what takes long runs side by side. Pure."""
+"""Several calls of module ``node_service`` as one: the node is asked once, long work runs side by side. Pure."""
 
 from __future__ import annotations
 

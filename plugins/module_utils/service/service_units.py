@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The units of module ``service``: which have to start, restart or reload, and why.
+"""The units of module ``node_service``: which have to start, restart or reload, and why.
 
 What a unit read when it last started is kept as a *stamp*: the InvocationID of that run and a hash of every
 file. A running unit whose files differ from its stamp is restarted, whoever changed them and whenever,

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The units of module ``service`` on the node: asks systemd, does what the engine ``service_units`` decides, waits."""
+"""The units of module ``node_service`` on the node: asks systemd, does what ``service_units`` decides, waits."""
 
 from __future__ import annotations
 

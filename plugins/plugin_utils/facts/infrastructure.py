@@ -18,7 +18,7 @@ def host_names(hosts: Iterable[str], hostvars: Mapping[str, Any], domain: str) -
 
 
 def network_files(networks: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """``files`` of module ``service`` for links ``{name, sections}`` of systemd-networkd.
+    """``files`` of module ``node_service`` for links ``{name, sections}`` of systemd-networkd.
 
     ``sections`` are those of systemd.network(5); ``[Match] Name`` is the link's name unless given.
     """

@@ -274,7 +274,7 @@ def _texts(value: Any, path: yaml_lines.Path) -> Iterator[tuple[yaml_lines.Path,
 
 def intent(context: Context) -> Iterator[Violation]:
     """The RIE intent, judged by the engine that plans it. Every deployment wires, so no site is without."""
-    from ..rie import planner as l3vpn
+    from ..rie import planner
 
     inventory = context.inventory
     written = {key: found for key in inventory.names() if key in intent_keys() and (found := inventory.find(key))}
@@ -287,7 +287,7 @@ def intent(context: Context) -> Iterator[Violation]:
         "today": context.today,
     }
     values = {key: value for key, (_source, value) in written.items()}
-    for fault in l3vpn.plan(values, inventory.ledger.variables, site=site).violations:
+    for fault in planner.plan(values, inventory.ledger.variables, site=site).violations:
         path = site_model.undotted(fault.path)
         if path[:1] == ("ledger",):
             yield inventory.ledger.violation(path[1:], fault.value, fault.reason, fault.remedy)

@@ -105,9 +105,9 @@ def _hosts_of(inventory: Inventory, scope: str) -> list[str]:
 @cache
 def intent_keys() -> frozenset[str]:
     """The keys of the intent, as its engine has them."""
-    from ..rie import intent as l3vpn_intent
+    from ..rie import intent as intent_model
 
-    return frozenset(l3vpn_intent.json_schema()["properties"])
+    return frozenset(intent_model.json_schema()["properties"])
 
 
 def _near(name: str, known: set[str]) -> str:

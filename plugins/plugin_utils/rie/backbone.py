@@ -428,7 +428,7 @@ WantedBy=socle-netns@%i.service
 
 
 def bird_files(configs: dict[str, str]) -> list[dict[str, Any]]:
-    """The ``files`` of module service for BIRD configurations by namespace, and for the unit they share."""
+    """The ``files`` of module node_service for BIRD configurations by namespace, and for the unit they share."""
     files: list[dict[str, Any]] = [{"path": UNIT_PATH, "content": UNIT_TEXT}]
     for name, text in sorted(configs.items()):
         path = CONFIG_PATH.format(name=name)
@@ -446,7 +446,7 @@ def bird_files(configs: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def bird_units(configs: dict[str, str]) -> list[dict[str, Any]]:
-    """The ``units`` of module service for BIRD configurations by namespace."""
+    """The ``units`` of module node_service for BIRD configurations by namespace."""
     return [
         {"name": f"bird@{name}.service", "reads": [CONFIG_PATH.format(name=name)], "on_change": "reload"}
         for name in sorted(configs)

@@ -3,7 +3,7 @@
 """The intent's structure: the ``rie_*`` variables of an inventory, key by key.
 
 What a key means is documented where operators meet it, in ``inventories/lab/group_vars/all/rie.yml`` and
-``docs/rie.md``; the rules that look across keys are in :mod:`l3vpn_rules`. Sources: RFC 4364 (route targets),
+``docs/rie.md``; the rules that look across keys are in :mod:`intent_rules`. Sources: RFC 4364 (route targets),
 1997 and 8092 (communities), 9234 (roles), 5880 (BFD).
 """
 

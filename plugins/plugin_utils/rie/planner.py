@@ -31,9 +31,9 @@ from ...module_utils.rie.plan_types import (
 )
 from ..common.shapes import Faults, Node, Violation
 from . import exchange_rules
-from . import intent as l3vpn_intent
-from . import ledger as l3vpn_ledger
-from . import rules as l3vpn_rules
+from . import intent as intent_model
+from . import ledger as ledger_model
+from . import rules as intent_rules
 from .intent import FAMILIES
 
 
@@ -53,14 +53,14 @@ def plan(intent: dict[str, Any], ledger: dict[str, Any], *, site: dict[str, Any]
     ``secrets`` (known names, or None), ``allow_documentation`` (bool), ``today`` (ISO date).
     """
     faults: Faults = []
-    parsed = l3vpn_intent.parse(intent, faults)
-    faults += l3vpn_ledger.check(ledger)
-    faults += l3vpn_rules.check(parsed, site)
+    parsed = intent_model.parse(intent, faults)
+    faults += ledger_model.check(ledger)
+    faults += intent_rules.check(parsed, site)
     held = cast("Ledger", ledger)
     if faults:
         return PlanResult({}, held, sorted(set(faults)))
 
-    rows = l3vpn_intent.vrfs(parsed)
+    rows = intent_model.vrfs(parsed)
     pins = {
         f"{vrf['name']}/{gateway}": (link["rd"], f"{vrf.path}.links.{gateway}.rd")
         for _tenant, vrf in rows
@@ -70,7 +70,7 @@ def plan(intent: dict[str, Any], ledger: dict[str, Any], *, site: dict[str, Any]
     uplinks = [f"{vrf['name']}/{gateway}" for _tenant, vrf in rows for gateway in vrf["links"]]
     between = [vrf["name"] for _tenant, vrf in rows]
     try:
-        following = l3vpn_ledger.allocate(
+        following = ledger_model.allocate(
             held,
             {
                 "vlan": [*uplinks, *(f"{name}/peer" for name in between)],
@@ -88,7 +88,7 @@ def plan(intent: dict[str, Any], ledger: dict[str, Any], *, site: dict[str, Any]
             quarantine_days=parsed["rie_quarantine_days"],
             pinned={owner: rd for owner, (rd, _path) in pins.items()},
         )
-    except l3vpn_ledger.Exhausted as error:
+    except ledger_model.Exhausted as error:
         where = f"rie_pools.{error}" if str(error) != "rd" else "rie_asn"
         return PlanResult({}, held, [Violation(where, "", "has no value left", "enlarge the pool")])
     if clashes := sorted(_held_by_others(pins, following)):
@@ -99,7 +99,7 @@ def plan(intent: dict[str, Any], ledger: dict[str, Any], *, site: dict[str, Any]
 def _held_by_others(pins: dict[str, tuple[str, str]], ledger: Ledger) -> Iterator[Violation]:
     """Route distinguishers given by hand that the ledger has for somebody else; it gives out no other value twice."""
     holders: dict[str, list[tuple[str, str]]] = {}
-    for value, owner, where in l3vpn_ledger.known(ledger, "rd"):
+    for value, owner, where in ledger_model.known(ledger, "rd"):
         holders.setdefault(value, []).append((owner, where))
     for owner, (value, path) in pins.items():
         for holder, where in holders[value]:
@@ -110,7 +110,7 @@ def _held_by_others(pins: dict[str, tuple[str, str]], ledger: Ledger) -> Iterato
 def _render(parsed: Node, ledger: Ledger) -> Plan:
     """The plan of a valid intent; sorted by name, so that the order of the inventory does not matter."""
     graph = exchange_rules.import_graph(parsed)
-    rows = sorted(l3vpn_intent.vrfs(parsed), key=lambda row: row[1]["name"])
+    rows = sorted(intent_model.vrfs(parsed), key=lambda row: row[1]["name"])
     by_name = {vrf["name"]: vrf for _tenant, vrf in rows}
     used = {gateway for _tenant, vrf in rows for gateway in vrf["links"]}
     neutron: list[NeutronVrf] = []
@@ -231,7 +231,7 @@ def _gateway_vrf(
 
     peer_v4, neighbor_v4 = between("v4")
     peer_v6, neighbor_v6 = between("v6")
-    site, towards_pe = parsed["rie_bgp"], l3vpn_intent.profile(parsed["rie_bgp"], link)
+    site, towards_pe = parsed["rie_bgp"], intent_model.profile(parsed["rie_bgp"], link)
     return {
         "name": name,
         "netns": f"vrf-{name}",

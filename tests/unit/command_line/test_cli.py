@@ -171,7 +171,7 @@ def preview(monkeypatch, tmp_path):
             keys = ("site", "made", "ledger", "site_wide", "tenants", "nodes", "orphans")
             found = {key: [] for key in keys} | {"lines": ["VRF a of b", "  cloud  + network x"]}
             found |= {key: state[key] for key in ("changes", "states")}
-            Path(variables["wiring_preview_file"]).write_text(json.dumps(found))
+            Path(variables["rie_preview_file"]).write_text(json.dumps(found))
         return Outcome(verb, site.name, state["code"], 1.0, str(tmp_path))
 
     monkeypatch.setattr(runs, "run", fake)
@@ -228,8 +228,8 @@ def test_a_report_that_was_written_is_a_success_whatever_it_says(monkeypatch, tm
     def fake(verb, playbook, site, arguments, console):
         variables = json.loads(arguments[-1])
         if write:
-            Path(variables["wiring_report_file"]).write_text("page")
-            Path(variables["wiring_report_data_file"]).write_text(json.dumps(written))
+            Path(variables["rie_report_file"]).write_text("page")
+            Path(variables["rie_report_data_file"]).write_text(json.dumps(written))
         return Outcome(verb, site.name, code, 1.0, str(tmp_path))
 
     monkeypatch.setattr(runs, "run", fake)

@@ -44,7 +44,7 @@ def rendered(**over: Any) -> str:
     load = lambda path: loader.load_from_file(str(ROOT / path), trusted_as_template=True)  # noqa: E731
     task, _ = load("roles/haproxy/tasks/main.yml")
     values = load("roles/site/defaults/main.yml") | load("roles/haproxy/defaults/main.yml") | task["vars"] | SITE | over
-    file = task["cloudwatt.socle.service"]["files"][0]
+    file = task["cloudwatt.socle.node_service"]["files"][0]
     assert file["path"] == "/etc/haproxy/haproxy.cfg"
     return Templar(loader=loader, variables=values).template(file["content"])
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ansible_collections.cloudwatt.socle.plugins.action import site_validate
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner as l3vpn
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner
 from socle import vault
 from socle.project import ROOT, Site
 
@@ -41,6 +41,6 @@ def test_a_shipped_ledger_holds_what_planning_needs(folder):
         pytest.skip("the first deployment writes it")
     intent = yaml.safe_load((folder / "group_vars" / "all" / "rie.yml").read_text())
     ledger = yaml.safe_load(path.read_text())
-    planned = l3vpn.plan(intent, ledger, site={"gateways": ["gw1", "gw2"], "today": "2025-01-01"})
+    planned = planner.plan(intent, ledger, site={"gateways": ["gw1", "gw2"], "today": "2025-01-01"})
     assert planned.violations == []
     assert planned.ledger == ledger

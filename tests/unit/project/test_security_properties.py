@@ -13,16 +13,16 @@ from types import SimpleNamespace
 import jinja2
 import pytest
 import yaml
-from l3vpn_intents import SITE, intent
-from module_utils.openstack.test_l3vpn_neutron import Run, cloud_plan
+from module_utils.openstack.test_rie_neutron import Run, cloud_plan
 from module_utils.rie.test_gateway_half import vrf
-from module_utils.service.test_service import RUNNING, US
+from module_utils.service.test_node_service import RUNNING, US
 from neutron_double import Neutron
+from rie_intents import SITE, intent
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils.common import process
 from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening import host_firewall
 from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.neutron_client import REVISED, Moved
-from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import frr, vrf_firewall
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import firewall, frr
 from ansible_collections.cloudwatt.socle.plugins.module_utils.service import (
     config_files,
     schema_sync,
@@ -31,8 +31,8 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.service import (
     service_units_host,
 )
 from ansible_collections.cloudwatt.socle.plugins.module_utils.service.service_arguments import ARGUMENTS
-from ansible_collections.cloudwatt.socle.plugins.modules import service
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner as l3vpn
+from ansible_collections.cloudwatt.socle.plugins.modules import node_service
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner
 
 ROOT = Path(__file__).resolve().parents[3]
 EXPECTED = Path(__file__).parent / "expected"
@@ -50,7 +50,7 @@ def expected(name: str) -> str:
     [
         ("vrf.frr.conf", frr.render_frr(vrf(), "s3cret", "gw1")),
         ("vrf.daemons", frr.render_daemons(vrf())),
-        ("vrf.nft", vrf_firewall.render_ruleset(vrf())),
+        ("vrf.nft", firewall.render_ruleset(vrf())),
     ],
 )
 def test_a_vrf_runs_exactly_this(name: str, text: str) -> None:
@@ -131,7 +131,7 @@ def test_the_module_hands_the_checker_on(tmp_path: Path) -> None:
     """The whole way, from the task's option to the refusal."""
     defaults = {name: option.get("default") for name, option in ARGUMENTS.items()}
     file = {"path": str(tmp_path / "x.conf"), "content": "new\n", "mode": "0600", "validate": "/bin/false %s"} | US
-    call = service.Call({**defaults, "files": [file], "phases": ["configure"]}, False)
+    call = node_service.Call({**defaults, "files": [file], "phases": ["configure"]}, False)
     with pytest.raises(config_files.ConfigError, match="false refuses the new content"):
         call.apply()
     assert not (tmp_path / "x.conf").exists()
@@ -309,7 +309,7 @@ def test_a_prefix_for_special_use_is_delegated_to_nobody(prefix: str) -> None:
     family = "v6" if ":" in prefix else "v4"
     source = intent(1, 1)
     source["rie_tenants"][0]["vrfs"][0]["delegated"][family].append(prefix)
-    found = [fault for fault in l3vpn.plan(source, {}, site=SITE).violations if fault.value == prefix]
+    found = [fault for fault in planner.plan(source, {}, site=SITE).violations if fault.value == prefix]
     assert [(fault.path.rpartition(".")[2], "touches" in fault.reason) for fault in found] == [(f"{family}[1]", True)]
 
 
@@ -317,7 +317,7 @@ def test_a_prefix_for_special_use_is_delegated_to_nobody(prefix: str) -> None:
 def test_a_prefix_for_common_use_may_be_delegated(prefix: str) -> None:
     source = intent(1, 1)
     source["rie_tenants"][0]["vrfs"][0]["delegated"]["v6" if ":" in prefix else "v4"].append(prefix)
-    assert l3vpn.plan(source, {}, site=SITE).violations == []
+    assert planner.plan(source, {}, site=SITE).violations == []
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_the_ends_of_a_link_are_hosts_of_its_subnet(family: str, own: str, peer:
     """IPv4 has a broadcast address, which is the last; IPv6 has the anycast of the routers, which is the first."""
     source = intent(1, 1)
     source["rie_tenants"][0]["vrfs"][0]["links"]["gw1"] |= {f"local_{family}": own, f"peer_{family}": peer}
-    found = [fault.path.rpartition(".")[2] for fault in l3vpn.plan(source, {}, site=SITE).violations]
+    found = [fault.path.rpartition(".")[2] for fault in planner.plan(source, {}, site=SITE).violations]
     assert found == ([] if fine else [f"peer_{family}"])
 
 
@@ -345,7 +345,7 @@ def test_the_gateway_of_a_network_is_its_first_host_in_both_families() -> None:
     source = intent(1, 1)
     source["rie_tenants"][0]["vrfs"][0]["networks"] = [{"name": "web", "v4": "10.20.16.0/28", "v6": "fd20:1:1:7::/64"}]
     source["rie_tenants"][0]["vrfs"][0]["delegated"] = {"v4": ["10.20.16.0/20"], "v6": ["fd20:1:1::/48"]}
-    result = l3vpn.plan(source, {}, site=SITE)
+    result = planner.plan(source, {}, site=SITE)
     assert result.violations == []
     [cloud] = result.plan["neutron"]["vrfs"]
     assert {key: cloud["networks"][0][key]["gateway_ip"] for key in ("v4", "v6")} == {
@@ -365,7 +365,9 @@ def test_the_gateway_of_a_network_is_its_first_host_in_both_families() -> None:
 def haproxy() -> list[str]:
     """The lines of haproxy.cfg, for a site of two controllers."""
     tasks = yaml.safe_load((ROOT / "roles" / "haproxy" / "tasks" / "main.yml").read_text())
-    files = next(task for task in tasks if "cloudwatt.socle.service" in task)["cloudwatt.socle.service"]["files"]
+    files = next(task for task in tasks if "cloudwatt.socle.node_service" in task)["cloudwatt.socle.node_service"][
+        "files"
+    ]
     text = next(file["content"] for file in files if file["path"] == "/etc/haproxy/haproxy.cfg")
     environment = jinja2.Environment(trim_blocks=True)  # as Ansible renders
     environment.filters["extract"] = lambda key, container, path: container[key][path]

@@ -18,7 +18,7 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from l3vpn_intents import SITE, intent
+from rie_intents import SITE, intent
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils.common.process import Completed
 from ansible_collections.cloudwatt.socle.plugins.module_utils.isolation import frr as isolation_frr
@@ -34,16 +34,16 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.isolation.prefixes
     parse,
     prefixes,
 )
-from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import frr, gateway, vrf_firewall
-from ansible_collections.cloudwatt.socle.plugins.modules import l3vpn_evidence
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner as l3vpn
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import firewall, frr, gateway
+from ansible_collections.cloudwatt.socle.plugins.modules import rie_evidence
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner
 
 LAB = Path(__file__).parents[4] / "molecule" / "shared" / "inventory"
 Data = dict[str, Any]
 
 
 def planned(source: Data) -> Data:
-    result = l3vpn.plan(source, {}, site=SITE)
+    result = planner.plan(source, {}, site=SITE)
     assert not result.violations, "\n".join(map(str, result.violations))
     return result.plan
 
@@ -56,7 +56,7 @@ def evidence(plan: Data) -> Data:
                 "vrfs": {
                     vrf["name"]: {
                         "frr": frr.render_frr(vrf, "s3cret", "gw"),
-                        "nft": vrf_firewall.render_ruleset(vrf),
+                        "nft": firewall.render_ruleset(vrf),
                     }
                     for vrf in part["vrfs"]
                 },
@@ -103,7 +103,7 @@ THEIRS4, THEIRS6 = "10.20.16.0/28", "fd20:1:1:1::/64"
 def test_the_lab_is_clean() -> None:
     source = yaml.safe_load((LAB / "group_vars/all/rie.yml").read_text())
     ledger = yaml.safe_load((LAB / "allocations.yml").read_text())
-    plan = l3vpn.plan(source, ledger, site=SITE | {"secrets": None}).plan
+    plan = planner.plan(source, ledger, site=SITE | {"secrets": None}).plan
     report = proof(plan, evidence(plan))  # two of its VRFs have the same v4 prefixes
     assert (report["violations"], report["not_examined"]) == ([], [])
     assert report["ok"] and all(report["facts"].values())
@@ -558,8 +558,8 @@ def test_ports_of_the_bridge_of_the_vrfs() -> None:
               [["uuid", "4"], "tap", 5, ["set", []]]),
         table(["name"], ["c-v0"]),
     ])  # fmt: skip
-    assert l3vpn_evidence.bridge_ports(text, {"c-v0", "r-v0"}) == {"c-v0": [101], "rie0": [7, 9], "odd": []}
-    assert l3vpn_evidence.bridge_ports(text, {"c-none"}) == {}
+    assert rie_evidence.bridge_ports(text, {"c-v0", "r-v0"}) == {"c-v0": [101], "rie0": [7, 9], "odd": []}
+    assert rie_evidence.bridge_ports(text, {"c-none"}) == {}
 
 
 def test_evidence_has_no_secret_and_names_what_is_missing(
@@ -576,9 +576,9 @@ def test_evidence_has_no_secret_and_names_what_is_missing(
             return Completed(argv, 0, texts[argv[3].removeprefix("vrf-")]["nft"], "")
         return Completed(argv, 127, "", "ovs-vsctl: no such program")
 
-    monkeypatch.setattr(l3vpn_evidence, "run", answer)
+    monkeypatch.setattr(rie_evidence, "run", answer)
     with patch_module_args({"vrfs": PLAN["gateways"]["gw1"]["vrfs"]}), pytest.raises(SystemExit):
-        l3vpn_evidence.main()
+        rie_evidence.main()
     said = capsys.readouterr().out
     assert "s3cret" not in said
     result = json.loads(said)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import frr, gateway, vrf_firewall
+from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import firewall, frr, gateway
 
 VRF: dict[str, Any] = {
     "name": "finances",
@@ -231,36 +231,36 @@ class TestPasswordPrelude:
 
 class TestRuleset:
     def test_replaces_itself_in_one_transaction(self) -> None:
-        text = vrf_firewall.render_ruleset(VRF)
+        text = firewall.render_ruleset(VRF)
         assert "\ntable inet rie\ndelete table inet rie\ntable inet rie {\n" in text
         assert text.count("{") == text.count("}")
 
     def test_default_is_to_drop(self) -> None:
-        text = vrf_firewall.render_ruleset(VRF)
+        text = firewall.render_ruleset(VRF)
         assert text.count("policy drop;") == 2
         assert 'iifname "cloud" ip saddr != @export_v4 jump drop_spoofed' in text
         assert 'iifname "rie" fib saddr oif missing jump drop_urpf' in text
 
     def test_gtsm_binds_the_gateway_and_not_what_it_forwards(self) -> None:
-        found = vrf_firewall.render_ruleset(VRF)
+        found = firewall.render_ruleset(VRF)
         body = found[found.index("chain input") : found.index("chain forward")]
         assert body.count("jump drop_gtsm") == found.count("jump drop_gtsm") == 4
         assert body.index("drop_gtsm") < body.index("tcp dport 179 accept")
 
     def test_every_drop_is_counted(self) -> None:
-        text = vrf_firewall.render_ruleset(VRF)
-        for drop in vrf_firewall.DROPS:
+        text = firewall.render_ruleset(VRF)
+        for drop in firewall.DROPS:
             assert f'counter name "{drop}" drop' in text
 
     def test_nothing_exported_passes_nothing(self) -> None:
-        text = vrf_firewall.render_ruleset(vrf(export={"v4": [], "v6": []}))
+        text = firewall.render_ruleset(vrf(export={"v4": [], "v6": []}))
         assert "elements" not in text
 
     @pytest.mark.skipif(not shutil.which("nft"), reason="nft is not installed")
     @pytest.mark.parametrize("sample", [VRF, vrf(peer=None), vrf(export={}), vrf(export={"v4": ["10.0.0.0/24"]})])
     def test_nft_accepts_it(self, sample: dict[str, Any]) -> None:
         command = ["unshare", "--net", "nft", "--check", "--file", "-"]
-        done = subprocess.run(command, input=vrf_firewall.render_ruleset(sample), capture_output=True, text=True)
+        done = subprocess.run(command, input=firewall.render_ruleset(sample), capture_output=True, text=True)
         if "Operation not permitted" in done.stderr:
             pytest.skip("needs root")
         assert done.returncode == 0, done.stderr
@@ -280,7 +280,7 @@ class TestStandby:
             assert f"ip route 10.20.0.0/24 {router} {link} tag 100 bfd profile cloud\n" in text
 
     def test_it_is_filtered_as_the_other(self) -> None:
-        text = vrf_firewall.render_ruleset(self.BOTH)
+        text = firewall.render_ruleset(self.BOTH)
         assert 'iifname { "cloud", "standby" } ip saddr != @export_v4 jump drop_spoofed' in text
         assert 'oifname { "cloud", "standby" } ip6 daddr != @export_v6 jump drop_stray' in text
         assert 'iifname "standby" ip saddr 100.64.0.6 udp dport 3784 ip ttl 255 accept' in text

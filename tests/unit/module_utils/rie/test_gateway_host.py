@@ -15,10 +15,10 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import (
     frr,
     frr_host,
     netns,
+    netns_host,
     netns_units,
-    vrf_netns_host,
 )
-from ansible_collections.cloudwatt.socle.plugins.modules import l3vpn_info
+from ansible_collections.cloudwatt.socle.plugins.modules import rie_info
 
 
 def vrf(name: str, **changes: Any) -> dict[str, Any]:
@@ -141,8 +141,8 @@ def test_a_daemon_is_asked_for_json(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(frr_host, "RUN", tmp_path)
     (tmp_path / "a").mkdir()
     Vty(tmp_path / "a" / "bgpd.vty", show_a='{"a": [1]}\n', show_b="% No such neighbor\n", show_c="{}\n")
-    assert l3vpn_info.ask("a", "bgpd", ["show a", "show b", "show c"]) == [{"a": [1]}, None, {}]
-    assert l3vpn_info.ask("a", "bfdd", ["show a", "show c"]) == [None, None]
+    assert rie_info.ask("a", "bgpd", ["show a", "show b", "show c"]) == [{"a": [1]}, None, {}]
+    assert rie_info.ask("a", "bfdd", ["show a", "show c"]) == [None, None]
 
 
 class TestInstances:
@@ -315,7 +315,7 @@ class TestNamespaces:
         monkeypatch.setattr(netns, "bring_up", lambda items: calls.append(f"up {[item['name'] for item in items]}"))
         monkeypatch.setattr(netns, "take_down", lambda name, _definition: calls.append(f"down {name}"))
         active = {"active": False, "enabled": False}
-        monkeypatch.setattr(vrf_netns_host, "unit_states", lambda units: dict.fromkeys(units, active))
+        monkeypatch.setattr(netns_host, "unit_states", lambda units: dict.fromkeys(units, active))
         monkeypatch.setattr("shutil.chown", lambda *_args: None)
         return calls
 
@@ -324,16 +324,16 @@ class TestNamespaces:
         return {"name": name, "owner": "me", "sysctls": {}, "links": []}
 
     def test_prune_stops_what_lives_there_first_and_touches_no_other_owner(self, done: list[str]) -> None:
-        vrf_netns_host.converge("me", [self.definition("a"), self.definition("b")])
-        vrf_netns_host.converge("other", [{**self.definition("x"), "owner": "other"}])
+        netns_host.converge("me", [self.definition("a"), self.definition("b")])
+        netns_host.converge("other", [{**self.definition("x"), "owner": "other"}])
         done.clear()
-        outcome = vrf_netns_host.converge("me", [self.definition("a")])
+        outcome = netns_host.converge("me", [self.definition("a")])
         assert outcome.actions["b"] == "removed"
         assert done.index("systemctl disable --now") < done.index("down b")
         assert sorted(netns.stored()) == ["a", "x"]
 
     def test_check_mode(self, done: list[str]) -> None:
-        outcome = vrf_netns_host.converge("me", [self.definition("a")], check_mode=True)
+        outcome = netns_host.converge("me", [self.definition("a")], check_mode=True)
         assert outcome.changed
         assert outcome.actions == {"a": "created"}
         assert "ip netns add a" in outcome.steps["a"]

@@ -15,7 +15,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import netns, 
 
 DEFINITION: dict[str, Any] = {
     "name": "vrf-a",
-    "owner": "vrf_netns",
+    "owner": "rie_netns",
     "sysctls": {"net.ipv4.ip_forward": "1"},
     "links": [
         {

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Several calls of module ``service`` as one."""
+"""Several calls of module ``node_service`` as one."""
 
 from __future__ import annotations
 

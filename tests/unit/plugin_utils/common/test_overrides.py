@@ -63,9 +63,9 @@ def test_what_oslo_config_could_not_parse_is_never_written(tmp_path):
 
 
 def calls(node):
-    """Every call of module ``service`` in tasks, also in blocks."""
+    """Every call of module ``node_service`` in tasks, also in blocks."""
     for task in node if isinstance(node, list) else []:
-        yield from (task[key] for key in task if key == "cloudwatt.socle.service")
+        yield from (task[key] for key in task if key == "cloudwatt.socle.node_service")
         for key in ("block", "rescue", "always"):
             yield from calls(task.get(key))
 

@@ -110,7 +110,7 @@ def test_every_unit_with_a_database_is_counted():
     counted = {item.name for item in capacity.SERVICES}
     for role in SHARED:
         tasks = yaml.safe_load((ROOT / "roles" / role / "tasks" / "main.yml").read_text())
-        calls = [task.get("cloudwatt.socle.service") or {} for task in tasks]
+        calls = [task.get("cloudwatt.socle.node_service") or {} for task in tasks]
         units = {unit["name"] for call in calls for unit in call.get("units", [])}
         assert {name for name in units if not name.endswith(".timer")} <= counted, role
 

@@ -251,7 +251,7 @@ Tags.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 
 def files(node: Any) -> Iterator[str]:
-    """Paths of the files that tasks write, as `files` of module service lists them."""
+    """Paths of the files that tasks write, as `files` of module node_service lists them."""
     if isinstance(node, dict):
         if "content" in node and str(node.get("path", "")).startswith("/"):
             yield node["path"]

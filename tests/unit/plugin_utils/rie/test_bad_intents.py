@@ -19,19 +19,23 @@ import yaml
 from bad_intents import BAD, GLOBAL, LOCAL, STRUCTURAL, Bad, at, in_vrf, vrf_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from l3vpn_intents import SITE, full
+from rie_intents import SITE, full
 
-from ansible_collections.cloudwatt.socle.plugins.action import l3vpn_plan
+from ansible_collections.cloudwatt.socle.plugins.action import rie_plan
 from ansible_collections.cloudwatt.socle.plugins.plugin_utils.common import shapes
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import exchange_rules, link_rules, prefix_rules
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import intent as l3vpn_intent
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import ledger as l3vpn_ledger
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner as l3vpn
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import rules as l3vpn_rules
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import (
+    exchange_rules,
+    link_rules,
+    planner,
+    prefix_rules,
+)
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import intent as intent_model
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import ledger as ledger_model
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import rules as intent_rules
 
 ROOT = Path(__file__).parents[4]
-SCHEMA = l3vpn_intent.json_schema()
-ENGINE = (shapes, l3vpn_intent, l3vpn_rules, exchange_rules, link_rules, prefix_rules, l3vpn_ledger, l3vpn)
+SCHEMA = intent_model.json_schema()
+ENGINE = (shapes, intent_model, intent_rules, exchange_rules, link_rules, prefix_rules, ledger_model, planner)
 # Faults of a single value: none of them takes another away with it, as a missing mapping would.
 INDEPENDENT = [
     (where, bad)
@@ -40,16 +44,16 @@ INDEPENDENT = [
 ]
 
 
-def found(result: l3vpn.PlanResult, path: str, reason: str) -> bool:
+def found(result: planner.PlanResult, path: str, reason: str) -> bool:
     return any(fault.path == path and reason in fault.reason for fault in result.violations)
 
 
-def said(result: l3vpn.PlanResult) -> str:
+def said(result: planner.PlanResult) -> str:
     return "\n".join(map(str, result.violations)) or "nothing"
 
 
 def test_what_is_spoilt_here_is_valid_before() -> None:
-    assert said(l3vpn.plan(full(), {}, site=SITE)) == "nothing"
+    assert said(planner.plan(full(), {}, site=SITE)) == "nothing"
     assert len(BAD) >= 100
     assert len({bad.name for bad in BAD}) == len(BAD)
 
@@ -58,7 +62,7 @@ def test_what_is_spoilt_here_is_valid_before() -> None:
 def test_a_bad_intent_is_refused_where_it_is_bad(bad: Bad) -> None:
     source, ledger, site = bad.arguments()
     before = copy.deepcopy(ledger)
-    result = l3vpn.plan(source, ledger, site=site)
+    result = planner.plan(source, ledger, site=site)
     assert found(result, bad.path, bad.reason), said(result)
     assert all(fault.reason and fault.remedy for fault in result.violations)
     assert (result.plan, result.ledger) == ({}, before)
@@ -89,7 +93,7 @@ def test_every_rule_has_a_bad_intent(monkeypatch: pytest.MonkeyPatch) -> None:
     reasons = set()
     for bad in BAD:
         source, ledger, site = bad.arguments()
-        reasons |= {fault.reason for fault in l3vpn.plan(source, ledger, site=site).violations}
+        reasons |= {fault.reason for fault in planner.plan(source, ledger, site=site).violations}
     unreached = [
         f"{module.rpartition('.')[2]}.py:{first}"
         for module, first, last in places()
@@ -98,7 +102,7 @@ def test_every_rule_has_a_bad_intent(monkeypatch: pytest.MonkeyPatch) -> None:
     assert unreached == []
     raised = [
         node.exc.args[0]
-        for node in ast.walk(ast.parse(Path(l3vpn_ledger.__file__).read_text()))
+        for node in ast.walk(ast.parse(Path(ledger_model.__file__).read_text()))
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.func.id == "ValueError"
     ]
     assert raised
@@ -153,7 +157,7 @@ def test_k_faults_at_once_are_all_reported(structural: list[Any], local: dict[in
     for _where, bad in structural:
         bad.spoil(source)
         expected.append((bad.path, bad.reason))
-    result = l3vpn.plan(source, {}, site=SITE)
+    result = planner.plan(source, {}, site=SITE)
     assert [fault for fault in expected if not found(result, *fault)] == [], said(result)
     assert bool(result.violations) == bool(expected)
 
@@ -184,7 +188,7 @@ def every_place(value: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, 
         yield from every_place(inner, (*where, key))
 
 
-LEDGER = l3vpn.plan(full(), {}, site=SITE).ledger | {
+LEDGER = planner.plan(full(), {}, site=SITE).ledger | {
     "quarantine": {"vlan": {1999: {"owner": "v9/gw1", "until": "2026-12-01"}}}
 }
 
@@ -205,12 +209,12 @@ def changes_of(original: dict[str, Any]) -> Any:
 @given(changes_of(full()), anything)
 def test_no_value_anywhere_raises(changes: list[Any], key: Any) -> None:
     source = replaced(full(), changes) | {str(key): key}
-    result = l3vpn.plan(source, {}, site=SITE)
+    result = planner.plan(source, {}, site=SITE)
     assert result.violations
     assert all(isinstance(text, str) for fault in result.violations for text in fault.as_dict().values())
     without = replaced(full(), changes)
     if not jsonschema.Draft7Validator(SCHEMA).is_valid(without):
-        assert l3vpn.plan(without, {}, site=SITE).violations, "the schema refuses what planning takes"
+        assert planner.plan(without, {}, site=SITE).violations, "the schema refuses what planning takes"
 
 
 @settings(max_examples=200, deadline=None)
@@ -218,12 +222,12 @@ def test_no_value_anywhere_raises(changes: list[Any], key: Any) -> None:
 def test_no_value_anywhere_in_the_ledger_raises(changes: list[Any]) -> None:
     ledger = replaced(LEDGER, changes)
     before = copy.deepcopy(ledger)
-    result = l3vpn.plan(full(), ledger, site=SITE)
+    result = planner.plan(full(), ledger, site=SITE)
     assert bool(result.plan) != bool(result.violations)
     if result.violations:
         assert repr(result.ledger) == repr(before)
     else:
-        assert l3vpn_ledger.check(result.ledger) == []
+        assert ledger_model.check(result.ledger) == []
 
 
 class Ran:
@@ -242,7 +246,7 @@ class Ran:
             "allow_documentation": False,
             "today": site["today"],
         }
-        return l3vpn_plan.planned(options, check_mode)
+        return rie_plan.planned(options, check_mode)
 
     def state(self) -> tuple[bytes, int, list[str]]:
         return self.path.read_bytes(), self.path.stat().st_mtime_ns, os.listdir(self.path.parent)
@@ -256,12 +260,12 @@ def module(tmp_path: Path) -> Ran:
 def test_the_module_writes_nothing_for_a_bad_intent_and_says_all(module: Ran) -> None:
     for bad in [*BAD[::5], *GLOBAL]:
         source, ledger, site = bad.arguments()
-        module.path.write_text(l3vpn_plan.render(ledger))
+        module.path.write_text(rie_plan.render(ledger))
         os.utime(module.path, ns=(1, 1))
         before = module.state()
         result = module(source, site)
         assert module.state() == before, bad.name
-        wanted = [fault.as_dict() for fault in l3vpn.plan(source, ledger, site=site).violations]
+        wanted = [fault.as_dict() for fault in planner.plan(source, ledger, site=site).violations]
         assert (result["failed"], result["violations"]) == (True, wanted), bad.name
         assert bad.path in result["msg"]
 

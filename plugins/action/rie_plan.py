@@ -1,0 +1,98 @@
+# Copyright: Cloudwatt, Orange
+# SPDX-License-Identifier: Apache-2.0
+"""Plan the wiring of every tenant, on the operator's machine; the plan is made by plugin_utils/rie/planner.py.
+
+An action, as its work is done where the intent and the ledger are: to start a module for it, with half a megabyte in
+and more out, takes longer than the plan.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import files
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.common.yaml_lines import DUMPER, LOADER
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner
+
+HEADER = """\
+---
+# Allocations of the RIE wiring, written by rie_plan; do not edit.
+# Keep it in git: it makes a rebuilt site the same.
+"""
+ARGUMENTS = {
+    "intent": {"type": "dict", "required": True},
+    "ledger_path": {"type": "path"},
+    "gateways": {"type": "list", "elements": "str"},
+    "reserved": {"type": "dict", "default": {}},
+    "secret_names": {"type": "list", "elements": "str", "no_log": False},
+    "allow_documentation": {"type": "bool", "default": False},
+    "today": {"type": "str"},
+}
+
+
+class ActionModule(ActionBase):
+    _supports_check_mode = True
+    _requires_connection = False
+
+    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        # The validator copies all that it gets, value by value. Of the intent it would look at the kind only.
+        intent = self._task.args.get("intent")
+        if isinstance(intent, dict):
+            self._task.args = self._task.args | {"intent": {}}
+        _checked, options = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        # Plain data, as a module would get it: Ansible's own kinds of text and number are no YAML.
+        plain = json.loads(json.dumps(options | {"intent": intent}))
+        return result | planned(plain, self._task.check_mode)
+
+
+def planned(options: Mapping[str, Any], check_mode: bool = False) -> dict[str, Any]:
+    """What the task returns. The ledger is written unless in check mode, when it changes and nothing is wrong."""
+    path = Path(options["ledger_path"]) if options["ledger_path"] else None
+    try:
+        before = path.read_text(encoding="utf-8") if path and path.exists() else ""
+        ledger = yaml.load(before, LOADER) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a date that does not exist
+        return failure(f"{path}: cannot be read: {error}")
+    today = options["today"] or datetime.datetime.now(datetime.UTC).date().isoformat()
+    try:
+        datetime.date.fromisoformat(today)
+    except ValueError as error:
+        return failure(f"today: {error}")
+    site = {
+        "gateways": options["gateways"],
+        "reserved": options["reserved"],
+        "secrets": options["secret_names"],
+        "allow_documentation": options["allow_documentation"],
+        "today": today,
+    }
+    made = planner.plan(options["intent"], ledger, site=site)
+    if made.violations:
+        told = "the RIE intent has faults, nothing was done:\n" + "\n".join(map(str, made.violations))
+        return failure(told, [violation.as_dict() for violation in made.violations])
+    changed = path is not None and made.ledger != ledger
+    diff = []
+    if path is not None and changed:
+        after = render(made.ledger)
+        diff = [{"before_header": str(path), "after_header": str(path), "before": before, "after": after}]
+        if not check_mode:
+            try:
+                files.write(path, after, owner=None)
+            except OSError as error:
+                return failure(f"{path}: cannot be written: {error}")
+    return {"changed": changed, "plan": made.plan, "violations": [], "diff": diff}
+
+
+def render(ledger: Mapping[str, Any]) -> str:
+    return HEADER + yaml.dump(ledger, Dumper=DUMPER, sort_keys=False, allow_unicode=True)
+
+
+def failure(text: str, violations: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    return {"failed": True, "changed": False, "msg": text, "violations": violations or []}
