@@ -7,7 +7,6 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils.service.phases import chosen
@@ -19,12 +18,9 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         phases = chosen(self._task.tags, (task_vars or {})["ansible_run_tags"])
         arguments = {"phases": phases, **self._task.args}
-        defer, calls = boolean(arguments.pop("defer", False)), arguments.pop("calls", [])
-        if defer:
-            # What is registered is whole all the same; what is shown must not hold the contents of files.
-            return result | {"changed": False, "call": arguments, "_ansible_no_log": True}
+        calls = arguments.pop("calls", [])
         try:
-            arguments = merge([call["call"] for call in calls if "call" in call] + [arguments])
+            arguments = merge([*calls, arguments])
         except CallError as error:
             raise AnsibleActionFail(str(error)) from error
         return result | self._execute_module(module_args=arguments, task_vars=task_vars)

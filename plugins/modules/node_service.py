@@ -35,17 +35,11 @@ attributes:
     support: full
     description: Secrets, and the former value of a rotated one, are masked. One line a command and a unit.
 options:
-  defer:
-    description:
-      - Do nothing yet. The result, which is never shown, is for O(calls) of a later task.
-      - This and O(calls) are for the controller; the node does not see them.
-    type: bool
-    default: false
   calls:
     description:
-      - Results of tasks with O(defer), to be done in this call, before its own options. One call asks the node once;
-        and all schemas of a wave, and then all units of one, are made side by side, whichever service they are of.
-      - What has no call in it, as the result of a task that was skipped, is passed over.
+      - Options of several services, to be done in this call, before its own options. One call asks the node once; all
+        schemas of a wave, and then all units of one, are made side by side, whichever service they are of.
+      - This is for the control node; the node does not see it.
     type: list
     elements: dict
     default: []
@@ -255,7 +249,6 @@ requirements: ["python3-pymysql, for schemas"]
 EXAMPLES = r"""
 - name: Run Glance
   cloudwatt.socle.node_service:
-    defer: true
     directories:
       - {path: /etc/glance/glance-api.conf.d, group: glance, mode: '0750'}
     files:
@@ -280,20 +273,15 @@ EXAMPLES = r"""
         reads: [/etc/glance, /etc/socle/pki/node.pem]
         ready: {port: 9292}
     secrets: "{{ secrets.values() | list }}"
-  register: glance_service
   tags: [configure, bootstrap, run]
 
-- name: Run the services that were put together
+- name: Run several services side by side
   cloudwatt.socle.node_service:
-    calls: ["{{ glance_service | default({}) }}", "{{ placement_service | default({}) }}"]
+    calls: ["{{ glance_service }}", "{{ placement_service }}"]
   tags: [configure, bootstrap, run]
 """
 
 RETURN = r"""
-call:
-  description: What the task would have done, for O(calls).
-  returned: with O(defer)
-  type: dict
 changed_paths:
   description: Paths that differed (in check mode, differ).
   returned: always

@@ -72,7 +72,6 @@ UNIT: dict[str, dict[str, Any]] = {
     "wave": {"type": "int", "default": 0},
 }
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "defer": {"type": "bool", "default": False},
     "calls": {"type": "list", "elements": "dict", "default": [], "no_log": True},
     "phases": {"type": "list", "elements": "str", "choices": list(PHASES), "default": list(PHASES)},
     "directories": list_of(owned("0755")),

@@ -8,7 +8,6 @@ All of it is worst case: every process has every connection of its pools, and on
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 RESERVE = 100
@@ -27,69 +26,56 @@ OVN = 65_000
 """Connections of an OVN database (``LimitNOFILE`` 65535)."""
 
 
-@dataclass(frozen=True)
-class Service:
-    """A service of a controller. ``processes`` is a number, or a key of the site; ``engines`` are its databases."""
-
-    name: str
-    processes: int | str
-    section: str
-    """Whose section ``database`` gives the size of the pools."""
-    engines: int = 1
-    api: bool = False
-    messages: bool = False
-    ovn: bool = False
-
-
-SERVICES = (
-    Service("keystone", "workers", "keystone", api=True),
-    Service("glance-api", "workers", "glance", api=True),
-    Service("placement-api", "workers", "placement", api=True),
-    # The API's own database, cell0 and cell1.
-    Service("nova-api", "workers", "nova_control", 3, api=True, messages=True),
-    Service("nova-api-metadata", 1, "nova_control", 3, api=True, messages=True),
-    Service("nova-conductor", "conductor_workers", "nova_control", 3, messages=True),
-    Service("nova-scheduler", 1, "nova_control", 3, messages=True),
-    Service("neutron-api", "neutron_workers", "neutron", api=True, messages=True, ovn=True),
-    Service("neutron-periodic-workers", 4, "neutron", messages=True, ovn=True),
-    Service("neutron-ovn-maintenance-worker", 1, "neutron", messages=True, ovn=True),
-)
+Service = Mapping[str, Any]
 
 
 def demand(site: Mapping[str, Any]) -> dict[str, int]:
     """Connections that may be open at once to the ``database``, ``haproxy``, a ``broker`` and an ``ovn`` database.
 
-    ``site`` holds ``controllers``, ``hypervisors``, ``gateways`` (numbers of nodes), ``workers``, ``neutron_workers``,
-    ``conductor_workers`` (processes on a controller), ``metadata_workers`` (on a hypervisor), ``pool``
-    (``max_pool_size`` and ``max_overflow`` of one process and database) and ``pools`` (the same by role, where a role
-    has its own).
+    ``site`` holds ``controllers``, ``hypervisors``, ``gateways`` (numbers of nodes), ``services`` (declarations, see
+    :mod:`.services`), ``counts`` (processes on a controller, by the variable that a declaration names), ``overrides``
+    (configuration of the site by role), ``metadata_workers`` (on a hypervisor), and ``pool`` (``max_pool_size`` and
+    ``max_overflow`` of one process and database).
     """
     controllers, hypervisors = int(site["controllers"]), int(site["hypervisors"])
-
-    def processes(service: Service) -> int:
-        return service.processes if isinstance(service.processes, int) else int(site[service.processes])
-
-    def pool(service: Service) -> int:
-        sizes = {**site["pool"], **site.get("pools", {}).get(service.section, {})}
-        return int(sizes["max_pool_size"]) + int(sizes["max_overflow"])
+    every = [(service, process) for service in site["services"] for process in service.get("processes", ())]
+    counts = [_count(service, process, site) for service, process in every]
 
     def total(flag: str) -> int:
-        return sum(processes(service) for service in SERVICES if getattr(service, flag))
+        return sum(count for count, (_, process) in zip(counts, every, strict=True) if process.get(flag))
 
-    database = controllers * sum(processes(item) * item.engines * pool(item) for item in SERVICES) + RESERVE
+    pools = [sum(_pool(service, section, site) for section in process["pools"]) for service, process in every]
+    database = controllers * sum(count * pool for count, pool in zip(counts, pools, strict=True)) + RESERVE
+    keystone = sum(count for count, (service, _) in zip(counts, every, strict=True) if service["name"] == "keystone")
     return {
         "database": database,
         # A request passes HAProxy twice: at the virtual address, and at the node that answers it. So does a connection
         # to the cache: at the controller that asks, and at the one whose memcached serves all.
         "haproxy": database
         + 2 * controllers * total("api")
-        + (1 + controllers) * int(site["workers"]) * CACHE
+        + (1 + controllers) * keystone * CACHE
         + PER_HYPERVISOR * hypervisors
         + USERS,
         "broker": MESSAGES * (controllers * total("messages") + hypervisors),
         # A chassis has ovn-controller; a hypervisor the metadata agent besides, and each of its workers.
         "ovn": controllers * total("ovn") + hypervisors * (2 + int(site["metadata_workers"])) + int(site["gateways"]),
     }
+
+
+def _count(service: Service, process: Mapping[str, Any], site: Mapping[str, Any]) -> int:
+    """Processes of a unit on a controller."""
+    option = site.get("overrides", {}).get(service["role"], {})
+    for key in process.get("option", ["", ""]):
+        option = option.get(key) if isinstance(option, Mapping) else None
+    declared = process["count"]
+    return int(option or (declared if isinstance(declared, int) else site["counts"][declared]))
+
+
+def _pool(service: Service, section: str, site: Mapping[str, Any]) -> int:
+    """Connections of one process to the database that a section of the configuration names."""
+    own = site.get("overrides", {}).get(service["role"], {}).get(section) or {}
+    sizes = {**site["pool"], **{key: value for key, value in own.items() if value is not None}}
+    return int(sizes["max_pool_size"]) + int(sizes["max_overflow"])
 
 
 def overload(site: Mapping[str, Any]) -> list[str]:

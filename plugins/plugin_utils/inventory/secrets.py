@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...module_utils.programs import keystone_keys
+from ..facts import services
 
-SERVICES = ("glance", "placement", "nova", "neutron")
 ALPHABET = string.ascii_letters + string.digits
 
 
@@ -34,11 +34,7 @@ def seed() -> str:
 
 FIXED: dict[str, Callable[[], str]] = {
     "mariadb_monitor": password,
-    "keystone_database": password,
-    **{f"{service}_database": password for service in SERVICES},
-    **{f"{service}_service": password for service in SERVICES},
-    "rabbitmq_nova": password,
-    "rabbitmq_neutron": password,
+    **dict.fromkeys(services.secret_names(services.declared()), password),
     "rabbitmq_admin": password,
     "rabbitmq_erlang_cookie": cookie,
     "keystone_admin": password,
@@ -60,7 +56,9 @@ WORDS = ("rabbitmq_erlang_cookie",)
 UNQUOTED = ("keystone_database",)
 """Secrets that must stand in a URL as they are: keystone-manage hands the URL to configparser, which takes the % of a
 quoted character for an expression of its own (`keystone.common.sql.upgrades`, 2025.1)."""
-WITHOUT_SLASH = ("rabbitmq_nova", "rabbitmq_neutron")
+WITHOUT_SLASH = tuple(
+    services.BROKER.format(item["name"]) for item in services.declared() if services.uses_messages(item)
+)
 """Secrets of transport URLs: oslo.messaging puts the URL together anew for kombu and leaves a / as it is, where the
 host ends (`oslo_messaging._drivers.impl_rabbit`, 2025.1)."""
 

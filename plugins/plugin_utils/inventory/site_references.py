@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..facts import services
 from .shape_kinds import is_template, near
 from .site_model import Source, Violation
 
@@ -319,9 +320,10 @@ def listeners(context: Context) -> Iterator[Violation]:
         reason = f"keepalived_check_file is {watched} and haproxy_state_file is {written}"
         yield from _pair(context, "keepalived_check_file", "haproxy_state_file", reason, "give both the same file")
     taken: dict[int, str] = dict(FIXED_PORTS)
-    for service in context.known("site_api_services") or []:
-        if isinstance(service, dict) and _whole(service.get("port")):
-            taken.setdefault(int(service["port"]), f"the API {service.get('name')}")
+    apis = context.known("site_api_services")
+    for api in apis if isinstance(apis, list) else services.apis(services.declared(), {}):
+        if isinstance(api, dict) and _whole(api.get("port")):
+            taken.setdefault(int(api["port"]), f"the API {api.get('name')}")
     for name in LISTENERS:
         value = context.known(name)
         if not _whole(value):

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
+
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts import services
 
 ROOT = Path(__file__).resolve().parents[3]
 CONTROLLERS = {"ctl1": "10.96.0.11", "ctl2": "10.96.0.12", "ctl3": "10.96.0.13"}
@@ -42,9 +43,12 @@ def rendered(**over: Any) -> str:
     """haproxy.cfg as the role writes it, `over` the defaults of the roles site and haproxy."""
     loader = DataLoader()
     load = lambda path: loader.load_from_file(str(ROOT / path), trusted_as_template=True)  # noqa: E731
-    task, _ = load("roles/haproxy/tasks/main.yml")
-    values = load("roles/site/defaults/main.yml") | load("roles/haproxy/defaults/main.yml") | task["vars"] | SITE | over
-    file = task["cloudwatt.socle.node_service"]["files"][0]
+    variables = load("roles/haproxy/vars/main.yml")
+    apis = {"site_api_services": services.apis(services.declared(ROOT / "roles"), {})}
+    values = (
+        load("roles/site/defaults/main.yml") | load("roles/haproxy/defaults/main.yml") | variables | apis | SITE | over
+    )
+    file = variables["haproxy_service"]["files"][0]
     assert file["path"] == "/etc/haproxy/haproxy.cfg"
     return Templar(loader=loader, variables=values).template(file["content"])
 
@@ -74,8 +78,8 @@ def frontends() -> dict[str, list[str]]:
 
 
 def test_there_are_two_frontends_for_each_service(frontends):
-    services = yaml.safe_load((ROOT / "roles/site/defaults/main.yml").read_text())["site_api_services"]
-    assert frontends.keys() == {name for item in services for name in (item["name"], f"{item['name']}-here")}
+    apis = services.apis(services.declared(ROOT / "roles"), {})
+    assert frontends.keys() == {name for item in apis for name in (item["name"], f"{item['name']}-here")}
 
 
 def test_every_frontend_drops_what_only_a_proxy_may_say(frontends):

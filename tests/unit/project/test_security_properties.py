@@ -32,6 +32,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.service import (
 )
 from ansible_collections.cloudwatt.socle.plugins.module_utils.service.service_arguments import ARGUMENTS
 from ansible_collections.cloudwatt.socle.plugins.modules import node_service
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts import services
 from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -364,20 +365,17 @@ def test_the_gateway_of_a_network_is_its_first_host_in_both_families() -> None:
 @pytest.fixture(scope="module")
 def haproxy() -> list[str]:
     """The lines of haproxy.cfg, for a site of two controllers."""
-    tasks = yaml.safe_load((ROOT / "roles" / "haproxy" / "tasks" / "main.yml").read_text())
-    files = next(task for task in tasks if "cloudwatt.socle.node_service" in task)["cloudwatt.socle.node_service"][
-        "files"
-    ]
+    files = yaml.safe_load((ROOT / "roles" / "haproxy" / "vars" / "main.yml").read_text())["haproxy_service"]["files"]
     text = next(file["content"] for file in files if file["path"] == "/etc/haproxy/haproxy.cfg")
     environment = jinja2.Environment(trim_blocks=True)  # as Ansible renders
     environment.filters["extract"] = lambda key, container, path: container[key][path]
     template = environment.from_string(text)
-    services = [
+    apis = [
         {"name": "keystone", "port": 5000, "unit": "keystone"},
         {"name": "x", "port": 1, "unit": "x", "public": False},
     ]
     rendered = template.render(
-        haproxy_services=services,
+        haproxy_services=apis,
         haproxy_members=["ctl1", "ctl2"],
         haproxy_database_members=["ctl1", "ctl2"],
         haproxy_cache_members=["ctl1", "ctl2"],
@@ -504,7 +502,9 @@ def test_rabbitmq_listens_with_tls_alone() -> None:
 def test_clients_of_the_site_check_certificates() -> None:
     """The shared facts that every service connects by."""
     found = defaults("site")
-    accounts = [user for database in found["site_databases"] for user in database["users"]]
+    declared = services.declared(ROOT / "roles")
+    passwords = dict.fromkeys(services.secret_names(declared), "x")
+    accounts = [user for database in services.databases(declared, passwords) for user in database["users"]]
     assert {user["require"] for user in accounts} == {"SSL"}
     assert found["site_database_options"] == "charset=utf8mb4&ssl_ca={{ site_ca_file }}"
     rabbit = next(value for value in found.values() if isinstance(value, dict) and "ssl_ca_file" in value)
@@ -515,14 +515,14 @@ def test_clients_of_the_site_check_certificates() -> None:
 
 
 def test_brokers_prove_themselves_to_each_other_where_their_links_have_tls() -> None:
-    text = (ROOT / "roles" / "rabbitmq" / "tasks" / "main.yml").read_text()
+    text = (ROOT / "roles" / "rabbitmq" / "tasks" / "configure.yml").read_text()
     assert text.count("{verify, verify_peer}") == 1  # in a loop over both sides
     assert "{% for side in ['server', 'client'] %}" in text
     assert "{fail_if_no_peer_cert, true}" in text
 
 
 def test_ovn_listens_with_tls_alone() -> None:
-    text = (ROOT / "roles" / "ovn_central" / "tasks" / "main.yml").read_text()
+    text = (ROOT / "roles" / "ovn_central" / "vars" / "main.yml").read_text()
     assert "--db-{{ db }}-create-insecure-remote=no" in text
     for line in text.splitlines():
         if "--remote=" in line:

@@ -84,7 +84,7 @@ def bashisms(text):
 
 def test_the_scripts_are_found():
     assert {"/etc/profile.d/session-timeout.sh", "roles/rabbitmq/files/rabbitmq-cookie"} <= SCRIPTS.keys()
-    assert any(place.startswith("roles/haproxy/tasks/main.yml") for place in SCRIPTS)
+    assert any(place.startswith("roles/haproxy/vars/main.yml") for place in SCRIPTS)
     assert "/etc/grub.d/01_hardening" in SCRIPTS
 
 

@@ -109,8 +109,7 @@ def test_no_unit_of_the_databases_reads_the_timer():
     values = yaml.safe_load((ROOT / "roles/ovn_central/vars/main.yml").read_text())
     read = {path for unit in values["ovn_central_units"] for path in unit["reads"]}
     assert read == {"/etc/default/ovn-central"}
-    first, _ = yaml.safe_load((ROOT / "roles/ovn_central/tasks/main.yml").read_text())
-    files = {file["path"]: file["content"] for file in first["cloudwatt.socle.node_service"]["files"]}
+    files = {file["path"]: file["content"] for file in values["ovn_central_service"]["files"]}
     holders = [path for path, text in files.items() if "ovn_central_election_timer_ms" in text]
     assert holders == ["/etc/socle/ovn-election"]
 
@@ -118,9 +117,11 @@ def test_no_unit_of_the_databases_reads_the_timer():
 @pytest.mark.parametrize("role", ["haproxy", "keepalived", "ovn_central"])
 def test_what_runs_restarts_on_one_node_after_the_other(role):
     tasks = yaml.safe_load((ROOT / "roles" / role / "tasks" / "main.yml").read_text())
-    first, second = (task["cloudwatt.socle.node_service"]["units"] for task in tasks)
-    assert "'on_change': 'none'" in str(first)
-    assert "on_change" not in str(second)
-    assert tasks[1]["throttle"] == 1
-    play = (ROOT / "playbooks" / "deploy.yml").read_text()
-    assert f"{tasks[1]['register']} | default" in play
+    variables = yaml.safe_load((ROOT / "roles" / role / "vars" / "main.yml").read_text())
+    assert "'on_change': 'none'" in str(variables[f"{role}_service"]["units"])
+    assert "on_change" not in str(variables[f"{role}_rolling"]["units"])
+    plays = yaml.safe_load((ROOT / "playbooks" / "deploy.yml").read_text())
+    whole = [task for play in plays for task in play.get("tasks", [])]
+    for among in (tasks, whole):
+        (rolling,) = [task for task in among if f"{role}_rolling" in str(task.get("cloudwatt.socle.node_service"))]
+        assert rolling["throttle"] == 1

@@ -72,9 +72,11 @@ def calls(node):
 
 def files_of(role):
     """Files that a role writes, in its tasks and in the variables of them."""
-    for path in sorted((ROLES / role / "tasks").glob("*.yml")):
-        text = path.read_text()
-        for found in _mappings(yaml.safe_load(text)):
+    parts = [yaml.safe_load(path.read_text()) for path in sorted((ROLES / role / "tasks").glob("*.yml"))]
+    if (variables := ROLES / role / "vars" / "main.yml").is_file():
+        parts.append(yaml.safe_load(variables.read_text()).get(f"{role}_service"))
+    for part in parts:
+        for found in _mappings(part):
             if isinstance(found.get("path"), str) and "content" in found:
                 yield found
 
@@ -91,7 +93,8 @@ def test_every_override_is_merged_in_the_one_way(path):
     for name in re.findall(r"^(\w+_overrides):", path.read_text(), re.MULTILINE):
         uses = [
             line
-            for tasks in (path.parents[1] / "tasks").glob("*.yml")
+            for folder in ("tasks", "vars")
+            for tasks in (path.parents[1] / folder).glob("*.yml")
             for line in tasks.read_text().splitlines()
             if name in line
         ]

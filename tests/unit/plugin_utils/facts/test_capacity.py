@@ -15,15 +15,12 @@ from ansible.template import Templar
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts import capacity
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts import capacity, services
 from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts.site_facts import workers
 
 ROOT = Path(__file__).resolve().parents[4]
-SHARED = {
-    "keystone": "database", "glance": "database", "placement": "placement_database", "nova_control": "database",
-    "neutron": "database",
-}  # fmt: skip
-"""Role -> section with its connection to the database."""
+SERVICES = services.declared(ROOT / "roles")
+ROLES = [service["role"] for service in SERVICES]
 
 
 @cache
@@ -35,7 +32,7 @@ def site(processes: int, controllers: int = 3, **over: Any) -> dict[str, Any]:
     values = defaults("site")
     return {
         "controllers": controllers, "hypervisors": 100, "gateways": 2, "metadata_workers": 0,
-        "workers": processes, "neutron_workers": processes, "conductor_workers": processes,
+        "services": SERVICES, "counts": {"site_workers": processes, "neutron_workers": processes}, "overrides": {},
         "pool": values["site_database_pool"],
         "database_connections": values["site_database_connections"],
         "haproxy_connections": values["site_haproxy_connections"], **over,
@@ -74,7 +71,10 @@ def test_the_pools_of_oslo_db_do_not_fit():
 
 def test_a_role_with_larger_pools_is_counted_with_them():
     plain = capacity.demand(site(4))["database"]
-    assert capacity.demand(site(4, pools={"keystone": {"max_overflow": 15}}))["database"] - plain == 3 * 4 * 10
+    assert (
+        capacity.demand(site(4, overrides={"keystone": {"database": {"max_overflow": 15}}}))["database"] - plain
+        == 3 * 4 * 10
+    )
 
 
 def test_one_controller_in_numbers():
@@ -89,6 +89,19 @@ def test_one_controller_in_numbers():
     }
 
 
+def test_the_pool_of_each_database_is_its_own():
+    """Nova's API has one connection pool for its own database, and one for each of two cells."""
+    plain = capacity.demand(site(4))["database"]
+    larger = {"nova_control": {"api_database": {"max_pool_size": 6}}}
+    assert capacity.demand(site(4, overrides=larger))["database"] - plain == 3 * (4 + 1 + 4 + 1)
+
+
+def test_an_option_of_the_site_replaces_the_declared_number():
+    plain = capacity.demand(site(4))["broker"]
+    more = {"nova_control": {"conductor": {"workers": 10}}}
+    assert capacity.demand(site(4, overrides=more))["broker"] - plain == 32 * 3 * 6
+
+
 @given(st.integers(1, 64), st.integers(1, 7), st.integers(0, 2000))
 def test_more_of_anything_never_needs_less(processes, controllers, hypervisors):
     have = capacity.demand(site(processes, controllers, hypervisors=hypervisors))
@@ -96,23 +109,28 @@ def test_more_of_anything_never_needs_less(processes, controllers, hypervisors):
     assert all(more[name] > have[name] for name in have)
 
 
-@pytest.mark.parametrize("role", SHARED)
+@pytest.mark.parametrize("role", ROLES)
 def test_every_service_has_the_pools_that_are_counted(role):
     sections = defaults(role)[f"{role}_config"]
     connected = {name: options for name, options in sections.items() if "connection" in options}
-    assert SHARED[role] in connected
+    declared = next(service for service in SERVICES if service["role"] == role)
+    assert {section for process in declared["processes"] for section in process["pools"]} == connected.keys()
     for options in connected.values():
         assert options["max_pool_size"] == "{{ site_database_pool.max_pool_size }}"
         assert options["max_overflow"] == "{{ site_database_pool.max_overflow }}"
 
 
-def test_every_unit_with_a_database_is_counted():
-    counted = {item.name for item in capacity.SERVICES}
-    for role in SHARED:
-        tasks = yaml.safe_load((ROOT / "roles" / role / "tasks" / "main.yml").read_text())
-        calls = [task.get("cloudwatt.socle.node_service") or {} for task in tasks]
-        units = {unit["name"] for call in calls for unit in call.get("units", [])}
-        assert {name for name in units if not name.endswith(".timer")} <= counted, role
+@pytest.mark.parametrize("role", ROLES)
+def test_every_unit_with_a_database_is_counted(role):
+    counted = {process["unit"] for service in SERVICES for process in service["processes"]}
+    folder = ROOT / "roles" / role
+    variables = folder / "vars" / "main.yml"
+    calls = [yaml.safe_load(variables.read_text())[f"{role}_service"]] if variables.is_file() else []
+    tasks = yaml.safe_load((folder / "tasks" / "main.yml").read_text())
+    calls += [task.get("cloudwatt.socle.node_service") or {} for task in tasks]
+    units = {unit["name"] for call in calls for unit in call.get("units", [])}
+    assert units
+    assert {name for name in units if not name.endswith(".timer")} <= counted
 
 
 def verdict(**over: Any) -> list[str]:
@@ -122,8 +140,8 @@ def verdict(**over: Any) -> list[str]:
     play = next(play for play in load("playbooks/deploy.yml") if "tasks" in play)
     task = next(task for task in play["tasks"] if "site_sizes" in task.get("vars", {}))
     groups = {"control": ["ctl1", "ctl2", "ctl3"], "compute": ["cmp1"], "gateway": ["gw1"]}
-    hostvars = {"cmp1": {key: value for key, value in over.items() if key.startswith("nova_compute")}}
-    values = load("roles/site/defaults/main.yml") | task["vars"]
+    hostvars = {"ctl1": over, "cmp1": {key: value for key, value in over.items() if key.startswith("nova_compute")}}
+    values = load("roles/site/defaults/main.yml") | {"site_services": SERVICES} | task["vars"]
     values |= {"groups": groups, "hostvars": hostvars, "ansible_facts": of(128), "inventory_hostname": "ctl1", **over}
     values["site_workers"] = over.get("site_workers", workers(of(128), values["site_workers_max"]))
     return capacity.overload(Templar(loader=loader, variables=values).template(values["site_sizes"]))

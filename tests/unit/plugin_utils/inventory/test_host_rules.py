@@ -127,14 +127,14 @@ def test_rabbitmq_knows_its_nodes_by_short_names():
     environment.filters["regex_replace"] = lambda text, pattern, new: re.sub(pattern, new, str(text))
     environment.filters["zip"] = zip
     environment.globals["dict"] = dict
-    tasks = yaml.safe_load((ROOT / "roles" / "rabbitmq" / "tasks" / "main.yml").read_text())
+    tasks = yaml.safe_load((ROOT / "roles" / "rabbitmq" / "tasks" / "configure.yml").read_text())
     nodes = next(task["vars"]["rabbitmq_nodes"] for task in tasks if "rabbitmq_nodes" in task.get("vars", {}))
     made = environment.from_string(nodes).render(rabbitmq_members=[FULL, "ctl2"])
     assert ast.literal_eval(made) == {
         "cluster_formation.classic_config.nodes.1": "rabbit@ctl1",
         "cluster_formation.classic_config.nodes.2": "rabbit@ctl2",
     }
-    text = (ROOT / "roles" / "rabbitmq" / "tasks" / "main.yml").read_text()
+    text = (ROOT / "roles" / "rabbitmq" / "tasks" / "configure.yml").read_text()
     [name] = [line.strip() for line in text.splitlines() if line.strip().startswith("NODENAME=")]
     assert environment.from_string(name).render(inventory_hostname=FULL) == "NODENAME=rabbit@ctl1"
 
