@@ -53,7 +53,8 @@ def rotate(
 ) -> list[str]:
     """Give secrets new values; return their names. All of them are written in one step, or none.
 
-    `everything`: all but those that the site shares with others, which have to be named: BGP keys. `at_once`: tokens
+    `everything`: all but those that the site shares with others, which have to be named (BGP keys), and those that
+    encrypt what is stored, which cannot be rotated. `at_once`: tokens
     made so far shall be refused. No former file is kept: nothing on the nodes needs a former value to be changed.
     """
     if not site.secrets_file.is_file():
@@ -104,9 +105,16 @@ def _chosen(names: Sequence[str], everything: bool, held: Mapping[str, str], mak
         raise UsageError(f"name what to rotate, or --all; the secrets are: {', '.join(sorted(makers))}")
     if unknown := sorted(set(names) - set(makers)):
         raise UsageError(f"no such secret: {', '.join(unknown)}; there are: {', '.join(sorted(makers))}")
-    if missing := sorted(set(names or _catalogue().FIXED) - set(held)):
+    catalogue = _catalogue()
+    if lasting := sorted(set(names) & set(catalogue.LASTING)):
+        raise UsageError(
+            f"{', '.join(lasting)} cannot be rotated: it encrypts what a service stores in its database, which could "
+            "not be read any more"
+        )
+    chosen = set(names or catalogue.FIXED.keys() - set(catalogue.LASTING))
+    if missing := sorted(chosen - set(held)):
         raise UsageError(f"not made yet: {', '.join(missing)}; run `socle secrets init`")
-    return sorted(set(names or _catalogue().FIXED))
+    return sorted(chosen)
 
 
 # --- the key of the authority, on the operator's machine ---------------------------------------------------

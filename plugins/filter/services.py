@@ -20,5 +20,6 @@ class FilterModule:
             "service_broker_users": services.broker_users,
             "service_catalog": services.catalog,
             "service_databases": services.databases,
+            "service_domains": services.domains,
             "service_users": services.users,
         }

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: identity_catalog
-short_description: All projects, users, roles, services and endpoints of Keystone in one call
+short_description: All domains, projects, users, roles, services and endpoints of Keystone in one call
 version_added: 0.1.0
 author: [Cloudwatt, Orange (@cloudwatt)]
 description:
@@ -71,6 +71,17 @@ options:
       user: {description: Name of a user., type: str, required: true}
       project: {description: Name of a project., type: str, required: true}
       role: {description: Name of a role., type: str, required: true}
+  domains:
+    description:
+      - Further domains, each with an administrator of its own, who gets the role C(admin) on the domain.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: Name., type: str, required: true}
+      description: {description: Description., type: str}
+      administrator: {description: Name of the administrator., type: str, required: true}
+      password: {description: Password of the administrator., type: str, required: true}
   services:
     description: Services, known by their type.
     type: list
@@ -150,6 +161,7 @@ ARGUMENTS = {
     "roles": NAMES,
     "users": list_of({"name": NEEDED, "password": SECRET, "description": TEXT, "project": TEXT, "roles": NAMES}),
     "assignments": list_of({"user": NEEDED, "project": NEEDED, "role": NEEDED}),
+    "domains": list_of({"name": NEEDED, "description": TEXT, "administrator": NEEDED, "password": SECRET}),
     "services": list_of(
         {"name": NEEDED, "type": NEEDED, "description": TEXT, "endpoints": {"type": "dict", "default": {}}}
     ),
@@ -160,15 +172,19 @@ REFUSED = 401
 
 
 def look(keystone: Keystone, options: dict[str, Any]) -> engine.Live:
-    paths = engine.lists(options["region"], options["domain_id"])
+    administrators = [item["administrator"] for item in options["domains"]]
+    paths = engine.lists(options["region"], options["domain_id"], administrators)
     bodies = in_parallel(lambda path: call(keystone, "GET", path, "catalogue"), paths.values(), workers=4)
     return engine.read(dict(zip(paths, bodies, strict=True)))
 
 
 def stale_users(keystone: Keystone, want: engine.Wanted, live: engine.Live, domain: str) -> list[str]:
     """Existing users that cannot sign in with the password that they should have."""
-    users = [name for name in want.passwords if name in live.objects.get("user", {})]
-    good = in_parallel(lambda name: keystone.accepts(name, want.passwords[name], domain), users, workers=4)
+    domains = {key: item["id"] for key, item in live.objects.get("domain", {}).items()}
+    users = {name: domain for name in want.passwords if name in live.objects.get("user", {})}
+    for name in want.passwords.keys() & live.objects.get("domain_user", {}).keys():
+        users[name] = domains.get(live.objects["domain_user"][name]["domain_id"].key, "")
+    good = in_parallel(lambda name: keystone.accepts(name, want.passwords[name], users[name]), users, workers=4)
     return [name for name, accepted in zip(users, good, strict=True) if not accepted]
 
 
@@ -179,7 +195,7 @@ def apply(keystone: Keystone, steps: list[engine.Step], live: engine.Live) -> No
         method, path, body = engine.request(step, ids)
         answer = call(keystone, method, path, step.text, json=body)
         if step.verb == "create" and answer:
-            ids[step.kind, step.key] = answer[step.kind]["id"]
+            ids[step.kind, step.key] = engine.created(step, answer)
 
     for stage in engine.stages(steps):
         in_parallel(take, stage, workers=4)

@@ -31,6 +31,10 @@ options:
       cacert: {description: Certificate authorities; by default those of the system., type: path}
   region: {description: Region of the endpoints., type: str}
   services: {description: Names that the catalogue must have., type: list, elements: str, default: []}
+  probes:
+    description: Name of a service to the path that is asked for below its endpoint, where the endpoint is no document.
+    type: dict
+    default: {}
   computes: {description: Hosts that must be hypervisors., type: list, elements: str, default: []}
   chassis: {description: Hosts that must run an OVN controller., type: list, elements: str, default: []}
   timeout: {description: Seconds until all must be well., type: int, default: 60}
@@ -66,6 +70,7 @@ ARGUMENTS = {
     "auth": {"type": "dict", "required": True, "options": AUTH_OPTIONS},
     "region": {"type": "str"},
     "services": NAMES,
+    "probes": {"type": "dict", "default": {}},
     "computes": NAMES,
     "chassis": NAMES,
     "timeout": {"type": "int", "default": 60},
@@ -76,7 +81,7 @@ def look(params: dict) -> list[dict]:
     """One round; a connection that cannot even be made is a failed check."""
     try:
         conn = connect(params["auth"], params["region"])
-        return survey(conn, params["services"], params["computes"], params["chassis"])
+        return survey(conn, params["services"], params["computes"], params["chassis"], params["probes"])
     except Exception as error:
         return [check("connection", "endpoint", False, f"{type(error).__name__}: {error}")]
 

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-PORTS = {"identity": 5000, "image": 9292, "placement": 8778, "compute": 8774, "network": 9696}
+PORTS = {"identity": 5000, "image": 9292, "placement": 8778, "compute": 8774, "network": 9696, "orchestration": 8004}
 
 
 @dataclass

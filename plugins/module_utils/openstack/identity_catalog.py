@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Engine of ``identity_catalog``: Keystone's regions, projects, roles, users, services and endpoints.
+"""Engine of ``identity_catalog``: Keystone's regions, domains, projects, roles, users, services and endpoints.
 
 Pure: :func:`read` takes the API's lists, :func:`plan` returns steps. A step refers to objects that an earlier
 step creates by :class:`Ref`, so a plan can be made, and shown, before anything exists.
@@ -11,12 +11,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
-STAGES = (("region", "project", "role", "service"), ("user",), ("endpoint", "assignment"))
+STAGES = (
+    ("region", "domain", "project", "role", "service"),
+    ("user", "domain_user"),
+    ("endpoint", "assignment", "domain_assignment"),
+)
 """Kinds that depend on earlier stages only: the steps of a stage can be taken side by side."""
 
 Key = Any
-"""Name of a project, role or user; type of a service; (type, interface); (user, project, role)."""
+"""Name of a domain, project, role or user; type of a service; (type, interface); (user, project or domain, role)."""
+USERS = ("user", "domain_user")
+"""Kinds that are users to the API: those of the domain of the call, and administrators of further domains."""
+DOMAIN_ADMINISTRATOR = "admin"
+"""Role of an administrator on its domain."""
 
 
 class CatalogError(ValueError):
@@ -51,11 +60,15 @@ class Wanted:
     objects: Objects
     assignments: frozenset[tuple[str, str, str]] = frozenset()
     passwords: Mapping[str, str] = field(default_factory=dict)
+    """By the name of the user, also of one of another domain."""
+    domain_assignments: frozenset[tuple[str, str, str]] = frozenset()
 
 
-def lists(region: str, domain: str) -> dict[str, str]:
-    """Kind to the path of its one list request."""
+def lists(region: str, domain: str, administrators: Iterable[str] = ()) -> dict[str, str]:
+    """Kind to the path of its one list request; for each of the ``administrators`` of domains, one more."""
     return {
+        "domain": "/domains",
+        **{f"domain_user {name}": f"/users?name={quote(name, safe='')}" for name in administrators},
         "region": "/regions",
         "project": f"/projects?domain_id={domain}",
         "role": "/roles",
@@ -88,7 +101,17 @@ def wanted(options: Mapping[str, Any]) -> Wanted:
             faults.append(f"user {item['name']}: roles without a project")
         assignments |= {(item["name"], item["project"], role) for role in item.get("roles") or ()}
     assignments |= {(item["user"], item["project"], item["role"]) for item in options.get("assignments", ())}
-    for role in dict.fromkeys([*options["roles"], *sorted(role for _, _, role in assignments)]):
+    domain_assignments = set()
+    for item in options.get("domains", ()):
+        fields = {"name": item["name"], "description": item.get("description")}
+        add("domain", item["name"], {**fields, "enabled": True})
+        if item["administrator"] in objects["user"]:
+            faults.append(f"domain {item['name']}: its administrator {item['administrator']} is also a user")
+        where = {"name": item["administrator"], "domain_id": Ref("domain", item["name"])}
+        add("domain_user", item["administrator"], {**where, "enabled": True})
+        domain_assignments.add((item["administrator"], item["name"], DOMAIN_ADMINISTRATOR))
+    named = sorted(role for _, _, role in assignments | domain_assignments)
+    for role in dict.fromkeys([*options["roles"], *named]):
         add("role", role, {"name": role})
     for item in options["services"]:
         fields = {"name": item["name"], "type": item["type"], "description": item.get("description")}
@@ -101,20 +124,22 @@ def wanted(options: Mapping[str, Any]) -> Wanted:
     if faults:
         raise CatalogError("; ".join(faults))
     passwords = {item["name"]: item["password"] for item in options["users"]}
-    return Wanted(objects, frozenset(assignments), passwords)
+    passwords |= {item["administrator"]: item["password"] for item in options.get("domains", ())}
+    return Wanted(objects, frozenset(assignments), passwords, frozenset(domain_assignments))
 
 
 @dataclass(frozen=True)
 class Live:
     objects: Objects = field(default_factory=dict)
     assignments: frozenset[tuple[str, str, str]] = frozenset()
+    domain_assignments: frozenset[tuple[str, str, str]] = frozenset()
 
 
 def read(answers: Mapping[str, Mapping[str, Any]]) -> Live:
     """The state from the answers to the requests of :func:`lists`."""
     if cut := sorted(kind for kind, body in answers.items() if body.get("truncated")):
         raise CatalogError(f"Keystone cuts its lists of {', '.join(cut)} short: raise list_limit")
-    raw = {kind: body[f"{kind}s"] for kind, body in answers.items()}
+    raw = {kind: body[f"{'user' if kind.startswith('domain_user ') else kind}s"] for kind, body in answers.items()}
     types = {item["id"]: item["type"] for item in raw["service"]}
     objects: dict[str, dict[Key, Mapping[str, Any]]] = {
         "region": {item["id"]: item for item in raw["region"]},
@@ -127,16 +152,26 @@ def read(answers: Mapping[str, Mapping[str, Any]]) -> Live:
             for item in raw["endpoint"]
         },
         **{kind: {item["name"]: item for item in raw[kind]} for kind in ("project", "role", "user")},
+        "domain": {item["name"]: item for item in raw.get("domain", ())},
     }
-    named = ("project", "role", "user")
+    domains = {item["id"]: name for name, item in objects["domain"].items()}
+    administrators = [item for kind, items in raw.items() if kind.startswith("domain_user ") for item in items]
+    ours = {item["id"] for item in objects["user"].values()}
+    objects["domain_user"] = {
+        item["name"]: {**item, "domain_id": Ref("domain", domains.get(item["domain_id"], ""))}
+        for item in administrators
+        if item["id"] not in ours
+    }
+    named = ("project", "role", "user", "domain", "domain_user")
     names = {item["id"]: name for kind in named for name, item in objects[kind].items()}
-    assignments = set()
+    assignments: dict[str, set[tuple[str, str, str]]] = {"project": set(), "domain": set()}
     for item in raw["role_assignment"]:
-        ids = [item.get(kind, {}).get("id") for kind in ("user", "role")]
-        project = item["scope"].get("project", {}).get("id")
-        if all(name in names for name in (*ids, project)) and "OS-INHERIT:inherited_to" not in item["scope"]:
-            assignments.add((names[ids[0]], names[project], names[ids[1]]))
-    return Live(objects, frozenset(assignments))
+        user, role = (item.get(kind, {}).get("id") for kind in ("user", "role"))
+        for kind, found in assignments.items():
+            scope = item["scope"].get(kind, {}).get("id")
+            if all(name in names for name in (user, role, scope)) and "OS-INHERIT:inherited_to" not in item["scope"]:
+                found.add((names[user], names[scope], names[role]))
+    return Live(objects, frozenset(assignments["project"]), frozenset(assignments["domain"]))
 
 
 def plan(want: Wanted, live: Live, stale: Iterable[str] = ()) -> list[Step]:
@@ -146,35 +181,40 @@ def plan(want: Wanted, live: Live, stale: Iterable[str] = ()) -> list[Step]:
     others are taken away. ``stale``: existing users whose password is not the wanted one.
     """
     old = set(stale)
-    steps = []
+    steps: list[Step] = []
     for stage in STAGES:
         for kind in stage:
             for key, fields in want.objects.get(kind, {}).items():
-                secret = {"password": want.passwords[key]} if kind == "user" else {}
+                secret = {"password": want.passwords[key]} if kind in USERS else {}
                 present = live.objects.get(kind, {}).get(key)
                 if present is None:
-                    steps.append(Step("create", kind, key, {**fields, **secret}, f"create {kind} {_show(key)}"))
+                    steps.append(Step("create", kind, key, {**fields, **secret}, f"create {_word(kind)} {_show(key)}"))
                     continue
                 differ = {name: value for name, value in fields.items() if present.get(name) != value}
-                if key in old and kind == "user":
+                if key in old and kind in USERS:
                     differ.update(secret)
                 if differ:
-                    text = f"update {kind} {_show(key)}: {', '.join(differ)}"
+                    text = f"update {_word(kind)} {_show(key)}: {', '.join(differ)}"
                     steps.append(Step("update", kind, key, differ, text))
-    return steps + _assign(want, live)
+    steps += _assign("assignment", "project", want.assignments, live.assignments)
+    return steps + _assign("domain_assignment", "domain", want.domain_assignments, live.domain_assignments)
 
 
-def _assign(want: Wanted, live: Live) -> list[Step]:
-    owned = {(user, project) for user, project, _ in want.assignments}
-    excess = {item for item in live.assignments - want.assignments if item[:2] in owned}
+Assignments = frozenset[tuple[str, str, str]]
+
+
+def _assign(kind: str, scope: str, want: Assignments, live: Assignments) -> list[Step]:
+    owned = {(user, where) for user, where, _ in want}
+    excess = {item for item in live - want if item[:2] in owned}
     return [
-        Step(verb, "assignment", item, {}, f"{words[0]} {item[0]} role {item[2]} {words[1]} project {item[1]}")
-        for verb, words, items in (
-            ("create", ("give", "on"), want.assignments - live.assignments),
-            ("delete", ("take from", "on"), excess),
-        )
+        Step(verb, kind, item, {}, f"{word} {item[0]} role {item[2]} on {scope} {item[1]}")
+        for verb, word, items in (("create", "give", want - live), ("delete", "take from", excess))
         for item in sorted(items)
     ]
+
+
+def _word(kind: str) -> str:
+    return "user" if kind in USERS else kind
 
 
 def _show(key: Key) -> str:
@@ -187,14 +227,19 @@ def stages(steps: Sequence[Step]) -> list[list[Step]]:
 
 def request(step: Step, ids: Mapping[tuple[str, Key], str]) -> tuple[str, str, Any]:
     """Method, path and body of a step, with the ids of what exists by now."""
-    if step.kind == "assignment":
-        user, project, role = step.key
+    if step.kind in ("assignment", "domain_assignment"):
+        user, scope, role = step.key
         method = "PUT" if step.verb == "create" else "DELETE"
-        where = f"/projects/{ids['project', project]}/users/{ids['user', user]}/roles/{ids['role', role]}"
-        return method, where, None
+        kind, of = ("project", "user") if step.kind == "assignment" else ("domain", "domain_user")
+        return method, f"/{kind}s/{ids[kind, scope]}/users/{ids[of, user]}/roles/{ids['role', role]}", None
     fields = {
         name: ids[value.kind, value.key] if isinstance(value, Ref) else value for name, value in step.fields.items()
     }
     if step.verb == "create":
-        return "POST", f"/{step.kind}s", {step.kind: fields}
-    return "PATCH", f"/{step.kind}s/{ids[step.kind, step.key]}", {step.kind: fields}
+        return "POST", f"/{_word(step.kind)}s", {_word(step.kind): fields}
+    return "PATCH", f"/{_word(step.kind)}s/{ids[step.kind, step.key]}", {_word(step.kind): fields}
+
+
+def created(step: Step, answer: Mapping[str, Any]) -> str:
+    """The id of the object that a step has created, from the answer to its request."""
+    return str(answer[_word(step.kind)]["id"])

@@ -97,10 +97,13 @@ def missing_hosts(names: Iterable[str], seen: Iterable[str], what: str, kind: st
     ]
 
 
-def survey(conn: Any, services: Sequence[str], computes: Sequence[str], chassis: Sequence[str]) -> list[dict[str, Any]]:
+def survey(
+    conn: Any, services: Sequence[str], computes: Sequence[str], chassis: Sequence[str], probes: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """Every check once.
 
     :param services: names of the services that the catalogue must have.
+    :param probes: name of a service to the path below its endpoint that is asked for, where the endpoint is no document.
     :param computes: hosts that must be hypervisors.
     :param chassis: hosts that must have an OVN controller.
     """
@@ -109,7 +112,8 @@ def survey(conn: Any, services: Sequence[str], computes: Sequence[str], chassis:
     except Exception as error:
         return [check("token", "endpoint", False, str(error))]
     found = endpoints(catalog)
-    checks = [probe_endpoint(conn.session, *endpoint) for endpoint in found] + endpoint_gaps(found, services)
+    asked = [(service, interface, url + probes.get(service, "")) for service, interface, url in found]
+    checks = [probe_endpoint(conn.session, *endpoint) for endpoint in asked] + endpoint_gaps(found, services)
     try:
         checks += service_checks(call(conn.compute, "GET", "/os-services", "Nova's services")["services"])
         listed = call(conn.compute, "GET", "/os-hypervisors", "hypervisors")["hypervisors"]

@@ -8,7 +8,11 @@ A declaration is plain data, without expressions. The keys::
     account: glance                 # system account; `name` by default
     description: Images
     catalog: {type: image, path: /v2}    # entry of the service catalogue; it needs an API
+    probe: /images                  # path below the endpoint that checks ask for, where the endpoint is no document
     grants: [service]               # roles of the user in the project `service`; without them there is no user
+    roles: [heat_stack_user]        # further roles that Keystone must have
+    domain: {name: heat, administrator: heat_domain_admin}   # domain of its own in Keystone
+    keys: [encryption_key]          # further secrets, which encrypt what is stored and are never replaced
     databases: [{name: glance, charset: utf8mb3}]
     apis: [{name: glance, unit: glance-api, port: 9292, check_path: /healthcheck, public: true}]
     processes:                      # units that hold connections
@@ -33,7 +37,7 @@ from typing import Any
 import yaml
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
-DATABASE, SERVICE_USER, BROKER = "{}_database", "{}_service", "rabbitmq_{}"
+DATABASE, SERVICE_USER, BROKER, DOMAIN, KEY = "{}_database", "{}_service", "rabbitmq_{}", "{}_domain", "{}_{}"
 """Names of the secrets of a service."""
 
 Declaration = Mapping[str, Any]
@@ -42,6 +46,7 @@ _API = {"name": str, "unit": str, "port": int, "check_path": str, "public": bool
 _PROCESS = {"unit": str, "count": (int, str), "option": list, "pools": list, "api": bool, "messages": bool, "ovn": bool}
 _KEYS: dict[str, Any] = {
     "name": str, "account": str, "description": str, "catalog": {"type": str, "path": str}, "grants": list,
+    "probe": str, "roles": list, "domain": {"name": str, "administrator": str}, "keys": list,
     "databases": [{"name": str, "charset": str}], "apis": [_API], "processes": [_PROCESS],
 }  # fmt: skip
 _NEEDED = ("name", "description")
@@ -105,14 +110,20 @@ def uses_messages(service: Declaration) -> bool:
     return any(process.get("messages") for process in service.get("processes", ()))
 
 
-def secret_names(services: Iterable[Declaration]) -> list[str]:
+def secret_names(services: Sequence[Declaration]) -> list[str]:
     """Names of the secrets of ``services``: the password of each account."""
     names = []
     for service in services:
         names += [DATABASE.format(service["name"])] if service.get("databases") else []
         names += [SERVICE_USER.format(service["name"])] if service.get("grants") else []
         names += [BROKER.format(service["name"])] if uses_messages(service) else []
-    return names
+        names += [DOMAIN.format(service["name"])] if "domain" in service else []
+    return [*names, *key_names(services)]
+
+
+def key_names(services: Iterable[Declaration]) -> list[str]:
+    """Names of the secrets that encrypt what a service stores."""
+    return [KEY.format(service["name"], key) for service in services for key in service.get("keys", ())]
 
 
 def databases(services: Iterable[Declaration], secrets: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -170,6 +181,19 @@ def users(services: Iterable[Declaration], secrets: Mapping[str, Any]) -> list[d
         }
         for service in services
         if service.get("grants")
+    ]
+
+
+def domains(services: Iterable[Declaration], secrets: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Domains of the services in Keystone with their administrators, as ``identity_catalog`` takes them."""
+    return [
+        {
+            **service["domain"],
+            "description": f"Users of {service['name']}",
+            "password": secrets[DOMAIN.format(service["name"])],
+        }
+        for service in services
+        if "domain" in service
     ]
 
 

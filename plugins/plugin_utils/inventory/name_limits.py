@@ -82,6 +82,8 @@ LIMITS = (
     Limit(("site_catalog_services", EACH, "name"), 255, "a service of Keystone", False),
     Limit(("site_catalog_users", EACH, "name"), 255, "a user of Keystone", False),
     Limit(("site_catalog_users", EACH, "project"), 64, "a project of Keystone", False),
+    Limit(("site_catalog_domains", EACH, "name"), 64, "a domain of Keystone", False),
+    Limit(("site_catalog_domains", EACH, "administrator"), 255, "a user of Keystone", False),
     Limit(("neutron_physical_networks", EACH), 64, "a physical network of Neutron", False),
 )
 

@@ -53,6 +53,10 @@ LONGEST_SESSION_KEY = 80
 """Bytes of a TCP MD5 key (Linux)."""
 WORDS = ("rabbitmq_erlang_cookie",)
 """Secrets that must not hold blanks: Erlang ends a cookie there."""
+LASTING = tuple(services.key_names(services.declared()))
+"""Secrets that encrypt what a service stores: with another one it could not be read any more, so none is rotated."""
+KEY_LENGTH = 32
+"""Characters of a secret of LASTING, as Heat takes its key (`heat.common.crypt`, 24.0)."""
 UNQUOTED = ("keystone_database",)
 """Secrets that must stand in a URL as they are: keystone-manage hands the URL to configparser, which takes the % of a
 quoted character for an expression of its own (`keystone.common.sql.upgrades`, 2025.1)."""
@@ -88,6 +92,8 @@ def fault(name: str, value: str, session_key: bool = False) -> tuple[str, str] |
         return "begins or ends with a blank", "choose one that does not"
     if not (1 if session_key else SHORTEST) <= len(value) <= longest:
         return f"has {len(value)} characters", f"use {1 if session_key else SHORTEST} to {longest}"
+    if name in LASTING and len(value) != KEY_LENGTH:
+        return f"has {len(value)} characters", f"use {KEY_LENGTH}"
     if name in UNQUOTED and not re.fullmatch(r"[A-Za-z0-9._~-]*", value):
         reason = "has a character that a URL has to quote, which keystone-manage cannot read"
         return reason, "use letters, digits and . _ ~ -"

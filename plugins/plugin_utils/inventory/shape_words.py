@@ -247,6 +247,12 @@ RECORDS: dict[str, Any] = {
         "(project)": "openstack name",
         "(roles)": ["openstack name"],
     },
+    "catalog domain": {
+        "name": "openstack name",
+        "administrator": "openstack name",
+        "password": "secret",
+        "(description)": "text",
+    },
     "catalog service": {
         "name": "openstack name",
         "type": "identifier",

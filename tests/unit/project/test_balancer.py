@@ -44,10 +44,10 @@ def rendered(**over: Any) -> str:
     loader = DataLoader()
     load = lambda path: loader.load_from_file(str(ROOT / path), trusted_as_template=True)  # noqa: E731
     variables = load("roles/haproxy/vars/main.yml")
-    apis = {"site_api_services": services.apis(services.declared(ROOT / "roles"), {})}
-    values = (
-        load("roles/site/defaults/main.yml") | load("roles/haproxy/defaults/main.yml") | variables | apis | SITE | over
-    )
+    defaults = load("roles/site/defaults/main.yml") | load("roles/haproxy/defaults/main.yml")
+    values = defaults | variables | SITE | over
+    members = Templar(loader=loader, variables=values).template(values["site_image_hosts"])
+    values["site_api_services"] = services.apis(services.declared(ROOT / "roles"), {"glance": members})
     file = variables["haproxy_service"]["files"][0]
     assert file["path"] == "/etc/haproxy/haproxy.cfg"
     return Templar(loader=loader, variables=values).template(file["content"])

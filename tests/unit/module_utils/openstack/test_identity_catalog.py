@@ -16,7 +16,7 @@ from ansible_collections.cloudwatt.socle.plugins.modules import identity_catalog
 
 
 def options(**given_):
-    empty = {"projects": [], "roles": [], "users": [], "services": []}
+    empty = {"projects": [], "roles": [], "users": [], "services": [], "domains": []}
     return {"region": "lab", "domain_id": "default", **empty, **given_}
 
 
@@ -32,16 +32,20 @@ class FakeKeystone:
 
     def __init__(self):
         self.counter = itertools.count()
-        self.kinds = {kind: {} for kind in ("region", "project", "role", "user", "service", "endpoint")}
+        self.kinds = {kind: {} for kind in ("region", "domain", "project", "role", "user", "service", "endpoint")}
         self.assigned = set()
         self.passwords = {}
 
-    def answers(self):
+    def answers(self, opts):
         found = {kind: {f"{kind}s": list(items.values())} for kind, items in self.kinds.items()}
+        users = list(self.kinds["user"].values())
+        found["user"] = {"users": [user for user in users if user["domain_id"] == opts["domain_id"]]}
+        for name in [item["administrator"] for item in opts.get("domains", ())]:
+            found[f"domain_user {name}"] = {"users": [user for user in users if user["name"] == name]}
         found["role_assignment"] = {
             "role_assignments": [
-                {"user": {"id": user}, "role": {"id": role}, "scope": {"project": {"id": project}}}
-                for project, user, role in self.assigned
+                {"user": {"id": user}, "role": {"id": role}, "scope": {kind: {"id": scope}}}
+                for kind, scope, user, role in self.assigned
             ]
         }
         return found
@@ -49,11 +53,11 @@ class FakeKeystone:
     def request(self, method, path, body):
         parts = path.strip("/").split("/")
         if len(parts) == 6:
-            project, user, role = parts[1::2]
-            assert project in self.kinds["project"]
+            kind, (scope, user, role) = parts[0].removesuffix("s"), parts[1::2]
+            assert scope in self.kinds[kind]
             assert user in self.kinds["user"]
             assert role in self.kinds["role"]
-            (self.assigned.add if method == "PUT" else self.assigned.discard)((project, user, role))
+            (self.assigned.add if method == "PUT" else self.assigned.discard)((kind, scope, user, role))
             return None
         kind = parts[0].removesuffix("s")
         fields = dict(body[kind])
@@ -72,18 +76,22 @@ class FakeKeystone:
 
     def reconcile(self, opts):
         want = engine.wanted(opts)
-        live = engine.read(self.answers())
+        assert set(self.answers(opts)) == set(
+            engine.lists("lab", "default", [x["administrator"] for x in opts["domains"]])
+        )
+        live = engine.read(self.answers(opts))
         stale = [
             name
             for name in want.passwords
-            if name in live.objects["user"] and self.passwords.get(name) != want.passwords[name]
+            if (name in live.objects["user"] or name in live.objects["domain_user"])
+            and self.passwords.get(name) != want.passwords[name]
         ]
         steps = engine.plan(want, live, stale)
         ids = {(kind, key): item["id"] for kind, items in live.objects.items() for key, item in items.items()}
         for step in itertools.chain.from_iterable(engine.stages(steps)):
             answer = self.request(*engine.request(step, ids))
             if step.verb == "create" and answer:
-                ids[step.kind, step.key] = answer[step.kind]["id"]
+                ids[step.kind, step.key] = engine.created(step, answer)
         return [step.text for step in steps]
 
 
@@ -121,6 +129,35 @@ def test_only_what_differs_is_changed():
     assert keystone.reconcile(changed) == []
 
 
+STACKS = {"name": "heat", "administrator": "heat_domain_admin", "password": "Hunter3!", "description": "Stacks"}
+
+
+def test_a_domain_has_an_administrator_of_its_own():
+    keystone = FakeKeystone()
+    assert keystone.reconcile(options(domains=[STACKS])) == [
+        "create region lab",
+        "create domain heat",
+        "create role admin",
+        "create user heat_domain_admin",
+        "give heat_domain_admin role admin on domain heat",
+    ]
+    (user,) = keystone.kinds["user"].values()
+    (domain,) = keystone.kinds["domain"].values()
+    assert user["domain_id"] == domain["id"]
+    assert keystone.reconcile(options(domains=[STACKS])) == []
+    rotated = {**STACKS, "password": "Hunter4!"}
+    assert keystone.reconcile(options(domains=[rotated])) == ["update user heat_domain_admin: password"]
+
+
+def test_a_user_of_that_name_elsewhere_is_another_one():
+    """An administrator of a domain, and a user of the domain of the services, may not be taken for one another."""
+    keystone = FakeKeystone()
+    keystone.kinds["user"]["u1"] = {"id": "u1", "name": STACKS["administrator"], "domain_id": "default"}
+    assert "create user heat_domain_admin" in keystone.reconcile(options(domains=[STACKS]))
+    with pytest.raises(engine.CatalogError, match="its administrator glance is also a user"):
+        engine.wanted({**GLANCE, "domains": [{**STACKS, "administrator": "glance"}]})
+
+
 def test_no_secret_in_words():
     assert "Hunter2" not in " ".join(FakeKeystone().reconcile(GLANCE))
 
@@ -138,7 +175,7 @@ def test_contradictions_are_reported_together():
 
 
 def test_a_truncated_list_is_refused():
-    answers = FakeKeystone().answers()
+    answers = FakeKeystone().answers(GLANCE)
     answers["user"]["truncated"] = True
     with pytest.raises(engine.CatalogError, match="user"):
         engine.read(answers)
