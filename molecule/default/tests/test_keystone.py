@@ -27,7 +27,7 @@ def test_the_catalogue(api, settings):
     services = {entry["id"]: entry["name"] for entry in api.get("identity", "/v3/services")["services"]}
     endpoints = {(services[entry["service_id"]], entry["interface"]): entry["url"]
                  for entry in api.get("identity", "/v3/endpoints")["endpoints"]}  # fmt: skip
-    names = {"keystone", "glance", "placement", "nova", "neutron"}
+    names = {"keystone", "glance", "placement", "nova", "neutron", "heat"}
     assert set(endpoints) == {(name, interface) for name in names for interface in ("public", "internal")}
     prefix = {"public": "https://api.", "internal": "https://internal."}
     assert all(url.startswith(prefix[interface] + settings["site_domain"]) for (_, interface), url in endpoints.items())

@@ -18,10 +18,7 @@ from socle.project import Site
 
 ROOT = Path(__file__).resolve().parents[3]
 OF_ALL = {22: "ssh", 6514: "tls"}
-OF_CONTROL = {5000: "tls", 5671: "tls", 8774: "tls", 8775: "tls", 8778: "tls", 9292: "tls", 9696: "tls"} | {
-    6641: "tls",
-    6642: "tls",
-}
+OF_CONTROL = dict.fromkeys((5000, 5671, 6641, 6642, 8004, 8774, 8775, 8778, 9292, 9696), "tls")
 """TCP ports that other nodes may reach, and how each answers."""
 
 LOOK = r"""
@@ -87,7 +84,7 @@ with subprocess.Popen(["journalctl", "--no-pager", "--output=export"], stdout=su
 print(json.dumps(sorted(found)))
 """
 READERS = (
-    "root", "frr", "glance", "haproxy", "keystone", "libvirt-qemu", "memcache", "mysql", "neutron", "nova",
+    "root", "frr", "glance", "haproxy", "heat", "keystone", "libvirt-qemu", "memcache", "mysql", "neutron", "nova",
     "placement", "rabbitmq", "bird",
 )  # fmt: skip
 """Groups that hold one service and nobody else."""

@@ -11,6 +11,7 @@ testinfra_hosts = ["ansible://control"]
 SERVICES = {
     "keystone": {"keystone"},
     "glance": {"glance"},
+    "heat": {"heat"},
     "placement": {"placement"},
     "nova": {"nova", "nova_api", "nova_cell0"},
     "neutron": {"neutron"},

@@ -103,7 +103,7 @@ def survey(
     """Every check once.
 
     :param services: names of the services that the catalogue must have.
-    :param probes: name of a service to the path below its endpoint that is asked for, where the endpoint is no document.
+    :param probes: name of a service -> the path below its endpoint to ask for, where the endpoint is no document.
     :param computes: hosts that must be hypervisors.
     :param chassis: hosts that must have an OVN controller.
     """

@@ -33,9 +33,9 @@ def demand(site: Mapping[str, Any]) -> dict[str, int]:
     """Connections that may be open at once to the ``database``, ``haproxy``, a ``broker`` and an ``ovn`` database.
 
     ``site`` holds ``controllers``, ``hypervisors``, ``gateways`` (numbers of nodes), ``services`` (declarations, see
-    :mod:`.services`), ``counts`` (processes on a controller, by the variable that a declaration names), ``overrides``
-    (configuration of the site by role), ``metadata_workers`` (on a hypervisor), and ``pool`` (``max_pool_size`` and
-    ``max_overflow`` of one process and database).
+    :mod:`.services`), ``counts`` (processes on a controller, by the variable that a declaration names, as far as the
+    site sets it, and always ``site_workers``), ``overrides`` (configuration of the site by role), ``metadata_workers``
+    (on a hypervisor), and ``pool`` (``max_pool_size`` and ``max_overflow`` of one process and database).
     """
     controllers, hypervisors = int(site["controllers"]), int(site["hypervisors"])
     every = [(service, process) for service in site["services"] for process in service.get("processes", ())]
@@ -67,8 +67,10 @@ def _count(service: Service, process: Mapping[str, Any], site: Mapping[str, Any]
     option = site.get("overrides", {}).get(service["role"], {})
     for key in process.get("option", ["", ""]):
         option = option.get(key) if isinstance(option, Mapping) else None
-    declared = process["count"]
-    return int(option or (declared if isinstance(declared, int) else site["counts"][declared]))
+    declared, counts = process["count"], site["counts"]
+    if isinstance(declared, int):
+        return int(option or declared)
+    return int(option or counts.get(declared) or process.get("default") or counts["site_workers"])
 
 
 def _pool(service: Service, section: str, site: Mapping[str, Any]) -> int:

@@ -18,6 +18,7 @@ A declaration is plain data, without expressions. The keys::
     processes:                      # units that hold connections
       - unit: glance-api
         count: site_workers         # a number, or the name of a variable
+        default: 2                  # number where the site does not set that variable; site_workers without this key
         option: [conductor, workers]     # option of the role's configuration that replaces `count`
         pools: [database]           # section of the configuration that sets the pool of each database
         api: true                   # HAProxy sends it requests
@@ -43,7 +44,10 @@ DATABASE, SERVICE_USER, BROKER, DOMAIN, KEY = "{}_database", "{}_service", "rabb
 Declaration = Mapping[str, Any]
 
 _API = {"name": str, "unit": str, "port": int, "check_path": str, "public": bool, "timeout": int}
-_PROCESS = {"unit": str, "count": (int, str), "option": list, "pools": list, "api": bool, "messages": bool, "ovn": bool}
+_PROCESS = {
+    "unit": str, "count": (int, str), "default": int, "option": list, "pools": list,
+    "api": bool, "messages": bool, "ovn": bool,
+}  # fmt: skip
 _KEYS: dict[str, Any] = {
     "name": str, "account": str, "description": str, "catalog": {"type": str, "path": str}, "grants": list,
     "probe": str, "roles": list, "domain": {"name": str, "administrator": str}, "keys": list,

@@ -104,7 +104,7 @@ def test_every_override_is_merged_in_the_one_way(path):
 
 # Files, and what tests each of them before it is installed: the program that reads it, or its parser.
 READERS = {
-    r"/etc/(keystone|glance|placement|nova|neutron)/.*\.(conf|ini)": "site_oslo_check",
+    r"/etc/(keystone|glance|placement|nova|neutron|heat)/.*\.(conf|ini)": "site_oslo_check",
     r"/etc/mysql/.*\.cnf": "mariadbd",
     r"/etc/rabbitmq/rabbitmq\.conf": "rabbitmq_config_check",
     r"/etc/rabbitmq/(enabled_plugins|.*\.config)": "rabbitmq_terms_check",

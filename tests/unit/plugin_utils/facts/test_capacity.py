@@ -32,7 +32,7 @@ def site(processes: int, controllers: int = 3, **over: Any) -> dict[str, Any]:
     values = defaults("site")
     return {
         "controllers": controllers, "hypervisors": 100, "gateways": 2, "metadata_workers": 0,
-        "services": SERVICES, "counts": {"site_workers": processes, "neutron_workers": processes}, "overrides": {},
+        "services": SERVICES, "counts": {"site_workers": processes}, "overrides": {},
         "pool": values["site_database_pool"],
         "database_connections": values["site_database_connections"],
         "haproxy_connections": values["site_haproxy_connections"], **over,
@@ -58,14 +58,14 @@ def test_a_site_of_any_size_fits_as_it_comes(cores, controllers):
 def test_a_worker_for_each_of_128_cores_does_not_fit():
     found = capacity.overload(site(125, metadata_workers=125, hypervisors=600))
     assert [line.split(", and ")[1].split(".")[0] for line in found] == [
-        "MariaDB takes 4096", "HAProxy takes 8000", "an OVN database takes 65000"
+        "MariaDB takes 4500", "HAProxy takes 8000", "an OVN database takes 65000"
     ]  # fmt: skip
     assert all("Remedy: " in line for line in found)
 
 
 def test_the_pools_of_oslo_db_do_not_fit():
     (found, *_) = capacity.overload(site(12, pool={"max_pool_size": 5, "max_overflow": 50}))
-    said = "3 controllers and 100 hypervisors may open 21715 connections at once, and MariaDB takes 4096"
+    said = "3 controllers and 100 hypervisors may open 22375 connections at once, and MariaDB takes 4500"
     assert found.startswith(said)
 
 
@@ -78,13 +78,13 @@ def test_a_role_with_larger_pools_is_counted_with_them():
 
 
 def test_one_controller_in_numbers():
-    """Two workers: 2 of each API with one database, three databases for Nova."""
+    """Two workers: 2 of each API with one database, three databases for Nova, two processes for each unit of Heat."""
     sizes = site(2, 1, hypervisors=1, gateways=0)
-    processes = 3 * 2 + (2 + 1 + 2 + 1) * 3 + 2 + 4 + 1
+    processes = 3 * 2 + (2 + 1 + 2 + 1) * 3 + 2 + 4 + 1 + 2 + 2
     assert capacity.demand(sizes) == {
         "database": processes * 10 + 100,
-        "haproxy": processes * 10 + 100 + 2 * 11 + 2 * 2 * 4 + 4 + 1000,
-        "broker": 32 * (2 + 1 + 2 + 1 + 2 + 4 + 1 + 1),
+        "haproxy": processes * 10 + 100 + 2 * 13 + 2 * 2 * 4 + 4 + 1000,
+        "broker": 32 * (2 + 1 + 2 + 1 + 2 + 4 + 1 + 2 + 2 + 1),
         "ovn": 2 + 4 + 1 + 2,
     }
 
@@ -100,6 +100,14 @@ def test_an_option_of_the_site_replaces_the_declared_number():
     plain = capacity.demand(site(4))["broker"]
     more = {"nova_control": {"conductor": {"workers": 10}}}
     assert capacity.demand(site(4, overrides=more))["broker"] - plain == 32 * 3 * 6
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_number_that_is_counted_is_the_default_of_the_role(role):
+    for process in next(service for service in SERVICES if service["role"] == role)["processes"]:
+        if isinstance(process["count"], str) and process["count"] != "site_workers":
+            default = process.get("default", "{{ site_workers }}")
+            assert defaults(role)[process["count"]] == default
 
 
 @given(st.integers(1, 64), st.integers(1, 7), st.integers(0, 2000))
@@ -151,7 +159,8 @@ def test_the_deployment_looks_at_what_the_inventory_says():
     assert verdict() == []
     assert "MariaDB takes 1000" in verdict(mariadb_connections=1000)[0]
     assert "HAProxy takes 2000" in verdict(haproxy_connections="2000")[0]
-    assert "MariaDB takes 4096" in verdict(site_workers=64)[0]
-    assert "MariaDB takes 4096" in verdict(neutron_workers=125)[0]
-    assert "MariaDB takes 4096" in verdict(nova_control_config_overrides={"database": {"max_overflow": 50}})[0]
+    assert "MariaDB takes 4500" in verdict(site_workers=64)[0]
+    assert "MariaDB takes 4500" in verdict(neutron_workers=125)[0]
+    assert "MariaDB takes 4500" in verdict(heat_engine_workers=40)[0]
+    assert "MariaDB takes 4500" in verdict(nova_control_config_overrides={"database": {"max_overflow": 50}})[0]
     assert "an OVN database" in verdict(nova_compute_metadata_workers=100_000)[-1]

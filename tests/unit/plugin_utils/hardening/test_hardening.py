@@ -17,6 +17,7 @@ import yaml
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from jinja2.nativetypes import NativeEnvironment
 
 from ansible_collections.cloudwatt.socle.plugins.filter.hardening import filter_strangers
 from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening import (
@@ -38,6 +39,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening.rules im
     waivers,
 )
 from ansible_collections.cloudwatt.socle.plugins.module_utils.service.config_files import wanted
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts import services
 from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening import (
     apparmor,
     audit_rules,
@@ -49,7 +51,24 @@ from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening import f
 
 ROOT = Path(__file__).resolve().parents[4]
 WAIVERS = yaml.safe_load((ROOT / "roles/site/files/waivers.yml").read_text())
-DEFAULTS = yaml.safe_load((ROOT / "roles/hardening/defaults/main.yml").read_text())
+
+
+def _defaults() -> dict:
+    """The defaults of the role; those that follow from the services of the site as Ansible makes them."""
+    environment = NativeEnvironment()
+    known = yaml.safe_load((ROOT / "roles/hardening/defaults/main.yml").read_text())
+
+    def made(value):
+        if isinstance(value, list):
+            return [made(item) for item in value]
+        if not isinstance(value, str) or "site_services" not in value:
+            return value
+        return environment.from_string(value).render(site_services=services.declared(ROOT / "roles"))
+
+    return {name: made(known[name]) for name in known}
+
+
+DEFAULTS = _defaults()
 REASON = "because the site says so"
 levels = st.sampled_from(LEVELS)
 

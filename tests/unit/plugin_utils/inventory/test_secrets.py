@@ -113,7 +113,7 @@ def test_rotate_all_leaves_what_is_shared_and_the_seeds_of_before(site, pki):
     before, key = opened(site), number(pki, passphrase(site))
     assert vault.rotate(site, [], everything=True) == sorted(secrets.FIXED.keys() - set(secrets.LASTING))
     after = opened(site)
-    assert {name for name in before if before[name] == after[name]} == {"shared", "bgp_red"}
+    assert {name for name in before if before[name] == after[name]} == {"shared", "bgp_red", *secrets.LASTING}
     for name in secrets.SEEDS:
         old, new = keystone_keys.parse(after[name])
         assert [old] == keystone_keys.parse(before[name])
@@ -229,12 +229,22 @@ def command(site, monkeypatch, tmp_path, capsys):
     return call
 
 
+def test_a_key_of_what_is_stored_is_not_rotated(site):
+    vault.init(site)
+    before = opened(site)
+    assert secrets.LASTING
+    for name in secrets.LASTING:
+        with pytest.raises(UsageError, match=f"{name} cannot be rotated"):
+            vault.rotate(site, [name])
+    assert opened(site) == before
+
+
 def test_the_command_names_what_it_rotates_and_what_comes_next(site, command):
     vault.init(site)
     values = set(opened(site).values())
     code, said, _ = command("--all --check")
     assert code == runs.OK
-    assert "would rotate 20: " in said
+    assert "would rotate 24: " in said
     code, said, _ = command("shared keystone_fernet_seed")
     assert code == runs.OK
     assert "rotated 2: keystone_fernet_seed, shared\nnext: give shared to the other side" in said
