@@ -149,3 +149,14 @@ def test_changelog_fragments_use_known_sections():
     sections = {name for name, _title in read(ROOT / "changelogs" / "config.yaml")["sections"]}
     for fragment in (ROOT / "changelogs" / "fragments").glob("*.yml"):
         assert set(read(fragment)) <= sections | {"release_summary", "trivial"}, fragment.name
+
+
+def test_no_variable_of_a_role_is_taken_for_intent() -> None:
+    """Role rie_plan hands every rie_* variable to the planner, which refuses what it does not know."""
+    (task,) = yaml.safe_load((ROOT / "roles" / "rie_plan" / "tasks" / "main.yml").read_text())
+    pattern = re.search(r"varnames', '(.*)'\)", task["vars"]["rie_plan_names"])
+    assert pattern
+    names = [name for path in ROOT.glob("roles/rie_*/defaults/main.yml") for name in yaml.safe_load(path.read_text())]
+    assert any(name.startswith("rie_report_") for name in names)
+    shared = {"rie_allocations_file"}
+    assert {name for name in names if re.match(pattern[1], name)} - shared == set()
