@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: audit_report
 short_description: Count what the judges said, compare it with the last time, write JSON and a page
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Writes F(audit.json) and F(audit.html). A node that was not judged this time keeps what was said of it before.
   - Runs on the operator's machine.

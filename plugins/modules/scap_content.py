@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: scap_content
 short_description: Fetch the judges' content, and tailor it for each node
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Takes the datastream of Debian 13 out of the package C(ssg-debian) and writes a tailoring for each node, without the
     checks that are waived for its groups. Runs on the operator's machine.
