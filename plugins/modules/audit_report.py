@@ -14,6 +14,7 @@ description:
   - Runs on the operator's machine.
 attributes:
   check_mode: {support: full, description: Counts and compares; writes nothing.}
+  diff_mode: {support: none, description: Changes nothing on a node.}
 options:
   content: {description: The datastream., type: path, required: true}
   nodes:

@@ -17,6 +17,7 @@ description:
     service is not installed, or is installed and neither enabled nor running.
 attributes:
   check_mode: {support: full, description: Judges all the same; it changes nothing.}
+  diff_mode: {support: none, description: It changes nothing.}
 options:
   content: {description: The datastream., type: path, required: true}
   tailoring: {description: The tailoring., type: path, required: true}

@@ -71,4 +71,4 @@ violations:
   elements: dict
 """
 
-# The action plugin of the same name does the work; supports_check_mode is true of it.
+# The action plugin of the same name does the work. In check mode it does not write the ledger.

@@ -17,6 +17,7 @@ description:
     signed. The result and a warning say so.
 attributes:
   check_mode: {support: full, description: Fetches and writes nothing.}
+  diff_mode: {support: none, description: Writes packages and generated XML.}
 options:
   mirror: {description: Mirror of Debian., type: str, required: true}
   package: {description: Path of the pinned package below the mirror., type: str, required: true}

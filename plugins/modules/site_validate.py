@@ -77,4 +77,4 @@ violations:
     severity: {description: 'V(error) in this list, V(warning) in RV(notices).', type: str}
 """
 
-# The action plugin of the same name does the work; it only reads, so supports_check_mode is true of it.
+# The action plugin of the same name does the work. It only reads, and runs in check mode as well.
