@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Scenarios have the shape of a shipped site on other networks, and every role is tested by some scenario."""
+"""Scenarios have the shape of a shipped site on other networks."""
 
 from __future__ import annotations
 
@@ -162,13 +162,6 @@ def test_programs_find_nothing_of_the_operators_home(root: Path, tmp_path: Path,
     assert module.main(["unit"]) == 0
     assert seen[0] != str(tmp_path)
     assert not Path(seen[0]).exists()
-
-
-def test_every_role_has_a_test_in_a_scenario(root: Path) -> None:
-    tested = {file.stem.removeprefix("test_") for file in root.glob("molecule/*/tests/test_*.py")}
-    # Facts that other roles read: it has no tasks.
-    roles = {folder.name for folder in (root / "roles").iterdir() if (folder / "tasks").is_dir()} - {"site"}
-    assert roles <= tested, f"without a test: {sorted(roles - tested)}"
 
 
 def test_every_scenario_has_its_difference_only(root: Path) -> None:
