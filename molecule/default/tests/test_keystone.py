@@ -37,7 +37,9 @@ def test_keys_are_keystones_only(host):
     for folder in ("fernet-keys", "credential-keys"):
         keys = host.file(f"/etc/keystone/{folder}")
         assert (keys.user, keys.mode) == ("keystone", 0o700)
-        for name in keys.listdir():
+        names = keys.listdir()
+        assert names
+        for name in names:
             assert host.file(f"/etc/keystone/{folder}/{name}").mode == 0o600
 
 

@@ -78,10 +78,14 @@ def state(neutron: Neutron) -> dict[str, Any]:
 
 def test_kinds_are_in_the_order_of_references() -> None:
     order = list(KINDS)
-    for item in wanted(cloud_plan(intent(2)), operator=OPERATOR):
-        for value in item.attrs.values():
-            if isinstance(value, Ref) and value.kind != "project":
-                assert order.index(value.kind) < order.index(item.kind)
+    references = {
+        (value.kind, item.kind)
+        for item in wanted(cloud_plan(intent(2)), operator=OPERATOR)
+        for value in item.attrs.values()
+        if isinstance(value, Ref) and value.kind != "project"
+    }
+    assert ("network", "subnet") in references
+    assert [(of, at) for of, at in references if order.index(of) >= order.index(at)] == []
 
 
 @settings(max_examples=25, deadline=None)

@@ -48,12 +48,12 @@ def test_namespaces_and_trunks() -> None:
 
 def test_both_ends_of_an_access_link_name_each_other() -> None:
     definitions = {item["name"]: item for item in build()["definitions"]}
-    for item in definitions.values():
-        for near in item["links"]:
-            if "far" in near:
-                far = next(x for x in definitions[near["far"]["netns"]]["links"] if x["name"] == near["far"]["name"])
-                assert far["far"] == {"netns": item["name"], "name": near["name"]}
-                assert not set(far["addresses"]) & set(near["addresses"])
+    ends = [(item["name"], near) for item in definitions.values() for near in item["links"] if "far" in near]
+    assert ends
+    for name, near in ends:
+        far = next(x for x in definitions[near["far"]["netns"]]["links"] if x["name"] == near["far"]["name"])
+        assert far["far"] == {"netns": name, "name": near["name"]}
+        assert not set(far["addresses"]) & set(near["addresses"])
 
 
 def test_sessions() -> None:

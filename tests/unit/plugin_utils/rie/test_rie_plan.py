@@ -65,6 +65,7 @@ def test_both_ends_of_each_wire_agree() -> None:
         for cloud in plan["neutron"]["vrfs"]
         for external in cloud["externals"]
     }
+    assert [len(part["vrfs"]) for part in plan["gateways"].values()] == [3, 3]
     for host, part in plan["gateways"].items():
         for wired in part["vrfs"]:
             external = routers[host, wired["cloud"]["vlan"]]
