@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,7 @@ def test_a_variable_of_the_operator_goes_before_files(site, tmp_path):
 
 def test_a_full_disk_is_told_without_a_trace(site, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(runs, "STATE", tmp_path / "state")
-    monkeypatch.setattr(runs.tempfile, "TemporaryFile", no_space)
+    monkeypatch.setattr(tempfile, "TemporaryFile", no_space)
     monkeypatch.setattr(project, "ROOT", tmp_path)
     assert cli.main(["validate", "-i", str(site.path)]) == runs.USAGE
     said = capsys.readouterr().err

@@ -154,11 +154,18 @@ def test_the_search_finds_what_is_the_operators(line: str) -> None:
 def test_programs_find_nothing_of_the_operators_home(root: Path, tmp_path: Path, monkeypatch) -> None:
     """The suites run with a home of their own, which is gone afterwards."""
     loader = SourceFileLoader("socle_scripts_test", str(root / "scripts" / "test"))
-    module = module_from_spec(spec_from_loader(loader.name, loader))
+    spec = spec_from_loader(loader.name, loader)
+    assert spec
+    module = module_from_spec(spec)
     loader.exec_module(module)
     monkeypatch.setenv("HOME", str(tmp_path))
     seen = []
-    module.SUITES["unit"] = lambda _: (seen.append(module.environment()["HOME"]), (1, 0))[1]
+
+    def unit(_: list[str]) -> tuple[int, int]:
+        seen.append(module.environment()["HOME"])
+        return 1, 0
+
+    module.SUITES["unit"] = unit
     assert module.main(["unit"]) == 0
     assert seen[0] != str(tmp_path)
     assert not Path(seen[0]).exists()

@@ -165,7 +165,9 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_no_reader_could_take_is_refused_by_name(name):
     secret, value, said = REFUSED[name]
-    reason, remedy = secrets.fault(secret, value)
+    fault = secrets.fault(secret, value)
+    assert fault
+    reason, remedy = fault
     assert said in reason
     assert remedy
     assert value not in reason + remedy

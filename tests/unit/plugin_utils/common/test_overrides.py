@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -45,7 +46,7 @@ def test_no_null_is_left_and_every_other_value_of_the_site_holds(base, overrides
 
 
 def test_sections_and_keys_are_removed_and_the_rest_is_merged():
-    base = {"DEFAULT": {"workers": 4, "debug": False}, "cache": {"enabled": True}}
+    base: dict[str, dict[str, Any]] = {"DEFAULT": {"workers": 4, "debug": False}, "cache": {"enabled": True}}
     overrides = {"DEFAULT": {"workers": None, "debug": True}, "cache": None, "new": {"a": 1, "b": None}}
     assert merged(base, overrides) == {"DEFAULT": {"debug": True}, "new": {"a": 1}}
     assert base["DEFAULT"]["workers"] == 4

@@ -8,6 +8,7 @@ import json
 import re
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -33,7 +34,7 @@ NOTATIONS = {
 NAMES = shape_kinds.Names(frozenset({"gw1"}), frozenset({"control"}), frozenset({"base"}))
 
 #: By word of the notation: values that a reader takes, and values that it cannot.
-VALUES = {
+VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "account": (["nova", "_apt"], ["a b", "no:va", 7, ""]),
     "address": (["10.0.0.1", "fd20::1"], ["10.0.0.256", "fe80::1%eth0", 167772161, "10.0.0.0/24", ""]),
     "address 4": (["10.0.0.1"], ["fd20::1", "ten"]),
@@ -153,6 +154,13 @@ def words(notation):
                 yield part
 
 
+def parametric(notation: str) -> list[str]:
+    """The two parts of a word with a parameter, such as `integer 1..5`."""
+    found = re.fullmatch(PARAMETRIC, notation)
+    assert found, notation
+    return list(found.groups())
+
+
 def good(notation):
     """One value that a reader takes."""
     if isinstance(notation, list):
@@ -165,7 +173,7 @@ def good(notation):
         return good(shape_words.RECORDS[notation])
     if notation in VALUES:
         return VALUES[notation][0][0]
-    kind, given = re.fullmatch(PARAMETRIC, notation).groups()
+    kind, given = parametric(notation)
     if kind in ("integer", "number"):
         return (int if kind == "integer" else float)(given.split("..")[0])
     return {"one of": given.split()[0], "sentence": "one two three four five", "name": "a"}[kind]
@@ -209,7 +217,7 @@ def bad(notation):
     if notation in VALUES:
         yield from (((), value) for value in VALUES[notation][1])
         return
-    kind, given = re.fullmatch(PARAMETRIC, notation).groups()
+    kind, given = parametric(notation)
     if kind in ("integer", "number"):
         low, high = map(float, given.split(".."))
         yield from (((), value) for value in (int(low) - 1, int(high) + 1, "many", True, None))
@@ -244,6 +252,7 @@ def test_every_word_has_values_to_be_tried_with():
 @pytest.mark.parametrize("word", sorted(VALUES))
 def test_a_word_takes_what_is_right_and_refuses_what_is_wrong(word):
     shape = role_shapes.parse(word)
+    assert isinstance(shape, shape_kinds.Leaf)
     right, wrong = VALUES[word]
     assert [fault for value in right for fault in shape.faults(value, NAMES)] == []
     for value in wrong:
