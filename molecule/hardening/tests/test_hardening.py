@@ -161,6 +161,7 @@ def test_unattended_updates_hold_openstack(host):
 
 def test_programs_with_special_rights_are_few_and_watched(host):
     found = host.check_output("find /usr -xdev -type f -perm /6000").splitlines()
+    assert "/usr/bin/sudo" in found
     assert "/usr/bin/chfn" not in found
     rules = host.file("/etc/audit/rules.d/40-privileged.rules").content_string
     assert [path for path in found if f"path={path} " not in rules] == []
