@@ -45,8 +45,9 @@ def test_keys_are_keystones_only(host):
 
 def test_its_own_doctor_finds_nothing(host):
     """It also asks the shared cache for its statistics."""
-    told = host.run("runuser -u keystone -- keystone-manage doctor").stdout
-    assert [text.splitlines()[0] for text in told.split("WARNING: ")[1:]] == []
+    done = host.run("runuser -u keystone -- keystone-manage doctor")
+    assert [text.splitlines()[0] for text in done.stdout.split("WARNING: ")[1:]] == []
+    assert done.rc == 0, done.stderr
 
 
 @pytest.fixture

@@ -281,6 +281,7 @@ def test_defaults_have_their_shapes():
     known = role_specs.load(ROOT)
     names = shape_kinds.Names(frozenset({"gw1", "gw2"}), frozenset(host_rules.KNOWN_GROUPS), frozenset(known.names))
     shapes = role_shapes.load(ROOT)
+    assert known.values
     assert [
         (option, fault) for option, value in known.values.items() for fault in shapes[option].faults(value, names)
     ] == []
