@@ -29,7 +29,7 @@ lab-down: setup ## Remove every machine, link, rule and sysctl of the lab
 test: setup-dev ## Lint, unit and property tests, then every molecule scenario
 	@$(BIN)/python scripts/test lint unit molecule
 
-lint: setup-dev ## ruff (rules, format), lint-imports, mypy, yamllint and ansible-lint
+lint: setup-dev ## ruff (rules, format), lint-imports, mypy, yamllint, ansible-lint and sanity tests of the built collection
 	@$(BIN)/python scripts/test lint
 
 unit: setup-dev ## Unit and property tests

@@ -31,6 +31,12 @@ from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory.command_
 
 PROJECT = Path(__file__).resolve().parents[2]
 MIRROR_TIMEOUT = 5
+ARGUMENTS = {
+    "inventory": {"type": "path", "required": True},
+    "vault_password_file": {"type": "path"},
+    "installs": {"type": "bool", "default": True},
+    "scope": {"type": "str", "choices": ["site", "command_line"], "default": "site"},
+}
 
 
 class ActionModule(ActionBase):
@@ -39,14 +45,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
-        _checked, options = self.validate_argument_spec(
-            argument_spec={
-                "inventory": {"type": "path", "required": True},
-                "vault_password_file": {"type": "path"},
-                "installs": {"type": "bool", "default": True},
-                "scope": {"type": "str", "choices": ["site", "command_line"], "default": "site"},
-            }
-        )
+        _checked, options = self.validate_argument_spec(argument_spec=ARGUMENTS)
         known = task_vars or {}
         sources = known["ansible_inventory_sources"]
         # Ansible keeps there which hosts, groups and sources it has read, and hands it to no action.

@@ -8,7 +8,7 @@ name: head_start
 type: aggregate
 short_description: Do once what Ansible does again for every task
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - A task on a host runs in a process of its own, a copy of the main one. What the main process has not loaded, each
     of them loads for itself. This loads the filters and tests of Jinja before the first task; in a run that changes

@@ -8,7 +8,7 @@ name: typed_variables
 type: aggregate
 short_description: Give the variables of the roles the types of their argument specifications
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - C(-e name=value) gives text, also where a role computes with a number or asks whether something is true. Ansible
     checks such a value against the argument specification of a role, and leaves it text.

@@ -4,12 +4,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from ansible.errors import AnsibleLookupError
-from ansible.plugins.lookup import LookupBase
-
 DOCUMENTATION = r"""
 name: program
 short_description: Text of a program of this collection that runs on nodes by itself
@@ -39,6 +33,12 @@ _raw:
   type: list
   elements: str
 """
+
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
 
 PROGRAMS = Path(__file__).resolve().parents[1] / "module_utils" / "programs"
 

@@ -4,13 +4,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible.errors import AnsibleLookupError
-from ansible.plugins.lookup import LookupBase
-
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts.services import DeclarationError, declared
-
 DOCUMENTATION = r"""
 name: services
 short_description: Declarations of the OpenStack services, one per role
@@ -33,6 +26,13 @@ _raw:
   type: list
   elements: dict
 """
+
+from typing import Any
+
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts.services import DeclarationError, declared
 
 
 class LookupModule(LookupBase):

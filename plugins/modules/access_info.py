@@ -8,13 +8,13 @@ DOCUMENTATION = r"""
 module: access_info
 short_description: Tell how this connection came in, and what the node's packet filter knows
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Finds the account, the groups and the port of the SSH connection on the node itself, where they are true whatever
     they come from - the inventory, C(~/.ssh/config), the command line, a forwarded port. Changes nothing.
 attributes:
-  check_mode: {support: full}
-  diff_mode: {support: none}
+  check_mode: {support: full, description: It only reads.}
+  diff_mode: {support: none, description: It only reads.}
 options: {}
 """
 

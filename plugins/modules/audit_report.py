@@ -8,12 +8,13 @@ DOCUMENTATION = r"""
 module: audit_report
 short_description: Count what the judges said, compare it with the last time, write JSON and a page
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Writes F(audit.json) and F(audit.html). A node that was not judged this time keeps what was said of it before.
   - Runs on the operator's machine.
 attributes:
   check_mode: {support: full, description: Counts and compares; writes nothing.}
+  diff_mode: {support: none, description: Changes nothing on a node.}
 options:
   content: {description: The datastream., type: path, required: true}
   nodes:

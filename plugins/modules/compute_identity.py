@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: compute_identity
 short_description: Restore the identity of a hypervisor that lost its disk
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - nova-compute keeps the UUID of its host in the file C(compute_id) and refuses to start without it, except for the
     first time. When the file is not there, this module asks Nova's API which UUID the host has, and writes it.

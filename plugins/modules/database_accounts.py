@@ -8,14 +8,14 @@ DOCUMENTATION = r"""
 module: database_accounts
 short_description: All databases, users and privileges of a MariaDB server in one call
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Reads the whole state of the server in five queries, compares in memory, and makes what differs.
   - Passwords are compared and sent as C(mysql_native_password) hashes only.
   - Owns the databases and users it is given, and each user's privileges at the scopes it is given; others
     are left alone.
 attributes:
-  check_mode: {support: full, description: When no server answers, everything would be created.}
+  check_mode: {support: full, description: 'When no server answers, everything would be created.'}
   diff_mode: {support: full, description: One line a change.}
 options:
   databases:

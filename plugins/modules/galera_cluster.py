@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: galera_cluster
 short_description: Form a Galera cluster on the one node where nothing is lost by it
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - V(probed) tells what this node knows of itself; on a stopped node with unknown position it runs
     C(mariadbd --wsrep-recover).

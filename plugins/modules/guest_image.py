@@ -16,8 +16,7 @@ description:
     C(/cgi-bin/whoami) and C(/cgi-bin/probe?proto=icmp|http&target=ADDRESS) on port 80 of both families.
     It prints C(SOCLE-GUEST-READY) with its addresses on the console. Its name is C(socle.name=) on the kernel's
     command line, which also needs C(console=ttyS0 rdinit=/init).
-author:
-  - Cloudwatt, Orange
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 options:
   suite:
     description: Debian release.

@@ -8,15 +8,15 @@ DOCUMENTATION = r"""
 module: identity_catalog
 short_description: All domains, projects, users, roles, services and endpoints of Keystone in one call
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Reads one list a type, compares in memory, and makes what differs, side by side where nothing depends
     on it.
   - The passwords of existing users are probed by signing in with them, so a rotated one is noticed.
   - Owns the objects that it is given, and the roles of each user on its project; others are left alone.
 attributes:
-  check_mode: {support: full, description: When Keystone does not answer yet, everything would be created.}
-  diff_mode: {support: full, description: One line a change, without secrets.}
+  check_mode: {support: full, description: 'When Keystone does not answer yet, everything would be created.'}
+  diff_mode: {support: full, description: 'One line a change, without secrets.'}
 options:
   auth:
     description: Credentials of an administrator, as openstacksdk takes them.

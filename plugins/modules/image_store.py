@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: image_store
 short_description: Image files that a controller has, and those that Glance's database names
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Reads the file store of Glance on this controller and the list of images in the database.
   - The filter P(cloudwatt.socle.image_store_refusals#filter) tells from the results of all controllers whether one of

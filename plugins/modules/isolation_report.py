@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: isolation_report
 short_description: Prove that tenants reach only whom their route targets allow
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Compares what is on the gateways and in the cloud with the graph of route target imports, and writes a report, JSON
     on one line, with the smallest counter-example for each pair of VRFs that is not apart.

@@ -19,8 +19,7 @@ description:
     a power cut. One whose definition changed is reported, and made anew only when O(recreate) says so.
   - Everything made is marked (interface aliases, the table C(socle_NAME), notes under O(state_dir)). So
     O(state=absent) removes all of it, also after a crash, and nothing else.
-author:
-  - Cloudwatt, Orange
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 options:
   name:
     description: Name of the lab. Several labs can be up at once if their machines, bridges and prefixes differ.

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: lockout_guard
 short_description: Put a node's rules of access back unless a new connection confirms the new ones
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - V(armed) copies everything that decides about access (accounts and their passwords' ages, groups, PAM, sudo, SSH,
     the packet filter, profiles, kernel parameters, rights of programs), and starts a timer of systemd that puts it
@@ -17,8 +17,8 @@ description:
     show that a new one is let in. V(restored) does not wait for the timer.
   - A guard that a killed run left armed keeps its first copy; its time starts again.
 attributes:
-  check_mode: {support: full}
-  diff_mode: {support: none}
+  check_mode: {support: full, description: Sets no guard and restores nothing.}
+  diff_mode: {support: none, description: The guard is there only until the new rules are confirmed.}
 options:
   state:
     description: Whether the guard is set.

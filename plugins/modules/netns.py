@@ -17,8 +17,8 @@ description:
 version_added: 0.1.0
 attributes:
   check_mode: {support: full, description: The result is that of a real run.}
-  diff_mode: {support: full, description: What changes, as text.}
-author: [Cloudwatt, Orange]
+  diff_mode: {support: full, description: 'What changes, as text.'}
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 options:
   definitions:
     description: The namespaces, as the engine C(module_utils/rie/netns.py) describes them.

@@ -17,8 +17,8 @@ description:
 version_added: 0.1.0
 attributes:
   check_mode: {support: full, description: The result is that of a real run.}
-  diff_mode: {support: full, description: What changes, as text.}
-author: [Cloudwatt, Orange]
+  diff_mode: {support: full, description: 'What changes, as text.'}
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 options:
   vrfs:
     description: The VRFs of this gateway, as the plan of M(cloudwatt.socle.rie_plan) has them.

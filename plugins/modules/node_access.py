@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: node_access
 short_description: Groups, ages of passwords, files that packages own and options of mounts, in one call
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Makes groups and adds members; sets and removes limits of the age of passwords; keeps modes of packages' programs
     through C(dpkg-statoverride), so that an upgrade does not bring the old ones back; takes away rights that are too
@@ -17,7 +17,7 @@ description:
     everything else stays as it is. What is mounted already is left alone.
   - Users and files that the node does not have are passed over.
 attributes:
-  check_mode: {support: full}
+  check_mode: {support: full, description: The result is that of a real run.}
   diff_mode: {support: full, description: One line a thing.}
 options:
   groups:

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: node_audit
 short_description: Let OpenSCAP, Lynis and the OpenStack Security Guide judge a node
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Evaluates a tailored profile with C(oscap) and runs C(lynis), both at low priority, and returns what they said.
     The exit code of oscap is not looked at, as it is 0 also where nothing applies.
@@ -17,6 +17,7 @@ description:
     service is not installed, or is installed and neither enabled nor running.
 attributes:
   check_mode: {support: full, description: Judges all the same; it changes nothing.}
+  diff_mode: {support: none, description: It changes nothing.}
 options:
   content: {description: The datastream., type: path, required: true}
   tailoring: {description: The tailoring., type: path, required: true}

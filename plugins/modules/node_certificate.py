@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: node_certificate
 short_description: The key of a node, made on the node, and its certificate
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - In one call looks at key, certificate, authority, trust store and the users that may read the key, and
     puts right what can be put right on the node.

@@ -17,8 +17,7 @@ description:
     the machine id and other things that belong to one machine are removed.
   - Downloaded packages are kept in O(cache_dir) for the next build. A build that is killed leaves nothing but a
     directory that the next one clears.
-author:
-  - Cloudwatt, Orange
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 options:
   name:
     description: Name of the image.

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: node_service
 short_description: A service in one call - its files, its schemas and its units
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Writes the files that a service reads, makes its database schemas and runs its units, in this order. All of it is
     optional, and compared with what is there.

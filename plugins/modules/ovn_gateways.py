@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: ovn_gateways
 short_description: BFD timers and placement of routers' gateways in OVN
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Neutron makes a BFD session for each default route and leaves its timers at OVN's default of one second.
     This sets them, in one transaction, on the sessions of the given routers only.
@@ -18,8 +18,8 @@ description:
   - Refuses a port that is scheduled on anything else than the gateways of its VRF.
   - Runs on a node with OVN's databases; a member of the cluster that does not lead passes the write on.
 attributes:
-  check_mode: {support: full}
-  diff_mode: {support: full}
+  check_mode: {support: full, description: Waits for no session; OVN is only read.}
+  diff_mode: {support: full, description: Timers and priorities before and after.}
 options:
   routers:
     description: C(routers) of M(cloudwatt.socle.rie_neutron).

@@ -8,12 +8,12 @@ DOCUMENTATION = r"""
 module: ovs_switch
 short_description: Bridges, ports and settings of an Open vSwitch in one transaction
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Reads the database once, compares in memory, and makes what differs in one C(ovs-vsctl) transaction.
   - What is left out is not owned. Mappings are merged key by key; a key with null is removed.
 attributes:
-  check_mode: {support: full, description: When no switch answers, everything would be created.}
+  check_mode: {support: full, description: 'When no switch answers, everything would be created.'}
   diff_mode: {support: full, description: One line a command.}
 options:
   bridges:

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: package_starts
 short_description: Hold the starts of services while packages are installed
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Puts a policy in F(/usr/sbin/policy-rc.d) that refuses packages to start, stop or restart services, so that none
     runs before it is configured. What packages ask of services that run already is done at once - a reload, and a

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: reachability
 short_description: Who reaches whom, by real packets
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Runs on the host that holds the tenants' sites, each in a network namespace. Sends ICMP and HTTP, IPv4 and
     IPv6, from each site to each guest; and, relayed by the guests' own web servers, from each guest to every

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: rie_cloud_info
 short_description: Neutron's routers, networks and router ports, for the proof of isolation
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Lists them for all projects, in pages, and keeps only what M(cloudwatt.socle.isolation_report) looks at.
 attributes:

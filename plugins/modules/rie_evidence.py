@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: rie_evidence
 short_description: What the VRFs of a gateway really run, as evidence of their isolation
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Reads, side by side, the running configuration of each VRF's FRR instance, the nftables rules of its namespace, and
     the VLANs of the ports of the bridge.

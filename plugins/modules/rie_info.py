@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: rie_info
 short_description: State of the BGP and BFD sessions of a gateway's VRFs
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Reads each VRF's FRR instance and compares it with the sessions that the plan asks for.
   - Repeats until all are up or O(timeout) is over. Does not fail by itself; the report that it feeds judges.

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: rie_neutron
 short_description: The cloud half of every tenant's wiring into the RIE
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Makes Neutron have the scopes, pools, networks, subnets, routers, gateways and interfaces of a plan,
     of all tenants in one task.
@@ -19,7 +19,7 @@ description:
     meanwhile, it lists and plans again, and ends only when nothing is left to do.
 attributes:
   check_mode: {support: full, description: The exact operations and diff; Neutron is only read.}
-  diff_mode: {support: full}
+  diff_mode: {support: full, description: Attributes of each object before and after.}
 options:
   plan:
     description: C(plan.neutron) of M(cloudwatt.socle.rie_plan).

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: rie_plan
 short_description: Plan the wiring of every tenant into the RIE, offline
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Checks the intent, allocates what it needs from a ledger, and returns the plan of both halves.
   - Reports every violation at once, each with its path in the inventory, and then writes nothing.
@@ -71,4 +71,4 @@ violations:
   elements: dict
 """
 
-# The action plugin of the same name does the work; supports_check_mode is true of it.
+# The action plugin of the same name does the work. In check mode it does not write the ledger.

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: rie_preview
 short_description: Put together what wiring a site into the RIE would change
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Takes what the wiring modules said in check mode and writes one readable preview, by tenant and by gateway,
     with the API calls and the sessions it would cost.

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: rie_report
 short_description: Write a page that shows the wiring into the RIE as it is
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Puts together what the gateways, Neutron and OVN said, and the last verification, and writes one HTML page without
     outside references.

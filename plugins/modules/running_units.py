@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: running_units
 short_description: Verify that the units of a node run and answer
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Looks at every unit that M(cloudwatt.socle.node_service) has started on this node since it was booted, and fails
     when one has ended, whatever its status, or does not meet its C(ready) any more. It changes nothing.

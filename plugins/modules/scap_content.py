@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: scap_content
 short_description: Fetch the judges' content, and tailor it for each node
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Takes the datastream of Debian 13 out of the package C(ssg-debian) and writes a tailoring for each node, without the
     checks that are waived for its groups. Runs on the operator's machine.
@@ -17,6 +17,7 @@ description:
     signed. The result and a warning say so.
 attributes:
   check_mode: {support: full, description: Fetches and writes nothing.}
+  diff_mode: {support: none, description: Writes packages and generated XML.}
 options:
   mirror: {description: Mirror of Debian., type: str, required: true}
   package: {description: Path of the pinned package below the mirror., type: str, required: true}

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: site_validate
 short_description: Every violation in a site's inventory, before any node is touched
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Takes hosts, groups and variables as Ansible has resolved them from all inventory sources of the run (YAML, INI,
     JSON, scripts, plugins), and looks up the file and line in which each is written.
@@ -68,13 +68,13 @@ violations:
   type: list
   elements: dict
   contains:
-    file: {description: File\, relative to the project\, or V(command line)., type: str}
-    line: {description: Line in the file\, from 1., type: int}
+    file: {description: 'File, relative to the project, or V(command line).', type: str}
+    line: {description: 'Line in the file, from 1.', type: int}
     path: {description: Key path within the file., type: str, sample: "rie_tenants[0].vrfs[0].links.gw1.vlan"}
     value: {description: What is there now; empty for secrets and for what is missing., type: str}
     reason: {description: Why it is refused., type: str}
     remedy: {description: What to do about it., type: str}
-    severity: {description: V(error) in this list\, V(warning) in RV(notices)., type: str}
+    severity: {description: 'V(error) in this list, V(warning) in RV(notices).', type: str}
 """
 
-# The action plugin of the same name does the work; it only reads, so supports_check_mode is true of it.
+# The action plugin of the same name does the work. It only reads, and runs in check mode as well.

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: smoke_api
 short_description: Whether every API answers over TLS and every service is up
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Asks each public and internal endpoint of the service catalogue, with the site's CA as the only trust
     anchor, and reads the state of Nova's services and hypervisors and of Neutron's agents.

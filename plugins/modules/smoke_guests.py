@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: smoke_guests
 short_description: A small guest in every tenant's VRF, in one call
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Ensures the smoke images and flavor and, side by side for all tenants, a security group, a port and a
     server that is ACTIVE. Waits for it, and fails with the server's fault and the end of its console.

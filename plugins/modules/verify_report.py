@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: verify_report
 short_description: Write the verification report of a site and judge it
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Writes C(verify.json), and C(verify.html), one page without outside references, into a directory of the
     operator's machine.

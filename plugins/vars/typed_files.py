@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 name: typed_files
 short_description: Give variables in group_vars and host_vars the types of their argument specifications
 version_added: 0.1.0
-author: [Cloudwatt, Orange (@cloudwatt)]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Adds to what P(ansible.builtin.host_group_vars#vars) reads those values of the roles' variables that are of another
     type than the argument specification declares, converted. Each file is looked at once in a run.

@@ -33,9 +33,10 @@ class Bad(NamedTuple):
     site: dict[str, Any] = {}
     ledger: Spoil | None = None
 
-    def arguments(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    def arguments(self) -> tuple[dict[str, Any], Any, dict[str, Any]]:
         """Intent, ledger and site for ``planner.plan``."""
-        source, ledger = full(), {}
+        source = full()
+        ledger: Any = {}
         if self.ledger:
             ledger = planner.plan(source, {}, site=SITE).ledger
             self.ledger(ledger)

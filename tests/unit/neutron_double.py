@@ -100,7 +100,7 @@ class Neutron:
 
     def add(self, kind: str, **attrs: Any) -> dict[str, Any]:
         number = next(self._numbers)
-        row = {"id": f"{kind}-{number:06}", "created_at": f"{number:06}", "revision_number": 0} | attrs
+        row: dict[str, Any] = {"id": f"{kind}-{number:06}", "created_at": f"{number:06}", "revision_number": 0} | attrs
         self.rows[kind][row["id"]] = row
         if row.get("router:external"):
             self.add("rbac_policy", object_id=row["id"], action="access_as_external", target_tenant="*")

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
 FOLDER = Path("/var/lib/socle/images/guest/current")
@@ -15,9 +14,8 @@ def test_the_kernel_is_a_kernel():
 
 
 def test_the_ramdisk_answers_and_is_small():
-    packed = (FOLDER / "initrd").read_bytes()
-    assert len(packed) < 16 << 20
-    unpacked = gzip.decompress(packed) if packed[:2] == b"\x1f\x8b" else packed
-    if unpacked[:6] == b"070701":
-        for name in (b"busybox", b"virtio_net", b"init"):
-            assert name in unpacked
+    archive = (FOLDER / "initrd").read_bytes()
+    assert len(archive) < 16 << 20
+    assert archive[:6] == b"070701"
+    for name in (b"busybox", b"virtio_net", b"init"):
+        assert name in archive

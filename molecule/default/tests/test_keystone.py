@@ -37,14 +37,17 @@ def test_keys_are_keystones_only(host):
     for folder in ("fernet-keys", "credential-keys"):
         keys = host.file(f"/etc/keystone/{folder}")
         assert (keys.user, keys.mode) == ("keystone", 0o700)
-        for name in keys.listdir():
+        names = keys.listdir()
+        assert names
+        for name in names:
             assert host.file(f"/etc/keystone/{folder}/{name}").mode == 0o600
 
 
 def test_its_own_doctor_finds_nothing(host):
     """It also asks the shared cache for its statistics."""
-    told = host.run("runuser -u keystone -- keystone-manage doctor").stdout
-    assert [text.splitlines()[0] for text in told.split("WARNING: ")[1:]] == []
+    done = host.run("runuser -u keystone -- keystone-manage doctor")
+    assert [text.splitlines()[0] for text in done.stdout.split("WARNING: ")[1:]] == []
+    assert done.rc == 0, done.stderr
 
 
 @pytest.fixture

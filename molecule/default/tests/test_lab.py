@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 testinfra_hosts = ["ansible://all"]
 
 
@@ -22,7 +24,10 @@ def test_it_is_reached_with_the_labs_key_only(host):
 
 
 def test_links_have_the_size_that_tunnels_need(host, settings):
-    for link in settings.get("lab_links", []):
+    links = settings.get("lab_links", [])
+    if not links:
+        pytest.skip("this machine has the link of the management network only")
+    for link in links:
         assert host.file(f"/sys/class/net/{link['name']}/mtu").content_string.strip() == str(link["mtu"])
 
 

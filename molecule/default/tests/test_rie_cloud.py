@@ -39,6 +39,7 @@ def test_bfd_towards_the_gateways_is_quick_and_up(host, vrfs, eventually):
 
 
 def test_two_default_routes_a_family_share_the_traffic(host, routers):
+    assert routers
     for router in routers.values():
         routes = host.check_output("ovn-nbctl lr-route-list neutron-%s", router["id"])
         assert routes.count("ecmp") == 4
@@ -63,10 +64,11 @@ def test_tenants_own_their_networks_and_not_their_way_out(api, routers, vrfs):
 
 
 def test_the_networks_are_those_of_the_intent(api, vrfs):
-    for name, vrf in vrfs.items():
-        for network in vrf["networks"]:
-            found = api.get("network", f"/v2.0/networks?description=rie:{name}:{network['name']}")["networks"]
-            assert len(found) == 1
-            ids = found[0]["subnets"]
-            subnets = {api.get("network", f"/v2.0/subnets/{each}")["subnet"]["cidr"] for each in ids}
-            assert subnets == {network["v4"], network["v6"]}
+    networks = [(name, network) for name, vrf in vrfs.items() for network in vrf["networks"]]
+    assert len(networks) >= len(vrfs) > 1
+    for name, network in networks:
+        found = api.get("network", f"/v2.0/networks?description=rie:{name}:{network['name']}")["networks"]
+        assert len(found) == 1
+        ids = found[0]["subnets"]
+        subnets = {api.get("network", f"/v2.0/subnets/{each}")["subnet"]["cidr"] for each in ids}
+        assert subnets == {network["v4"], network["v6"]}

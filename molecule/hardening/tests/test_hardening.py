@@ -56,11 +56,80 @@ def test_helpers_of_services_still_work(host):
     assert "uid=0" in done.stdout, done.stderr
 
 
-def test_an_account_is_locked_after_three_wrong_passwords(host):
-    stack = host.file("/etc/pam.d/common-auth").content_string
-    assert stack.index("preauth") < stack.index("pam_unix.so") < stack.index("authfail")
-    assert "nullok" not in stack
-    assert re.search(r"^deny = 3$", host.file("/etc/security/faillock.conf").content_string, re.M)
+PASSWORD = "Vk7#mq!xTz29-Lwe&fo"
+AUTHENTICATE = """
+import ctypes, sys
+from ctypes import CFUNCTYPE, POINTER, Structure, byref, c_char_p, c_int, c_size_t, c_void_p, cast, sizeof
+password = sys.stdin.buffer.read()
+pam, libc = ctypes.CDLL("libpam.so.0"), ctypes.CDLL(None)
+libc.calloc.argtypes, libc.calloc.restype = [c_size_t, c_size_t], c_void_p
+libc.strdup.argtypes, libc.strdup.restype = [c_char_p], c_void_p
+class Message(Structure):
+    _fields_ = [("style", c_int), ("text", c_char_p)]
+class Response(Structure):
+    _fields_ = [("answer", c_void_p), ("code", c_int)]
+Ask = CFUNCTYPE(c_int, c_int, POINTER(POINTER(Message)), POINTER(POINTER(Response)), c_void_p)
+class Conversation(Structure):
+    _fields_ = [("ask", Ask), ("data", c_void_p)]
+@Ask
+def ask(count, messages, responses, _data):
+    # Linux-PAM frees what the conversation allocates.
+    responses[0] = cast(libc.calloc(count, sizeof(Response)), POINTER(Response))
+    for place in range(count):
+        if messages[place].contents.style == 1:  # a prompt without echo
+            responses[0][place].answer = libc.strdup(password)
+    return 0
+handle, conversation = c_void_p(), Conversation(ask, None)
+assert pam.pam_start(b"login", sys.argv[1].encode(), byref(conversation), byref(handle)) == 0
+code = pam.pam_authenticate(handle, 0)
+pam.pam_end(handle, code)
+print(code)
+"""
+"""Authenticate as the service `login` does, with the password of standard input; print the result of Linux-PAM."""
+
+
+@pytest.fixture
+def person(host):
+    """The name of an account with a password, which exists during the test."""
+    host.check_output("useradd person && echo %s | chpasswd", f"person:{PASSWORD}")
+    yield "person"
+    host.run("faillock --user person --reset")
+    host.check_output("userdel person")
+
+
+def authenticate(host, user: str, password: str) -> bool:
+    """Whether PAM lets somebody in who types this password."""
+    return host.check_output("printf %%s %s | python3 -c %s %s", password, AUTHENTICATE, user) == "0"
+
+
+def counted(host, user: str) -> int:
+    """Failed attempts that pam_faillock has counted and that are not too old."""
+    return len(re.findall(r" V$", host.check_output("faillock --user %s", user), re.M))
+
+
+def test_an_account_is_locked_after_three_wrong_passwords(host, person):
+    assert authenticate(host, person, PASSWORD)
+    for number in (1, 2, 3):
+        assert not authenticate(host, person, "wrong")
+        assert counted(host, person) == number
+    assert not authenticate(host, person, PASSWORD)
+    assert counted(host, person) == 3
+    host.check_output("faillock --user %s --reset", person)
+    assert authenticate(host, person, PASSWORD)
+
+
+def test_a_right_password_clears_the_count_of_wrong_ones(host, person):
+    for number in (1, 2):
+        assert not authenticate(host, person, "wrong")
+        assert counted(host, person) == number
+    assert authenticate(host, person, PASSWORD)
+    assert counted(host, person) == 0
+
+
+def test_an_account_without_a_password_is_not_let_in(host, person):
+    host.check_output("passwd --delete %s", person)
+    assert host.check_output("getent shadow %s", person).split(":")[1] == ""
+    assert not authenticate(host, person, "")
 
 
 def test_the_packet_filter_drops_what_is_not_served(host, settings):
@@ -92,6 +161,7 @@ def test_unattended_updates_hold_openstack(host):
 
 def test_programs_with_special_rights_are_few_and_watched(host):
     found = host.check_output("find /usr -xdev -type f -perm /6000").splitlines()
+    assert "/usr/bin/sudo" in found
     assert "/usr/bin/chfn" not in found
     rules = host.file("/etc/audit/rules.d/40-privileged.rules").content_string
     assert [path for path in found if f"path={path} " not in rules] == []

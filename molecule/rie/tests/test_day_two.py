@@ -137,8 +137,8 @@ def test_a_prefix_that_two_claim_in_one_table_is_refused(site, wire, vrfs, since
     code, said, changed = wire(tenants)
     assert (code != 0, changed) == (True, set())
     text = " ".join(said.split())
-    assert f"rie_tenants[5].vrfs[0].networks[1].v4 = {MOVED}" in text or "networks[1].v4" in text
-    assert "and VRF services sees both" in text
+    one, other = (f"rie_tenants[{place}].vrfs[0].networks[1].v4" for place in (3, 5))
+    assert f"{one} = {MOVED}: overlaps {other} ({MOVED}) and VRF services sees both" in text
     assert ledger() == held
     assert unmoved(before)
 

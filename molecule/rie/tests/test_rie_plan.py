@@ -21,7 +21,9 @@ def ports(host):
 
 def test_every_vrf_has_its_allocated_vlans(host, settings, ledger, ports):
     name, held = host.backend.host, ledger()["allocations"]["vlan"]
-    for vrf in (vrf for tenant in settings["rie_tenants"] for vrf in tenant["vrfs"]):
+    vrfs = [vrf for tenant in settings["rie_tenants"] for vrf in tenant["vrfs"]]
+    assert len(vrfs) >= 5
+    for vrf in vrfs:
         assert ports[f"c-{vrf['name']}"] == {held[f"{vrf['name']}/{name}"]}
         assert ports[f"p-{vrf['name']}"] == {held[f"{vrf['name']}/peer"]}
         assert ports[f"r-{vrf['name']}"] == {vrf["links"][name]["vlan"]}

@@ -67,15 +67,17 @@ class SshKeys:
         return files
 
     def _present_operator_files(self) -> dict[str, str]:
-        assert self.ssh_dir is not None
-        found = {}
+        found: dict[str, str] = {}
+        if self.ssh_dir is None:
+            return found
         for name in ("id_ed25519", "id_ed25519.pub", "known_hosts"):
             with contextlib.suppress(OSError):
                 found[name] = (self.ssh_dir / name).read_text(encoding="ascii")
         return found
 
     def _write_operator_files(self) -> None:
-        assert self.ssh_dir is not None
+        if self.ssh_dir is None:
+            return
         self.ssh_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, text in self._operator_files().items():
             path = self.ssh_dir / name

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
 """Answer 200 while the local MariaDB may take reads and writes, else 503: HAProxy's health check.

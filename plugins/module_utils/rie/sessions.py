@@ -11,7 +11,7 @@ session with a provider edge must also announce every exported prefix and accept
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 FAMILIES = ("v4", "v6")
@@ -37,7 +37,7 @@ def judge(
     gateway: str,
     vrf: Mapping[str, Any],
     bgp: Mapping[str, Any] | None,
-    bfd: list[Mapping[str, Any]] | None,
+    bfd: Sequence[Mapping[str, Any]] | None,
     unsigned: str = "",
 ) -> list[dict[str, Any]]:
     """Every expected session of a VRF with its state.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -162,14 +163,14 @@ def test_warnings_are_shown_and_refuse_nothing():
 def preview(monkeypatch, tmp_path):
     """Runs that leave a preview with so many changes, or fail; `calls` are the playbooks."""
     monkeypatch.setattr(project.Site, "reports", property(lambda self: tmp_path))
-    state = {"changes": 0, "states": [], "code": runs.OK, "calls": []}
+    state: dict[str, Any] = {"changes": 0, "states": [], "code": runs.OK, "calls": []}
 
     def fake(verb, playbook, site, arguments, console):
         state["calls"].append(playbook)
         variables = json.loads(arguments[-1])
         if state["code"] == runs.OK and playbook == "rie_plan.yml":
             keys = ("site", "made", "ledger", "site_wide", "tenants", "nodes", "orphans")
-            found = {key: [] for key in keys} | {"lines": ["VRF a of b", "  cloud  + network x"]}
+            found: dict[str, Any] = {key: [] for key in keys} | {"lines": ["VRF a of b", "  cloud  + network x"]}
             found |= {key: state[key] for key in ("changes", "states")}
             Path(variables["rie_preview_file"]).write_text(json.dumps(found))
         return Outcome(verb, site.name, state["code"], 1.0, str(tmp_path))

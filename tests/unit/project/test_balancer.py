@@ -70,11 +70,13 @@ def sections(text: str, kind: str) -> dict[str, list[str]]:
 def frontends() -> dict[str, list[str]]:
     """Every frontend that hands HTTP requests on."""
     found = sections(rendered(), "frontend")
-    return {
+    http = {
         name: lines
         for name, lines in found.items()
         if "mode tcp" not in lines and any(line.startswith("default_backend") for line in lines)
     }
+    assert http
+    return http
 
 
 def test_there_are_two_frontends_for_each_service(frontends):

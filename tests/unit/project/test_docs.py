@@ -18,7 +18,9 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 @pytest.fixture(scope="module")
 def program():
     loader = importlib.machinery.SourceFileLoader("docs", str(ROOT / "scripts" / "docs"))
-    program = importlib.util.module_from_spec(importlib.util.spec_from_loader("docs", loader))
+    spec = importlib.util.spec_from_loader("docs", loader)
+    assert spec
+    program = importlib.util.module_from_spec(spec)
     loader.exec_module(program)
     return program
 

@@ -19,6 +19,7 @@ import yaml
 @pytest.fixture
 def guest(root: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("guest_of_molecule", root / "molecule" / "shared" / "guest.py")
+    assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

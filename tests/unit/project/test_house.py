@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import json
 import re
@@ -96,7 +97,33 @@ def test_every_module_is_documented_and_knows_check_mode(module):
     assert documentation["attributes"]["check_mode"]["support"] == "full"
     assert yaml.safe_load(blocks["EXAMPLES"])
     assert isinstance(yaml.safe_load(blocks["RETURN"]), dict)
-    assert "supports_check_mode" in text
+    assert list(without_check_mode(module)) == []
+
+
+def without_check_mode(module: Path) -> Iterator[str]:
+    """Where a module, or the action that works in its place, does not support check mode."""
+    calls = [node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Call)]
+    made = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "AnsibleModule"]
+    for call in made:
+        if not any(word.arg == "supports_check_mode" and is_true(word.value) for word in call.keywords):
+            yield f"{module.name}:{call.lineno}"
+    if made:
+        return
+    action = ROOT / "plugins" / "action" / module.name
+    settings = [node for node in ast.walk(ast.parse(action.read_text())) if isinstance(node, ast.Assign)]
+    said = [node for node in settings if ast.unparse(node.targets[0]) == "_supports_check_mode"]
+    if not said or not all(is_true(node.value) for node in said):
+        yield f"action {action.name}"
+
+
+def is_true(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is True
+
+
+def test_a_comment_is_no_support_of_check_mode(tmp_path):
+    module = tmp_path / "site_validate.py"
+    module.write_text("# supports_check_mode=True\nAnsibleModule({})\nAnsibleModule({}, supports_check_mode=False)\n")
+    assert list(without_check_mode(module)) == ["site_validate.py:2", "site_validate.py:3"]
 
 
 #: These need to be root on the operator's machine: they make machines, and images.
@@ -118,7 +145,9 @@ def test_nothing_becomes_root_on_the_machine_of_the_operator():
 
 def test_set_up_extracted_the_pinned_collections():
     folder = ROOT / ".ansible" / "collections" / "ansible_collections"
-    for pin in read(ROOT / "requirements.yml")["collections"]:
+    pins = read(ROOT / "requirements.yml")["collections"]
+    assert pins
+    for pin in pins:
         manifest = json.loads((folder / pin["name"].replace(".", "/") / "MANIFEST.json").read_text())
         assert manifest["collection_info"]["version"] == str(pin["version"]), pin["name"]
 
@@ -147,8 +176,9 @@ def test_tests_run_what_operators_run():
 
 def test_changelog_fragments_use_known_sections():
     sections = {name for name, _title in read(ROOT / "changelogs" / "config.yaml")["sections"]}
-    for fragment in (ROOT / "changelogs" / "fragments").glob("*.yml"):
-        assert set(read(fragment)) <= sections | {"release_summary", "trivial"}, fragment.name
+    fragments = {path.name: set(read(path)) for path in (ROOT / "changelogs" / "fragments").glob("*.yml")}
+    known = sections | {"release_summary", "trivial"}
+    assert {name: found for name, found in fragments.items() if not found or not found <= known} == {}
 
 
 def test_no_variable_of_a_role_is_taken_for_intent() -> None:

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Scenarios have the shape of a shipped site on other networks, and every role is tested by some scenario."""
+"""Scenarios have the shape of a shipped site on other networks."""
 
 from __future__ import annotations
 
@@ -154,25 +154,27 @@ def test_the_search_finds_what_is_the_operators(line: str) -> None:
 def test_programs_find_nothing_of_the_operators_home(root: Path, tmp_path: Path, monkeypatch) -> None:
     """The suites run with a home of their own, which is gone afterwards."""
     loader = SourceFileLoader("socle_scripts_test", str(root / "scripts" / "test"))
-    module = module_from_spec(spec_from_loader(loader.name, loader))
+    spec = spec_from_loader(loader.name, loader)
+    assert spec
+    module = module_from_spec(spec)
     loader.exec_module(module)
     monkeypatch.setenv("HOME", str(tmp_path))
     seen = []
-    module.SUITES["unit"] = lambda _: (seen.append(module.environment()["HOME"]), (1, 0))[1]
+
+    def unit(_: list[str]) -> tuple[int, int]:
+        seen.append(module.environment()["HOME"])
+        return 1, 0
+
+    module.SUITES["unit"] = unit
     assert module.main(["unit"]) == 0
     assert seen[0] != str(tmp_path)
     assert not Path(seen[0]).exists()
 
 
-def test_every_role_has_a_test_in_a_scenario(root: Path) -> None:
-    tested = {file.stem.removeprefix("test_") for file in root.glob("molecule/*/tests/test_*.py")}
-    # Facts that other roles read: it has no tasks.
-    roles = {folder.name for folder in (root / "roles").iterdir() if (folder / "tasks").is_dir()} - {"site"}
-    assert roles <= tested, f"without a test: {sorted(roles - tested)}"
-
-
 def test_every_scenario_has_its_difference_only(root: Path) -> None:
-    for scenario in root.glob("molecule/*/molecule.yml"):
+    scenarios = list(root.glob("molecule/*/molecule.yml"))
+    assert len(scenarios) >= 7
+    for scenario in scenarios:
         assert {file.name for file in scenario.parent.iterdir()} >= {"converge.yml", "vars.yml", "tests"}
         assert list(scenario.parent.glob("tests/test_*.py"))
         own = yaml.safe_load(scenario.read_text())

@@ -9,6 +9,7 @@ import os
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import jinja2
 import pytest
@@ -69,7 +70,7 @@ def test_a_limit_of_prefixes_counts_what_the_allow_list_refuses_too() -> None:
 
 
 def test_a_node_accepts_exactly_this() -> None:
-    services = [
+    services: list[dict[str, Any]] = [
         {"name": "SSH", "groups": ["nodes"], "from": ["operators"], "ports": [22]},
         {"name": "MariaDB", "groups": ["control"], "from": ["control"], "ports": [3306, "4567-4568"]},
         {"name": "VRRP", "groups": ["control"], "from": ["control"], "protocol": "vrrp"},
@@ -219,7 +220,7 @@ def test_schemas_of_a_wave_are_made_before_the_next_begin(monkeypatch: pytest.Mo
     monkeypatch.setattr(schema_sync_host.Runner, "sync", sync)
 
     def apply(**waves: int) -> None:
-        runner = object.__new__(schema_sync_host.Runner)
+        runner: Any = object.__new__(schema_sync_host.Runner)
         runner.schemas = [SimpleNamespace(name=name, wave=wave) for name, wave in waves.items()]
         runner.due = {name: ["x"] for name in waves}
         runner.apply()
@@ -278,6 +279,7 @@ def test_what_somebody_changed_meanwhile_is_never_overwritten() -> None:
     neutron, run = drifted()
     changes = run.look()
     victim = changes.operations[0]
+    assert victim.id
 
     def meddle(double: Neutron) -> None:
         for kind in REVISED:

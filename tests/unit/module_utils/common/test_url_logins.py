@@ -127,7 +127,9 @@ def test_apt_gets_each_login_once_and_for_its_own_path():
 
 def test_a_diff_of_the_logins_shows_no_password_however_short():
     text = engine.apt_auth(["http://user:abc@mirror/debian"])
-    for side in config_files.redact(text, text.replace("abc", "xyz"), []):
+    sides = config_files.redact(text, text.replace("abc", "xyz"), [])
+    assert len(sides) == 2
+    for side in sides:
         assert "abc" not in side and "xyz" not in side
         assert "mirror/debian" in side
 

@@ -51,7 +51,9 @@ def test_forming_is_safe(cluster: dict[str, Member | None]) -> None:
     valid = {name: member for name, member in read.items() if member.uuid not in ("", NO_UUID)}
     if valid:
         assert {member.uuid for member in valid.values()} == {chosen.uuid}
-        assert all(member.seqno is not None and member.seqno <= chosen.seqno for member in valid.values())
+        newest = chosen.seqno
+        assert newest is not None
+        assert all(member.seqno is not None and member.seqno <= newest for member in valid.values())
     else:
         assert not any(member.databases for name, member in read.items() if name != decision.node)
 

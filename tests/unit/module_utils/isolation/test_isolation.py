@@ -42,7 +42,7 @@ LAB = Path(__file__).parents[4] / "molecule" / "shared" / "inventory"
 Data = dict[str, Any]
 
 
-def planned(source: Data) -> Data:
+def planned(source: Data) -> Any:
     result = planner.plan(source, {}, site=SITE)
     assert not result.violations, "\n".join(map(str, result.violations))
     return result.plan
@@ -103,7 +103,7 @@ THEIRS4, THEIRS6 = "10.20.16.0/28", "fd20:1:1:1::/64"
 def test_the_lab_is_clean() -> None:
     source = yaml.safe_load((LAB / "group_vars/all/rie.yml").read_text())
     ledger = yaml.safe_load((LAB / "allocations.yml").read_text())
-    plan = planner.plan(source, ledger, site=SITE | {"secrets": None}).plan
+    plan: Any = planner.plan(source, ledger, site=SITE | {"secrets": None}).plan
     report = proof(plan, evidence(plan))  # two of its VRFs have the same v4 prefixes
     assert (report["violations"], report["not_examined"]) == ([], [])
     assert report["ok"] and all(report["facts"].values())
@@ -460,6 +460,7 @@ def test_missing_evidence_is_told(change: Callable[[Data], None], where: str) ->
 
 
 def test_no_evidence_at_all() -> None:
+    nothing: Any
     for nothing in (None, {}, {"gateways": {}, "cloud": None}):
         report = proof(PLAN, nothing)
         assert [item["where"] for item in report["not_examined"]][-2:] == ["gw1", "gw2"]

@@ -132,7 +132,7 @@ def test_what_cannot_sign_is_refused_without_showing_it() -> None:
 # The module
 
 
-def run(capsys: pytest.CaptureFixture[str], **options: Any) -> tuple[int, dict[str, Any]]:
+def run(capsys: pytest.CaptureFixture[str], **options: Any) -> tuple[Any, dict[str, Any]]:
     given = {"plan": PLAN, "evidence": CLEAN, "site": "lab", **options}
     with patch_module_args(given), pytest.raises(SystemExit) as ended:
         isolation_report.main()

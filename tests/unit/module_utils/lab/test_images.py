@@ -9,6 +9,7 @@ import lzma
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,8 +18,8 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.lab import guest_i
 from ansible_collections.cloudwatt.socle.plugins.module_utils.lab.node_image import ImageSpec, ImageStore
 
 
-def spec(*packages: str, **changes: str) -> ImageSpec:
-    return ImageSpec(packages or ("frr", "bird2"), **{"suite": "trixie", "mirror": "http://a/debian", **changes})
+def spec(*packages: str, **changes: Any) -> ImageSpec:
+    return ImageSpec(packages or ("frr", "bird2"), **{"suite": "trixie", "mirror": "http://a/debian"} | changes)
 
 
 def test_the_digest_follows_content_and_not_the_mirror() -> None:

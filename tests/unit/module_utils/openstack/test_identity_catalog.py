@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ from ansible_collections.cloudwatt.socle.plugins.modules import identity_catalog
 
 
 def options(**given_):
-    empty = {"projects": [], "roles": [], "users": [], "services": [], "domains": []}
+    empty: dict[str, list] = {"projects": [], "roles": [], "users": [], "services": [], "domains": []}
     return {"region": "lab", "domain_id": "default", **empty, **given_}
 
 
@@ -32,7 +33,8 @@ class FakeKeystone:
 
     def __init__(self):
         self.counter = itertools.count()
-        self.kinds = {kind: {} for kind in ("region", "domain", "project", "role", "user", "service", "endpoint")}
+        kinds = ("region", "domain", "project", "role", "user", "service", "endpoint")
+        self.kinds: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
         self.assigned = set()
         self.passwords = {}
 
@@ -241,16 +243,17 @@ def test_a_user_has_roles_on_further_projects():
     assert keystone.reconcile(more) == []
 
 
-class Locked:
+class Locked(module.Keystone):
     """A Keystone that lets the administrator in once the recovery has run."""
 
     def __init__(self, door):
         self.door, self.waits = door, []
 
-    def sign_in(self, wait):
+    def sign_in(self, wait: float = 0) -> str:
         self.waits.append(wait)
         if not self.door.exists():
             raise ApiError("refused", 401)
+        return "token"
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any
 
 import pytest
 import yaml
@@ -48,7 +49,7 @@ def test_a_controller_that_was_not_asked_is_not_judged():
 
 
 def test_a_shared_store_is_the_same_file_system_on_each():
-    everywhere = {host: ["aaa", "bbb"] for host in HOSTS}
+    everywhere: dict[str, Any] = {host: ["aaa", "bbb"] for host in HOSTS}
     assert image_store.refusals(probes("nfs4", **everywhere), HOSTS, True, DIRECTORY) == []
     found = image_store.refusals(probes("ext4"), HOSTS, True, DIRECTORY)
     assert [line.split(" is ")[0] for line in found] == [f"/var/lib/glance of {host}" for host in HOSTS]

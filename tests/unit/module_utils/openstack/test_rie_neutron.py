@@ -34,7 +34,7 @@ from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import planner
 OPERATOR = "operator-id"
 
 
-def cloud_plan(source: dict[str, Any], ledger: dict[str, Any] | None = None) -> dict[str, Any]:
+def cloud_plan(source: dict[str, Any], ledger: Any = None) -> Any:
     result = planner.plan(source, ledger or {}, site=SITE)
     assert not result.violations
     return result.plan["neutron"]
@@ -78,10 +78,14 @@ def state(neutron: Neutron) -> dict[str, Any]:
 
 def test_kinds_are_in_the_order_of_references() -> None:
     order = list(KINDS)
-    for item in wanted(cloud_plan(intent(2)), operator=OPERATOR):
-        for value in item.attrs.values():
-            if isinstance(value, Ref) and value.kind != "project":
-                assert order.index(value.kind) < order.index(item.kind)
+    references = {
+        (value.kind, item.kind)
+        for item in wanted(cloud_plan(intent(2)), operator=OPERATOR)
+        for value in item.attrs.values()
+        if isinstance(value, Ref) and value.kind != "project"
+    }
+    assert ("network", "subnet") in references
+    assert [(of, at) for of, at in references if order.index(of) >= order.index(at)] == []
 
 
 @settings(max_examples=25, deadline=None)
@@ -214,7 +218,7 @@ def test_foreign_objects_are_never_touched() -> None:
     before = state(neutron)
     plan = cloud_plan(intent(1))
     Run(neutron, plan).converge()
-    nothing = {"projects": [], "quotas": {}, "vrfs": []}
+    nothing: dict[str, Any] = {"projects": [], "quotas": {}, "vrfs": []}
     Run(neutron, nothing, prune=True, max_deletes=100).converge()
     assert state(neutron) == before
 
@@ -250,7 +254,9 @@ def test_nothing_is_made_before_what_it_refers_to(
         (op.kind, op.key) for op in operations
     )
     assert max(len(step.entries) for step in todo if step.kind in ("network", "subnet")) <= batch
-    order, made, running = Order(todo), set(), []
+    made: set[Ref] = set()
+    running: list[int] = []
+    order = Order(todo)
     while order:
         while len(running) < workers and (number := order.next()) is not None:
             step = todo[number]
@@ -271,6 +277,7 @@ def test_a_network_is_on_its_router_before_all_are_made() -> None:
     order, done = Order(todo), []
     while order:
         number = order.next()
+        assert number is not None
         done.append(todo[number].kind)
         order.done(number)
     assert done.index("interface") < len(done) - done[::-1].index("network")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,7 +26,12 @@ class FakeSwitch:
     """The commands of ovs-vsctl that plans use."""
 
     def __init__(self):
-        self.live = engine.Live({}, frozenset(), {}, {}, {}, {})
+        # The engine does not change what it reads; the switch does.
+        self.bridges: dict[str, Any] = {}
+        self.ports: dict[str, Any] = {}
+        self.interfaces: dict[str, Any] = {}
+        self.on: dict[str, str] = {}
+        self.live = engine.Live({}, frozenset(), self.bridges, self.ports, self.interfaces, self.on)
 
     def run(self, commands):
         for verb, *words in commands:
@@ -33,17 +39,17 @@ class FakeSwitch:
 
     def add_br(self, name):
         assert name not in self.live.bridges
-        self.live.bridges[name] = {}
-        self.live.on[name], self.live.ports[name], self.live.interfaces[name] = name, {}, {"type": "internal"}
+        self.bridges[name] = {}
+        self.on[name], self.ports[name], self.interfaces[name] = name, {}, {"type": "internal"}
 
     def add_port(self, bridge, name):
         assert bridge in self.live.bridges
         assert name not in self.live.on
-        self.live.on[name], self.live.ports[name], self.live.interfaces[name] = bridge, {}, {}
+        self.on[name], self.ports[name], self.interfaces[name] = bridge, {}, {}
 
     def del_port(self, bridge, name):
-        assert self.live.on.pop(name) == bridge
-        del self.live.ports[name], self.live.interfaces[name]
+        assert self.on.pop(name) == bridge
+        del self.ports[name], self.interfaces[name]
 
     def record(self, table, name):
         tables = {"Bridge": self.live.bridges, "Port": self.live.ports, "Interface": self.live.interfaces}
@@ -52,7 +58,9 @@ class FakeSwitch:
     def set(self, table, name, *pairs):
         record = self.record(table, name)
         for pair in pairs:
-            column, key, value = PAIR.fullmatch(pair).groups()
+            found = PAIR.fullmatch(pair)
+            assert found, pair
+            column, key, value = found.groups()
             if key:
                 record.setdefault(column, {})[plain(key)] = plain(value)
             elif column == "trunks":
@@ -191,16 +199,13 @@ def unlike(bridges):
     return len(names) == len(set(names))
 
 
-wishes = st.fixed_dictionaries(
+bridges: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {"name": st.sampled_from(["x", "y"]), "ports": st.lists(ports, max_size=2)},
+    optional={"datapath_type": st.sampled_from(["system", "netdev"]), "other_config": maps},
+)
+wishes: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
-        "bridges": st.lists(
-            st.fixed_dictionaries(
-                {"name": st.sampled_from(["x", "y"]), "ports": st.lists(ports, max_size=2)},
-                optional={"datapath_type": st.sampled_from(["system", "netdev"]), "other_config": maps},
-            ),
-            max_size=2,
-            unique_by=lambda bridge: bridge["name"],
-        ).filter(unlike),
+        "bridges": st.lists(bridges, max_size=2, unique_by=lambda bridge: bridge["name"]).filter(unlike),
         "prune_ports": st.booleans(),
     },
     optional={"external_ids": maps, "manager": st.sampled_from(["", "ptcp:1", "ptcp:1 ssl:2"])},

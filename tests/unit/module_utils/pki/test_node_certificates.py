@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils.pki import certificates as engine
@@ -32,6 +33,7 @@ def sign(csr_pem: str, authority_key: str, issuer: x509.Name, days: int = 365) -
     for extension in csr.extensions:
         builder = builder.add_extension(extension.value, extension.critical)
     key = serialization.load_pem_private_key(authority_key.encode(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import pwd
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -159,9 +160,16 @@ def test_keys_of_another_making_go_and_the_staged_one_is_replaced_last(tmp_path,
     for name in ("0", "1", "007"):
         (tmp_path / name).write_text("random")
     (tmp_path / "readme").write_text("no key")
-    wrote, pauses, write = [], [], engine.write
-    monkeypatch.setattr(engine, "write", lambda *put: (wrote.append(put[1]), write(*put)))
-    monkeypatch.setattr(engine.time, "sleep", pauses.append)
+    wrote: list = []
+    pauses: list[float] = []
+    write = engine.write
+
+    def noted(*put):
+        wrote.append(put[1])
+        write(*put)
+
+    monkeypatch.setattr(engine, "write", noted)
+    monkeypatch.setattr(time, "sleep", pauses.append)
     assert engine.turn(TOKENS._replace(directory=str(tmp_path)), NOW) == (True, "")
     assert (wrote[-1], pauses) == ("0", [engine.SETTLE])
     assert engine.look(str(tmp_path)) == TOKENS.wanted(NOW)

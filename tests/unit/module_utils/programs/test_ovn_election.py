@@ -37,7 +37,8 @@ class Cluster:
 
     def __init__(self, timer: int, leads: bool = True, loses_after: int = 10**9) -> None:
         self.timer, self.leads, self.loses_after = timer, leads, loses_after
-        self.now, self.asked, self.pending = 0.0, [], 0
+        self.now, self.pending = 0.0, 0
+        self.asked: list = []
 
     def ask(self, database: str, command: str, *words: str) -> str:
         if command == "cluster/status":

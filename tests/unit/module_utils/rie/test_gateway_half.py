@@ -14,7 +14,7 @@ import pytest
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import firewall, frr, gateway
 
-VRF: dict[str, Any] = {
+VRF: Any = {
     "name": "finances",
     "netns": "vrf-finances",
     "asn": 65010,
@@ -37,7 +37,7 @@ VRF: dict[str, Any] = {
 }  # fmt: skip
 
 
-def vrf(**changes: Any) -> dict[str, Any]:
+def vrf(**changes: Any) -> Any:
     """The sample VRF with parts replaced."""
     return {**copy.deepcopy(VRF), **changes}
 
@@ -258,7 +258,7 @@ class TestRuleset:
 
     @pytest.mark.skipif(not shutil.which("nft"), reason="nft is not installed")
     @pytest.mark.parametrize("sample", [VRF, vrf(peer=None), vrf(export={}), vrf(export={"v4": ["10.0.0.0/24"]})])
-    def test_nft_accepts_it(self, sample: dict[str, Any]) -> None:
+    def test_nft_accepts_it(self, sample: Any) -> None:
         command = ["unshare", "--net", "nft", "--check", "--file", "-"]
         done = subprocess.run(command, input=firewall.render_ruleset(sample), capture_output=True, text=True)
         if "Operation not permitted" in done.stderr:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import threading
 from pathlib import Path
@@ -21,7 +22,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import (
 from ansible_collections.cloudwatt.socle.plugins.modules import rie_info
 
 
-def vrf(name: str, **changes: Any) -> dict[str, Any]:
+def vrf(name: str, **changes: Any) -> Any:
     found = {
         "name": name, "netns": f"vrf-{name}", "asn": 65010, "router_id": "192.0.2.1",
         "cloud": {"vlan": 101, "v4": "192.0.2.1/30", "router_v4": "192.0.2.2"},
@@ -35,7 +36,9 @@ class Node:
     """Stands for a node with FRR: knows what each instance runs, and notes what is asked of it."""
 
     def __init__(self, root: Path) -> None:
-        self.etc, self.running, self.calls = root / "etc", {}, []
+        self.etc = root / "etc"
+        self.running: dict[str, str] = {}
+        self.calls: list[str] = []
         self.asked: list[str] = []
         self.refused: set[str] = set()
         self.broken: set[str] = set()
@@ -92,7 +95,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     monkeypatch.setattr(frr_host, "run", found.run)
     monkeypatch.setattr(frr_host, "unit_states", found.states)
     monkeypatch.setattr(frr_host, "fingerprint", found.fingerprint)
-    monkeypatch.setattr(frr_host.shutil, "chown", lambda *_args: None)
+    monkeypatch.setattr(shutil, "chown", lambda *_args: None)
     return found
 
 
@@ -307,7 +310,12 @@ class TestNamespaces:
         monkeypatch.setattr(netns, "DEFINITIONS", tmp_path / "netns")
         monkeypatch.setattr(netns_units, "PROGRAM", tmp_path / "netns.py")
         monkeypatch.setattr(netns_units, "UNIT_PATH", tmp_path / "unit")
-        monkeypatch.setattr(netns, "run", lambda argv, **_options: calls.append(" ".join(argv[:3])) or "")
+
+        def run(argv: list[str], **_options: Any) -> str:
+            calls.append(" ".join(argv[:3]))
+            return ""
+
+        monkeypatch.setattr(netns, "run", run)
         monkeypatch.setattr(netns, "observe_ports", dict)
         monkeypatch.setattr(netns, "observe_namespace", lambda _definition: None)
         monkeypatch.setattr(netns, "observe_host_links", set)

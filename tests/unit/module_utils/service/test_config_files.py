@@ -7,6 +7,7 @@ from __future__ import annotations
 import configparser
 import json
 import os
+from urllib.parse import quote
 
 import pytest
 import yaml
@@ -103,7 +104,7 @@ def test_no_secret_in_a_diff_not_even_the_former_one(secret, former):
     def file(value):
         return engine.render(
             {
-                "database": {"connection": f"mysql+pymysql://nova:{engine.quote(value, safe='')}@10.0.0.5/nova"},
+                "database": {"connection": f"mysql+pymysql://nova:{quote(value, safe='')}@10.0.0.5/nova"},
                 "keystone": {"password": value, "name": "nova"},
             },
             "ini",

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,17 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.service import pac
 
 ACTIVE = "dbus.service polkit.service haproxy.service mariadb.service"
 MANAGED = ("haproxy.service", "mariadb.service")
+
+
+class Node:
+    """What packages ask of the policy of a node: ``node(unit, action)`` is its exit status."""
+
+    def __init__(self, paths: engine.Paths, programs: Path) -> None:
+        self.paths, self.programs = paths, programs
+
+    def __call__(self, *words: str, held: bool = True) -> int:
+        environment = {"PATH": f"{self.programs}:{os.environ['PATH']}", **({engine.VARIABLE: "1"} if held else {})}
+        return subprocess.run([self.paths.policy, *words], env=environment, check=False).returncode
 
 
 @pytest.fixture
@@ -34,12 +47,7 @@ def node(tmp_path, monkeypatch):
     (programs / "systemctl").chmod(0o755)
     monkeypatch.setattr(engine, "enabled", dict)
 
-    def ask(*words, held=True):
-        environment = {"PATH": f"{programs}:{os.environ['PATH']}", **({engine.VARIABLE: "1"} if held else {})}
-        return subprocess.run([paths.policy, *words], env=environment, check=False).returncode
-
-    ask.paths = paths
-    return ask
+    return Node(paths, programs)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +132,7 @@ def test_a_killed_dpkg_is_taken_up(tmp_path, monkeypatch):
         return type("Done", (), {"ok": not code, "rc": code, "stderr": said, "output": said})
 
     monkeypatch.setattr(engine, "run", run)
-    monkeypatch.setattr(engine.time, "sleep", lambda _: None)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
     assert engine.resume(str(tmp_path)) == ""
     left.touch()
     ends = iter([(1, "dpkg: error processing package nova-api")])

@@ -23,7 +23,7 @@ def node(tmp_path, monkeypatch):
     monkeypatch.setattr(host, "autopsy", lambda name: f"autopsy of {name}")
     monkeypatch.setattr(host, "in_parallel", lambda work, items, workers=8: [work(item) for item in items])
     naps: list[float] = []
-    monkeypatch.setattr(host.time, "sleep", naps.append)
+    monkeypatch.setattr(time, "sleep", naps.append)
 
     def make(looks, **ready):
         folder = tmp_path / "units"

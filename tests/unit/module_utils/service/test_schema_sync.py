@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from ansible_collections.cloudwatt.socle.plugins.module_utils.service import schema_sync as engine
 from ansible_collections.cloudwatt.socle.plugins.module_utils.service import schema_sync_host as host
 
-CELL = {"argv": ["nova-manage", "cell_v2", "create_cell"], "creates_row": "SELECT COUNT(*) FROM cells"}
+CELL: dict[str, Any] = {"argv": ["nova-manage", "cell_v2", "create_cell"], "creates_row": "SELECT COUNT(*) FROM cells"}
 SCHEMA = engine.Schema.of({"name": "nova", "package": "nova-common", "commands": [["nova-manage", "db", "sync"], CELL]})
 STATE = engine.State("31.0-1", ["abc"], SCHEMA.recipe)
 

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils.service.service_calls import CallError, merge
 
-GLANCE = {
+GLANCE: dict[str, Any] = {
     "phases": ["configure", "bootstrap", "run"],
     "files": [{"path": "/etc/glance/glance-api.conf", "content": "a"}],
     "units": [{"name": "glance-api", "ready": {"port": 9292}}],
@@ -16,7 +18,7 @@ GLANCE = {
     "schemas_here": True,
     "secrets": ["one", "two"],
 }
-HAPROXY = {
+HAPROXY: dict[str, Any] = {
     "phases": ["configure", "run"],
     "files": [{"path": "/etc/haproxy/haproxy.cfg", "content": "b"}],
     "units": [{"name": "haproxy"}],

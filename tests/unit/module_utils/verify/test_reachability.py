@@ -95,7 +95,10 @@ def test_full_size_probes_only_where_an_answer_is_expected() -> None:
 
 
 def test_a_guest_without_a_site_or_a_family_is_a_target_only() -> None:
-    guests = [*GUESTS, {"tenant": "x", "vrf": "x", "name": "guest-x", "v4": "10.9.0.1", "v6": None}]
+    guests: list[dict[str, Any]] = [
+        *GUESTS,
+        {"tenant": "x", "vrf": "x", "name": "guest-x", "v4": "10.9.0.1", "v6": None},
+    ]
     probes = engine.matrix(guests, SITES, PRIVATE)
     assert not [probe for probe in probes if probe["from"] == "guest-x"]
     assert {probe["family"] for probe in probes if probe["to"] == "guest-x"} == {"v4"}

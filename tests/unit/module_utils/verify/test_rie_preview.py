@@ -22,7 +22,7 @@ GATEWAY: dict[str, Any] = {"netns": {}, "rulesets": {}, "instances": {}}
 
 
 @pytest.fixture(scope="module")
-def plan() -> dict[str, Any]:
+def plan() -> Any:
     return planner.plan(intent(2), {}, site=SITE).plan
 
 

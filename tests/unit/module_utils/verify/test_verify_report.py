@@ -244,7 +244,9 @@ def test_the_page_is_self_contained_and_well_formed() -> None:
     text = page(made)
     assert not re.search(r"<script|<link|@import|url\(|(?:src|href)=", text)
     assert "expected unreachable, reached, by &lt;b&gt;intruder" in text
-    ElementTree.fromstring(re.search(r"<svg.*?</svg>", text, re.DOTALL)[0])
+    drawn = re.search(r"<svg.*?</svg>", text, re.DOTALL)
+    assert drawn
+    ElementTree.fromstring(drawn[0])
     assert text.index("Not as expected") < text.index("Topology")
 
 

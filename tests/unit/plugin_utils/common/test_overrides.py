@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -45,7 +46,7 @@ def test_no_null_is_left_and_every_other_value_of_the_site_holds(base, overrides
 
 
 def test_sections_and_keys_are_removed_and_the_rest_is_merged():
-    base = {"DEFAULT": {"workers": 4, "debug": False}, "cache": {"enabled": True}}
+    base: dict[str, dict[str, Any]] = {"DEFAULT": {"workers": 4, "debug": False}, "cache": {"enabled": True}}
     overrides = {"DEFAULT": {"workers": None, "debug": True}, "cache": None, "new": {"a": 1, "b": None}}
     assert merged(base, overrides) == {"DEFAULT": {"debug": True}, "new": {"a": 1}}
     assert base["DEFAULT"]["workers"] == 4
@@ -88,18 +89,19 @@ def _mappings(node):
         yield from _mappings(item)
 
 
-@pytest.mark.parametrize("path", sorted(ROLES.glob("*/defaults/main.yml")), ids=lambda path: path.parts[-3])
-def test_every_override_is_merged_in_the_one_way(path):
-    for name in re.findall(r"^(\w+_overrides):", path.read_text(), re.MULTILINE):
-        uses = [
-            line
-            for folder in ("tasks", "vars")
-            for tasks in (path.parents[1] / folder).glob("*.yml")
-            for line in tasks.read_text().splitlines()
-            if name in line
-        ]
-        assert uses
-        assert all(f"| cloudwatt.socle.merged({name})" in line for line in uses), name
+MERGED = [
+    (path.parents[1], name)
+    for path in sorted(ROLES.glob("*/defaults/main.yml"))
+    for name in re.findall(r"^(\w+_overrides):", path.read_text(), re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize(("role", "name"), MERGED, ids=[name for _role, name in MERGED])
+def test_every_override_is_merged_in_the_one_way(role, name):
+    paths = [path for folder in ("tasks", "vars") for path in (role / folder).glob("*.yml")]
+    uses = [line for path in paths for line in path.read_text().splitlines() if name in line]
+    assert uses
+    assert [line for line in uses if f"| cloudwatt.socle.merged({name})" not in line] == []
 
 
 # Files, and what tests each of them before it is installed: the program that reads it, or its parser.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,7 +44,10 @@ def test_users_of_one_password_have_different_hashes() -> None:
 
 
 def test_definitions_give_every_user_the_rights_in_one_virtual_host() -> None:
-    users = [{"name": "nova", "password": "p1"}, {"name": "admin", "password": "p2", "tags": ["administrator"]}]
+    users: list[dict[str, Any]] = [
+        {"name": "nova", "password": "p1"},
+        {"name": "admin", "password": "p2", "tags": ["administrator"]},
+    ]
     found = infrastructure.rabbitmq_definitions(users, "openstack")
     assert [user["tags"] for user in found["users"]] == [[], ["administrator"]]
     assert [right["user"] for right in found["permissions"]] == ["nova", "admin"]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -44,7 +45,7 @@ def test_nova_fills_the_template_of_a_cell_in_from_its_own_configuration(count: 
     hosts = [f"10.0.0.{number}" for number in range(1, count + 1)]
     url = transport_url(hosts, "nova", "secret", "openstack")
     parts = urlsplit(url)
-    known = {"scheme": parts.scheme, "path": parts.path.lstrip("/"), "username": parts.username}
+    known: dict[str, Any] = {"scheme": parts.scheme, "path": parts.path.lstrip("/"), "username": parts.username}
     known |= {"password": parts.password, "hostname": parts.hostname, "port": parts.port}
     if count > 1:
         for number, host in enumerate(hosts, 1):

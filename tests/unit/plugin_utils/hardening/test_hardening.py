@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from jinja2.nativetypes import NativeEnvironment
 
 from ansible_collections.cloudwatt.socle.plugins.filter.hardening import filter_strangers
+from ansible_collections.cloudwatt.socle.plugins.module_utils.common import process
 from ansible_collections.cloudwatt.socle.plugins.module_utils.hardening import (
     apparmor_profiles,
     host_firewall,
@@ -709,12 +710,12 @@ def test_the_account_and_the_port_are_those_of_the_connection(tmp_path, server):
 
 
 def test_a_name_that_is_not_the_accounts_is_not_believed(tmp_path):
-    line = ((1, 0, "sshd-session", 0, "", 1, []), (2, 1, "sh", 0, "", 2, ["USER=daemon"]))
+    line: tuple = ((1, 0, "sshd-session", 0, "", 1, []), (2, 1, "sh", 0, "", 2, ["USER=daemon"]))
     assert login_session.find(proc(tmp_path, *line), 2).account == "root"
 
 
 def test_without_ssh_the_login_is_told_by_sudo(tmp_path):
-    line = ((1, 0, "init", 0, "", 1, []), (2, 1, "python3", 0, "", 2, ["SUDO_USER=ops"]))
+    line: tuple = ((1, 0, "init", 0, "", 1, []), (2, 1, "python3", 0, "", 2, ["SUDO_USER=ops"]))
     found = login_session.find(proc(tmp_path, *line), 2)
     assert (found.account, found.port, found.started) == ("ops", None, None)
 
@@ -816,7 +817,7 @@ def test_members_of_the_former_group_may_still_run_sudo(monkeypatch):
 def test_a_member_by_a_directory_service_is_not_added_again(monkeypatch):
     group = grp.struct_group(("admins", "x", 4711, []))
     monkeypatch.setattr(node_access, "_group", lambda name: group)
-    monkeypatch.setattr(node_access.os, "getgrouplist", lambda user, own: [own, 4711])
+    monkeypatch.setattr(os, "getgrouplist", lambda user, own: [own, 4711])
     assert list(node_access.group_steps({"admins": ["daemon"]})) == []
 
 
@@ -830,7 +831,7 @@ def test_a_file_of_a_package_is_put_aside_and_back_once(monkeypatch):
     path = "/usr/lib/sysctl.d/50-pid-max.conf"
 
     def steps(truename, aside):
-        done = node_access.run(["printf", truename])
+        done = process.run(["printf", truename])
         monkeypatch.setattr(node_access, "run", lambda argv: done)
         found = list(node_access.diversion_steps({path: aside}))
         monkeypatch.undo()

@@ -42,12 +42,14 @@ def run(lines, results):
     """
     impression, result, asked, place = None, None, [], 0
     while place < len(lines):
-        _kind, control, module = re.fullmatch(r"-?(\w+) (\[.*?\]|\w+) (.*)", lines[place]).groups()
+        found = re.fullmatch(r"-?(\w+) (\[.*?\]|\w+) (.*)", lines[place])
+        assert found, lines[place]
+        _kind, control, module = found.groups()
         words = module.split()
         name = next((key for key in (" ".join(words[:2]), words[0]) if key in results), words[0])
         returned = results.get(name, ALWAYS.get(words[0], "success"))
         asked.append(" ".join(words[:2]) if words[0] == "pam_faillock.so" else words[0])
-        actions = CONTROLS.get(control) or dict(re.findall(r"(\w+)=(\w+)", control))
+        actions: dict[str, str] = CONTROLS.get(control) or dict(re.findall(r"(\w+)=(\w+)", control))
         action = actions.get(returned, actions.get("default", "bad"))
         place += 1
         if action.isdigit():

@@ -186,7 +186,13 @@ def test_the_lines_of_an_ini_inventory():
 def played(folder: Path, *arguments: str) -> tuple[int, list[str]]:
     """Exit status of playbooks/validate.yml, and its violations."""
     program = Path(sys.executable).parent / "ansible-playbook"
-    words = [program, "playbooks/validate.yml", "--vault-password-file", folder / ".vault-password", *arguments]
+    words: list[str | Path] = [
+        program,
+        "playbooks/validate.yml",
+        "--vault-password-file",
+        folder / ".vault-password",
+        *arguments,
+    ]
     environment = os.environ | {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
     environment["ANSIBLE_CONFIG"] = str(ROOT / "ansible.cfg")
     ended = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

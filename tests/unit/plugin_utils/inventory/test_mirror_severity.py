@@ -69,12 +69,13 @@ def test_what_installs_is_refused_before_any_node(site, playbook):
 
 def roles(playbook: Path) -> set[str]:
     """Every role that a playbook imports, also by another playbook."""
-    found = set()
+    found: set[str] = set()
     for one in yaml.safe_load(playbook.read_text()):
         if other := one.get("ansible.builtin.import_playbook"):
             found |= roles(playbook.with_name(other))
         for task in one.get("tasks") or []:
-            found.add((task.get("ansible.builtin.import_role") or {}).get("name"))
+            if role := task.get("ansible.builtin.import_role"):
+                found.add(role["name"])
     return found
 
 

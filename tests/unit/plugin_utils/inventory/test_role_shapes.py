@@ -8,6 +8,7 @@ import json
 import re
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -33,7 +34,7 @@ NOTATIONS = {
 NAMES = shape_kinds.Names(frozenset({"gw1"}), frozenset({"control"}), frozenset({"base"}))
 
 #: By word of the notation: values that a reader takes, and values that it cannot.
-VALUES = {
+VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "account": (["nova", "_apt"], ["a b", "no:va", 7, ""]),
     "address": (["10.0.0.1", "fd20::1"], ["10.0.0.256", "fe80::1%eth0", 167772161, "10.0.0.0/24", ""]),
     "address 4": (["10.0.0.1"], ["fd20::1", "ten"]),
@@ -153,6 +154,13 @@ def words(notation):
                 yield part
 
 
+def parametric(notation: str) -> list[str]:
+    """The two parts of a word with a parameter, such as `integer 1..5`."""
+    found = re.fullmatch(PARAMETRIC, notation)
+    assert found, notation
+    return list(found.groups())
+
+
 def good(notation):
     """One value that a reader takes."""
     if isinstance(notation, list):
@@ -165,7 +173,7 @@ def good(notation):
         return good(shape_words.RECORDS[notation])
     if notation in VALUES:
         return VALUES[notation][0][0]
-    kind, given = re.fullmatch(PARAMETRIC, notation).groups()
+    kind, given = parametric(notation)
     if kind in ("integer", "number"):
         return (int if kind == "integer" else float)(given.split("..")[0])
     return {"one of": given.split()[0], "sentence": "one two three four five", "name": "a"}[kind]
@@ -209,7 +217,7 @@ def bad(notation):
     if notation in VALUES:
         yield from (((), value) for value in VALUES[notation][1])
         return
-    kind, given = re.fullmatch(PARAMETRIC, notation).groups()
+    kind, given = parametric(notation)
     if kind in ("integer", "number"):
         low, high = map(float, given.split(".."))
         yield from (((), value) for value in (int(low) - 1, int(high) + 1, "many", True, None))
@@ -221,7 +229,9 @@ def bad(notation):
 
 def test_every_option_of_every_role_has_a_shape():
     """A new option needs one line in roles/ROLE/meta/shapes.yml."""
-    for path in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
+    paths = sorted(ROOT.glob("roles/*/meta/argument_specs.yml"))
+    assert len(paths) > 20
+    for path in paths:
         points = yaml.safe_load(path.read_text())["argument_specs"].values()
         options = {name for point in points for name in point.get("options") or {}}
         given = set(yaml.safe_load((path.parent / "shapes.yml").read_text()))
@@ -242,6 +252,7 @@ def test_every_word_has_values_to_be_tried_with():
 @pytest.mark.parametrize("word", sorted(VALUES))
 def test_a_word_takes_what_is_right_and_refuses_what_is_wrong(word):
     shape = role_shapes.parse(word)
+    assert isinstance(shape, shape_kinds.Leaf)
     right, wrong = VALUES[word]
     assert [fault for value in right for fault in shape.faults(value, NAMES)] == []
     for value in wrong:
@@ -260,7 +271,9 @@ def test_a_good_value_of_each_option_passes(option):
 @pytest.mark.parametrize("option", sorted(NOTATIONS))
 def test_each_bad_value_of_each_option_is_refused_where_it_is(option):
     shape = role_shapes.parse(NOTATIONS[option])
-    for path, value in bad(NOTATIONS[option]):
+    cases = list(bad(NOTATIONS[option]))
+    assert bool(cases) == (NOTATIONS[option] != "anything")
+    for path, value in cases:
         assert path in [where for where, *_rest in shape.faults(value, NAMES)], f"{value!r} at {path}"
 
 
@@ -268,6 +281,7 @@ def test_defaults_have_their_shapes():
     known = role_specs.load(ROOT)
     names = shape_kinds.Names(frozenset({"gw1", "gw2"}), frozenset(host_rules.KNOWN_GROUPS), frozenset(known.names))
     shapes = role_shapes.load(ROOT)
+    assert known.values
     assert [
         (option, fault) for option, value in known.values.items() for fault in shapes[option].faults(value, names)
     ] == []

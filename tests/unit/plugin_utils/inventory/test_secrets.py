@@ -9,6 +9,7 @@ import pytest
 import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -106,7 +107,9 @@ def passphrase(site: Site) -> bytes:
 
 def number(path, password: bytes) -> int:
     """The secret number of an encrypted key."""
-    return load_pem_private_key(path.read_bytes(), password).private_numbers().private_value
+    key = load_pem_private_key(path.read_bytes(), password)
+    assert isinstance(key, EllipticCurvePrivateKey)
+    return key.private_numbers().private_value
 
 
 def test_rotate_all_leaves_what_is_shared_and_the_seeds_of_before(site, pki):

@@ -19,6 +19,7 @@ from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import (
     command_line,
     role_specs,
     site_authority,
+    site_model,
     site_rules,
 )
 from socle import vault
@@ -84,7 +85,7 @@ def test_what_molecule_adds_to_an_inventory_and_a_run_is_no_violation(site):
 
 
 def test_a_warning_is_told_and_refuses_nothing(site, monkeypatch):
-    notice = site_rules.Violation("hosts.yml", 1, "x", "", "is alone", "add one", "warning")
+    notice = site_model.Violation("hosts.yml", 1, "x", "", "is alone", "add one", "warning")
     monkeypatch.setattr(site_rules, "RULES", (lambda context: [notice],))
     found = site_validate.findings(site.folder, site.folder / ".vault-password")
     assert site_validate.by_severity(found) == ([], [vars(notice)])
@@ -227,7 +228,12 @@ def test_a_mirror_that_does_not_answer(site, monkeypatch):
 
 def test_the_mirror_is_asked_for_its_suite(site, monkeypatch, root):
     asked = []
-    monkeypatch.setattr(site_validate, "fetch", lambda url: asked.append(url) or "timed out")
+
+    def fetch(url):
+        asked.append(url)
+        return "timed out"
+
+    monkeypatch.setattr(site_validate, "fetch", fetch)
     site.add(SITE, "base_mirror: http://mirror.example/debian/\n")
     assert any("base_mirror: does not answer: timed out" in line for line in site.check())
     assert asked == ["http://mirror.example/debian/dists/trixie/InRelease"]
@@ -331,7 +337,12 @@ def test_new_secrets_beside_an_old_authority(site):
 
 def test_a_mirror_with_a_login_is_asked_and_its_password_is_never_shown(site, monkeypatch):
     asked = []
-    monkeypatch.setattr(site_validate, "fetch", lambda url: asked.append(url) or f"HTTP 401 for {url}")
+
+    def fetch(url):
+        asked.append(url)
+        return f"HTTP 401 for {url}"
+
+    monkeypatch.setattr(site_validate, "fetch", fetch)
     site.add(SITE, "base_mirror: http://user:tell-no%40one@mirror/debian\n")
     (found,) = [line for line in site.check() if "base_mirror" in line]
     assert "user:tell-no%40one@mirror/debian/dists/trixie" in asked[0]

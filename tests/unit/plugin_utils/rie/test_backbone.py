@@ -33,7 +33,14 @@ TENANTS = [{"name": "finances", "vrfs": [{"name": "finances", "links": {"gw1": l
 
 
 def build(**changes: Any) -> dict[str, Any]:
-    options = {"uplinks": UPLINKS, "sites": SITES, "access": ACCESS, "core": CORE, "bgp": BGP, "asn": 65010}
+    options: dict[str, Any] = {
+        "uplinks": UPLINKS,
+        "sites": SITES,
+        "access": ACCESS,
+        "core": CORE,
+        "bgp": BGP,
+        "asn": 65010,
+    }
     return backbone.build(TENANTS, **{**options, "secrets": SECRETS, **changes})
 
 
@@ -48,12 +55,12 @@ def test_namespaces_and_trunks() -> None:
 
 def test_both_ends_of_an_access_link_name_each_other() -> None:
     definitions = {item["name"]: item for item in build()["definitions"]}
-    for item in definitions.values():
-        for near in item["links"]:
-            if "far" in near:
-                far = next(x for x in definitions[near["far"]["netns"]]["links"] if x["name"] == near["far"]["name"])
-                assert far["far"] == {"netns": item["name"], "name": near["name"]}
-                assert not set(far["addresses"]) & set(near["addresses"])
+    ends = [(item["name"], near) for item in definitions.values() for near in item["links"] if "far" in near]
+    assert ends
+    for name, near in ends:
+        far = next(x for x in definitions[near["far"]["netns"]]["links"] if x["name"] == near["far"]["name"])
+        assert far["far"] == {"netns": name, "name": near["name"]}
+        assert not set(far["addresses"]) & set(near["addresses"])
 
 
 def test_sessions() -> None:
@@ -73,7 +80,14 @@ def test_sessions() -> None:
 def test_an_edge_mirrors_what_its_link_has_of_its_own() -> None:
     own = link(1) | {"local_role": True, "bgp": {"keepalive": 10, "hold": 30, "bfd": {"multiplier": 5}}}
     vrf = {"name": "finances", "links": {"gw1": own, "gw2": link(2)}}
-    options = {"sites": SITES, "access": ACCESS, "core": CORE, "bgp": BGP, "asn": 65010, "secrets": SECRETS}
+    options: dict[str, Any] = {
+        "sites": SITES,
+        "access": ACCESS,
+        "core": CORE,
+        "bgp": BGP,
+        "asn": 65010,
+        "secrets": SECRETS,
+    }
     files = backbone.build([{"vrfs": [vrf]}], UPLINKS, **options)["files"]
     gateway, *access = files["pe1-finances"].split("protocol bgp ")[1:]
     assert "hold time 30;" in gateway
