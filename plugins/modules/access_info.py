@@ -13,8 +13,8 @@ description:
   - Finds the account, the groups and the port of the SSH connection on the node itself, where they are true whatever
     they come from - the inventory, C(~/.ssh/config), the command line, a forwarded port. Changes nothing.
 attributes:
-  check_mode: {support: full}
-  diff_mode: {support: none}
+  check_mode: {support: full, description: Only reads.}
+  diff_mode: {support: none, description: Changes nothing.}
 options: {}
 """
 

@@ -15,8 +15,8 @@ description:
   - Owns the databases and users it is given, and each user's privileges at the scopes it is given; others
     are left alone.
 attributes:
-  check_mode: {support: full, description: When no server answers, everything would be created.}
-  diff_mode: {support: full, description: One line a change.}
+  check_mode: {support: full, description: "If no server answers, everything is reported as created."}
+  diff_mode: {support: full, description: One line per change.}
 options:
   databases:
     description: Databases.

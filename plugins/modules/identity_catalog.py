@@ -15,8 +15,8 @@ description:
   - The passwords of existing users are probed by signing in with them, so a rotated one is noticed.
   - Owns the objects that it is given, and the roles of each user on its project; others are left alone.
 attributes:
-  check_mode: {support: full, description: When Keystone does not answer yet, everything would be created.}
-  diff_mode: {support: full, description: One line a change, without secrets.}
+  check_mode: {support: full, description: "If Keystone does not answer yet, everything is reported as created."}
+  diff_mode: {support: full, description: "One line per change, without secrets."}
 options:
   auth:
     description: Credentials of an administrator, as openstacksdk takes them.

@@ -17,8 +17,8 @@ description:
     show that a new one is let in. V(restored) does not wait for the timer.
   - A guard that a killed run left armed keeps its first copy; its time starts again.
 attributes:
-  check_mode: {support: full}
-  diff_mode: {support: none}
+  check_mode: {support: full, description: "Copies nothing, and starts or stops no timer."}
+  diff_mode: {support: none, description: The rules themselves are changed by other modules.}
 options:
   state:
     description: Whether the guard is set.

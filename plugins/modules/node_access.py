@@ -17,8 +17,8 @@ description:
     everything else stays as it is. What is mounted already is left alone.
   - Users and files that the node does not have are passed over.
 attributes:
-  check_mode: {support: full}
-  diff_mode: {support: full, description: One line a thing.}
+  check_mode: {support: full, description: The result is that of a real run.}
+  diff_mode: {support: full, description: One line per change.}
 options:
   groups:
     description: Groups that must exist, each with users that must be members. Other members stay.

@@ -18,8 +18,8 @@ description:
   - Refuses a port that is scheduled on anything else than the gateways of its VRF.
   - Runs on a node with OVN's databases; a member of the cluster that does not lead passes the write on.
 attributes:
-  check_mode: {support: full}
-  diff_mode: {support: full}
+  check_mode: {support: full, description: The result is that of a real run.}
+  diff_mode: {support: full, description: What changes.}
 options:
   routers:
     description: C(routers) of M(cloudwatt.socle.rie_neutron).

@@ -13,8 +13,8 @@ description:
   - Reads the database once, compares in memory, and makes what differs in one C(ovs-vsctl) transaction.
   - What is left out is not owned. Mappings are merged key by key; a key with null is removed.
 attributes:
-  check_mode: {support: full, description: When no switch answers, everything would be created.}
-  diff_mode: {support: full, description: One line a command.}
+  check_mode: {support: full, description: "If no switch answers, everything is reported as created."}
+  diff_mode: {support: full, description: One line per command.}
 options:
   bridges:
     description: Bridges.

@@ -20,7 +20,7 @@ attributes:
   diff_mode: {support: none, description: Changes nothing.}
 options:
   vrfs:
-    description: RV(cloudwatt.socle.rie_plan#module:plan.gateways), the VRFs of this gateway.
+    description: C(gateways) of RV(cloudwatt.socle.rie_plan#module:plan), the VRFs of this gateway.
     type: list
     elements: dict
     required: true

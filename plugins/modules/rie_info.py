@@ -18,7 +18,7 @@ attributes:
 options:
   gateway: {description: Name of this gateway., type: str, required: true}
   vrfs:
-    description: RV(cloudwatt.socle.rie_plan#module:plan.gateways), the VRFs of this gateway.
+    description: C(gateways) of RV(cloudwatt.socle.rie_plan#module:plan), the VRFs of this gateway.
     type: list
     elements: dict
     required: true

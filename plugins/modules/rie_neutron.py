@@ -19,7 +19,7 @@ description:
     meanwhile, it lists and plans again, and ends only when nothing is left to do.
 attributes:
   check_mode: {support: full, description: The exact operations and diff; Neutron is only read.}
-  diff_mode: {support: full}
+  diff_mode: {support: full, description: The Neutron objects before and after.}
 options:
   plan:
     description: C(plan.neutron) of M(cloudwatt.socle.rie_plan).

@@ -68,13 +68,13 @@ violations:
   type: list
   elements: dict
   contains:
-    file: {description: File\, relative to the project\, or V(command line)., type: str}
-    line: {description: Line in the file\, from 1., type: int}
+    file: {description: "File, relative to the project, or V(command line).", type: str}
+    line: {description: "Line in the file, from 1.", type: int}
     path: {description: Key path within the file., type: str, sample: "rie_tenants[0].vrfs[0].links.gw1.vlan"}
     value: {description: What is there now; empty for secrets and for what is missing., type: str}
     reason: {description: Why it is refused., type: str}
     remedy: {description: What to do about it., type: str}
-    severity: {description: V(error) in this list\, V(warning) in RV(notices)., type: str}
+    severity: {description: "V(error) in this list, V(warning) in RV(notices).", type: str}
 """
 
 # The action plugin of the same name does the work; it only reads, so supports_check_mode is true of it.

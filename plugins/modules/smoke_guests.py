@@ -35,7 +35,7 @@ options:
       cacert: {description: Certificate authorities; by default those of the system., type: path}
   region: {description: Region of the endpoints., type: str}
   vrfs:
-    description: RV(cloudwatt.socle.rie_plan#module:plan.neutron.vrfs), the VRFs with their networks.
+    description: C(neutron.vrfs) of RV(cloudwatt.socle.rie_plan#module:plan), the VRFs with their networks.
     type: list
     elements: dict
     required: true
