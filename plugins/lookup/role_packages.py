@@ -13,11 +13,11 @@ from ansible.plugins.lookup import LookupBase
 
 DOCUMENTATION = r"""
 name: role_packages
-short_description: Debian packages that roles need, as one sorted list without doubles
+short_description: Debian packages that roles need, as one sorted list without duplicates
 version_added: "0.1.0"
 description:
   - Reads C(ROLE_packages) from F(roles/ROLE/defaults/main.yml) of this collection.
-  - The same lists so make the node image and the install phase of a node.
+  - The node image and the install phase of a node therefore use the same lists.
 options:
   _terms:
     description:

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: audit_report
-short_description: Count what the judges said, compare it with the last time, write JSON and a page
+short_description: Compare the results of an audit with the previous audit, and write the report
 version_added: 0.1.0
 author: [Cloudwatt, Orange (@cloudwatt)]
 description:
-  - Writes F(audit.json) and F(audit.html). A node that was not judged this time keeps what was said of it before.
-  - Runs on the operator's machine.
+  - Writes F(audit.json) and F(audit.html). A node that was not audited in this run keeps its previous results.
+  - Runs on the control node.
 attributes:
   check_mode: {support: full, description: Counts and compares; writes nothing.}
 options:

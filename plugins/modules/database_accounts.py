@@ -6,14 +6,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: database_accounts
-short_description: All databases, users and privileges of a MariaDB server in one call
+short_description: Databases, users and privileges of a MariaDB server
 version_added: 0.1.0
 author: [Cloudwatt, Orange (@cloudwatt)]
 description:
-  - Reads the whole state of the server in five queries, compares in memory, and makes what differs.
-  - Passwords are compared and sent as C(mysql_native_password) hashes only.
-  - Owns the databases and users it is given, and each user's privileges at the scopes it is given; others
-    are left alone.
+  - Reads the state of the server in five queries, compares it in memory, and changes only what differs.
+  - Passwords are compared and sent only as C(mysql_native_password) hashes.
+  - Manages the given databases and users, and the privileges of each user at the given scopes. Others are not
+    changed.
 attributes:
   check_mode: {support: full, description: "If no server answers, everything is reported as created."}
   diff_mode: {support: full, description: One line per change.}

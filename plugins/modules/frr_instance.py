@@ -10,10 +10,10 @@ DOCUMENTATION = r"""
 module: frr_instance
 short_description: FRR instances of all VRFs of a gateway
 description:
-  - Runs one FRR instance per VRF in the namespace of the VRF (C(frr@<vrf>), configuration in C(/etc/frr/<vrf>)).
-  - Every new configuration is checked before any instance is touched. Only changed instances are reloaded, side by side
-    and without dropping sessions; an instance whose reload fails gets its previous configuration back.
-  - A running configuration that was changed by hand is found and put right.
+  - Runs one FRR instance per VRF in the namespace of the VRF (unit C(frr@<vrf>), configuration in C(/etc/frr/<vrf>)).
+  - Every new configuration is checked before any instance is changed. Only changed instances are reloaded, in
+    parallel and without a reset of sessions. An instance whose reload fails gets its previous configuration back.
+  - A running configuration that was changed manually is detected and corrected.
 version_added: 0.1.0
 attributes:
   check_mode: {support: full, description: The result is that of a real run.}

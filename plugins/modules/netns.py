@@ -10,10 +10,10 @@ DOCUMENTATION = r"""
 module: netns
 short_description: Network namespaces described as data
 description:
-  - Makes network namespaces with their links, addresses and sysctls, and brings them back at boot
-    (C(socle-netns@<name>)). A link is a veth pair whose other end is either an access port of Open vSwitch or in
-    another namespace.
-  - Only namespaces that differ are touched.
+  - Creates network namespaces with their links, addresses and sysctls, and restores them at boot
+    (C(socle-netns@<name>)). A link is a veth pair whose other end is an access port of Open vSwitch or is in another
+    namespace.
+  - Only namespaces that differ are changed.
 version_added: 0.1.0
 attributes:
   check_mode: {support: full, description: The result is that of a real run.}

@@ -8,12 +8,12 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: nftables_netns
-short_description: Nftables rulesets of all VRFs of a gateway
+short_description: Rulesets of nftables for all VRFs of a gateway
 description:
-  - "Loads one ruleset per VRF into its namespace: anti-spoofing between cloud and RIE, loose uRPF, GTSM for BGP, and an
-    input that admits BGP, BFD and neighbour discovery only."
-  - All rulesets are checked before any is loaded; each is loaded in one transaction. Only those that differ, on disk or
-    in the kernel, are loaded.
+  - "Loads one ruleset per VRF into its namespace: anti-spoofing between cloud and RIE, loose uRPF, GTSM for BGP, and
+    an input chain that accepts only BGP, BFD and neighbour discovery."
+  - All rulesets are checked before any is loaded, and each is loaded in one transaction. Only rulesets that differ,
+    on disk or in the kernel, are loaded.
 version_added: 0.1.0
 attributes:
   check_mode: {support: full, description: The result is that of a real run.}

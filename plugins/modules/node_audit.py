@@ -6,17 +6,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: node_audit
-short_description: Let OpenSCAP, Lynis and the OpenStack Security Guide judge a node
+short_description: Audit a node with OpenSCAP, Lynis and the OpenStack Security Guide
 version_added: 0.1.0
 author: [Cloudwatt, Orange (@cloudwatt)]
 description:
-  - Evaluates a tailored profile with C(oscap) and runs C(lynis), both at low priority, and returns what they said.
-    The exit code of oscap is not looked at, as it is 0 also where nothing applies.
-  - Beside them it goes through the 54 active checks of the OpenStack Security Guide, by the files of the node's
-    services and by a TLS handshake with each socket of Keystone and of Neutron. A check is not applicable where its
-    service is not installed, or is installed and neither enabled nor running.
+  - Evaluates a tailored profile with C(oscap) and runs C(lynis), both at low priority, and returns their results. The
+    exit code of oscap is ignored, as it is 0 also if no rule applies.
+  - Also evaluates the 54 active checks of the OpenStack Security Guide, from the files of the services of the node
+    and from a TLS handshake with each socket of Keystone and Neutron. A check is not applicable if its service is not
+    installed, or is neither enabled nor running.
 attributes:
-  check_mode: {support: full, description: Judges all the same; it changes nothing.}
+  check_mode: {support: full, description: "Audits the node as in a real run, which changes nothing."}
 options:
   content: {description: The datastream., type: path, required: true}
   tailoring: {description: The tailoring., type: path, required: true}

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ovs_switch
-short_description: Bridges, ports and settings of an Open vSwitch in one transaction
+short_description: Bridges, ports and settings of Open vSwitch in one transaction
 version_added: 0.1.0
 author: [Cloudwatt, Orange (@cloudwatt)]
 description:
-  - Reads the database once, compares in memory, and makes what differs in one C(ovs-vsctl) transaction.
-  - What is left out is not owned. Mappings are merged key by key; a key with null is removed.
+  - Reads the database once, compares in memory, and changes what differs in one C(ovs-vsctl) transaction.
+  - Settings that are left out are not managed. Mappings are merged key by key; a key with null is removed.
 attributes:
   check_mode: {support: full, description: "If no switch answers, everything is reported as created."}
   diff_mode: {support: full, description: One line per command.}

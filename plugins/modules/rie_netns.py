@@ -10,11 +10,11 @@ DOCUMENTATION = r"""
 module: rie_netns
 short_description: Network namespaces of all VRFs of a gateway
 description:
-  - Makes one network namespace per VRF, with its links C(cloud), C(rie) and C(peer). Each link is a veth pair whose
+  - Creates one network namespace per VRF, with its links C(cloud), C(rie) and C(peer). Each link is a veth pair whose
     host end (C(c-), C(r-), C(p-) and the name of the VRF) is an access port of an Open vSwitch bridge.
   - Restricts the VLANs that the uplink ports of the bridge carry to those of the plan.
-  - Stores each namespace under C(/etc/socle/netns) and enables C(socle-netns@<namespace>), which brings it back.
-  - Only namespaces that differ from the plan are touched.
+  - Stores each namespace in C(/etc/socle/netns) and enables C(socle-netns@<namespace>), which restores it at boot.
+  - Only namespaces that differ from the plan are changed.
 version_added: 0.1.0
 attributes:
   check_mode: {support: full, description: The result is that of a real run.}

@@ -6,19 +6,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: site_validate
-short_description: Every violation in a site's inventory, before any node is touched
+short_description: Report all violations in a site's inventory, before any connection to a node
 version_added: 0.1.0
 author: [Cloudwatt, Orange (@cloudwatt)]
 description:
   - Takes hosts, groups and variables as Ansible has resolved them from all inventory sources of the run (YAML, INI,
-    JSON, scripts, plugins), and looks up the file and line in which each is written.
-  - Checks groups, hosts and their names, addresses, variable names and types, the length of names, secrets, the package
-    mirror, and the intent for the RIE.
+    JSON, scripts, plugins), and finds the file and line in which each is written.
+  - Checks groups, hosts and their names, addresses, variable names and types, the length of names, secrets, the
+    package mirror, and the intent for the RIE.
   - Reports all violations at once, each with file, line, key, value and remedy. The value of a secret is never shown.
-  - Checks what is given on the command line of C(ansible-playbook) as well. Extra variables are held against the same
-    rules as those of a file, and each tag and each part of the limit must exist; Ansible itself passes over a
-    misspelt one.
-  - Works on the operator's machine as an action plugin and changes nothing.
+  - Also checks the command line of C(ansible-playbook). Extra variables must satisfy the same rules as those in a
+    file, and each tag and each part of the limit must exist; Ansible itself ignores a misspelt one.
+  - Runs on the control node as an action plugin and changes nothing.
 attributes:
   check_mode: {support: full, description: It only reads.}
   diff_mode: {support: none, description: It only reads.}

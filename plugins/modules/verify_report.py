@@ -6,17 +6,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: verify_report
-short_description: Write the verification report of a site and judge it
+short_description: Evaluate the verification of a site and write its report
 version_added: 0.1.0
 author: [Cloudwatt, Orange (@cloudwatt)]
 description:
-  - Writes C(verify.json), and C(verify.html), one page without outside references, into a directory of the
-    operator's machine.
-  - Fails, after writing, when anything is not as expected; the message lists every violation.
-  - A report is an account of what was seen, no configuration, so that writing it never counts as a change.
+  - Writes C(verify.json) and C(verify.html), one page without external references, to a directory of the control
+    node.
+  - Fails, after writing, if any result is not as expected. The message lists every violation.
+  - A report is not configuration, so writing it does not count as a change.
 requirements: [jinja2]
 attributes:
-  check_mode: {support: full, description: "Judges, and writes nothing."}
+  check_mode: {support: full, description: "Evaluates the results, and writes nothing."}
   diff_mode: {support: none, description: Changes nothing.}
 options:
   dest: {description: Directory of the report; made when missing., type: path, required: true}
