@@ -53,7 +53,7 @@ hardened:
   returned: always
   type: bool
 filter_knows:
-  description: Addresses of nodes that the packet filter was made for.
+  description: Addresses of nodes that the packet filter was generated for.
   returned: always
   type: list
   elements: str

@@ -15,22 +15,22 @@ description:
 attributes:
   check_mode: {support: full, description: Counts and compares; writes nothing.}
 options:
-  content: {description: The datastream., type: path, required: true}
+  content: {description: The SCAP data stream., type: path, required: true}
   nodes:
-    description: "What was said of each node: name, groups, places (not live), checks (their results), lynis, guide (see
-      M(cloudwatt.socle.node_audit)), seconds."
+    description: "Results of each node: name, groups, places (unsupported settings), checks (their results), lynis,
+      guide (see M(cloudwatt.socle.node_audit)), seconds."
     type: list
     elements: dict
     required: true
   waivers: {description: Waivers (see role site)., type: list, elements: dict, required: true}
   gate: {description: "What a node must reach: level, rate, evaluated, lynis.", type: dict, required: true}
   expected:
-    description: "Checks that fail as the site knows: check, groups, reason. Any other check of the gate's level that
-      fails is a fault, and so is one of these that passes."
+    description: "Checks that are known to fail: check, groups, reason. Any other check of the gate's level that fails
+      is a fault, and so is one of these checks if it passes."
     type: list
     elements: dict
     default: []
-  directory: {description: Where the report is., type: path, required: true}
+  directory: {description: Directory of the report., type: path, required: true}
 """
 
 EXAMPLES = r"""
@@ -45,11 +45,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 ok:
-  description: Whether every gate was reached and nothing got worse.
+  description: Whether every gate is reached and no result is worse than before.
   returned: always
   type: bool
 faults:
-  description: What is not so.
+  description: Conditions that are not met.
   returned: always
   type: list
   elements: str

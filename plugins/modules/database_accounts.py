@@ -45,7 +45,7 @@ options:
             type: str
             default: ALL
           require:
-            description: What the connection must use.
+            description: Protection that the connection must use.
             type: str
             choices: [NONE, SSL, X509]
             default: NONE
@@ -65,7 +65,7 @@ options:
       host: {description: Host pattern., type: str, default: '%'}
   login_unix_socket: {description: The server's socket., type: path, default: /run/mysqld/mysqld.sock}
   login_user: {description: Who connects., type: str, default: root}
-  login_password: {description: Not needed where the socket tells who connects., type: str}
+  login_password: {description: Not needed if the socket identifies the user., type: str}
 requirements: [python3-pymysql]
 """
 

@@ -49,7 +49,7 @@ options:
     type: bool
     default: true
   prune:
-    description: Remove instances made by this module that are not in O(vrfs).
+    description: Remove instances created by this module that are not in O(vrfs).
     type: bool
     default: true
 """
@@ -64,7 +64,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, by VRF (created, reloaded, restarted, started, enabled, removed); empty if nothing.
+  description: Actions by VRF (created, reloaded, restarted, started, enabled, removed); empty if there are none.
   type: dict
   returned: always
 waiting:

@@ -20,7 +20,7 @@ attributes:
   check_mode: {support: full, description: Recovers nothing and starts nothing.}
   diff_mode: {support: full, description: The decision.}
 options:
-  state: {description: What to do., type: str, choices: [probed, formed], required: true}
+  state: {description: Action., type: str, choices: [probed, formed], required: true}
   name: {description: 'This node, as in O(members).', type: str, default: ''}
   members:
     description: Every member and its RV(member); an empty one was not read.
@@ -29,7 +29,7 @@ options:
   directory: {description: Data directory., type: path, default: /var/lib/mysql}
   socket: {description: Socket of the server., type: path, default: /run/mysqld/mysqld.sock}
   timeout:
-    description: Seconds for a starting or forming node to get ready.
+    description: Seconds until a member that starts or bootstraps must be ready.
     type: int
     default: 120
 """

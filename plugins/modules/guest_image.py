@@ -62,7 +62,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 digest:
-  description: What names the image.
+  description: Digest that names the image.
   type: str
   returned: always
 vmlinuz:

@@ -47,7 +47,7 @@ options:
       name: {description: Name., type: str, required: true}
       description: {description: Description., type: str}
   roles:
-    description: Roles that must exist, besides those that users have.
+    description: Roles that must exist, in addition to those that users have.
     type: list
     elements: str
     default: []

@@ -23,7 +23,7 @@ options:
     default: /var/lib/glance
   login_unix_socket: {description: The server's socket., type: path, default: /run/mysqld/mysqld.sock}
   login_user: {description: Who connects., type: str, default: root}
-  login_password: {description: Not needed where the socket tells who connects., type: str}
+  login_password: {description: Not needed if the socket identifies the user., type: str}
 requirements: [python3-pymysql]
 """
 

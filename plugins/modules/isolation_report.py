@@ -41,7 +41,7 @@ options:
     type: list
     elements: dict
   site: {description: Name of the site., type: str, required: true}
-  path: {description: The file to write; its directory is made when missing., type: path, required: true}
+  path: {description: File of the report; its directory is created if it does not exist., type: path, required: true}
   certificate_path:
     description: Certificate of the signer, PEM. Without it and O(key_path) the report is not signed.
     type: path

@@ -131,7 +131,7 @@ options:
             type: bool
             default: false
       ssh_port:
-        description: Port of the SSH server of a machine that is made.
+        description: Port of the SSH server of a machine that is created.
         type: int
         default: 22
       binds:
@@ -207,7 +207,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 steps:
-  description: What was done, or would be done in check mode, in order.
+  description: Actions that were done, or that check mode predicts, in order.
   type: list
   elements: str
   returned: always

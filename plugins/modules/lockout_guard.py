@@ -26,7 +26,7 @@ options:
     choices: [armed, confirmed, restored]
     required: true
   paths:
-    description: Files and folders that come back too, besides those that decide about access on every node.
+    description: Files and folders that are also restored, besides those that control access on every node.
     type: list
     elements: path
     default: []

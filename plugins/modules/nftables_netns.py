@@ -17,7 +17,7 @@ description:
 version_added: 0.1.0
 attributes:
   check_mode: {support: full, description: The result is that of a real run.}
-  diff_mode: {support: full, description: "What changes, as text."}
+  diff_mode: {support: full, description: "The changes, as text."}
 author: [Cloudwatt, Orange]
 options:
   vrfs:
@@ -35,7 +35,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, by VRF (loaded); empty if nothing.
+  description: Actions by VRF (loaded); empty if there are none.
   type: dict
   returned: always
 """

@@ -97,7 +97,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: What is not, or was not before the call, as it should be.
+  description: Differences that exist, or existed before the call.
   returned: always
   type: list
   elements: str

@@ -21,7 +21,7 @@ attributes:
   diff_mode: {support: full, description: "One line per change, never a key."}
 options:
   authority:
-    description: Certificate of the authority, PEM; empty when it is still to be made (check mode).
+    description: Certificate of the CA, PEM; empty if it does not exist yet (check mode).
     type: str
     required: true
   certificate: {description: "The newly signed certificate, PEM.", type: str, default: ''}
@@ -38,7 +38,7 @@ options:
     default: /etc/socle/pki
   group: {description: Group that may read the key., type: str, default: ssl-cert}
   readers:
-    description: Users put into that group; those that do not exist are passed over.
+    description: Users that are added to that group; those that do not exist are skipped.
     type: list
     elements: str
     default: []

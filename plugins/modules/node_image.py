@@ -65,7 +65,7 @@ options:
     type: path
     default: /var/lib/socle/cache/apt
   labs_dir:
-    description: Where labs are. The trees their machines were made from are not pruned.
+    description: Directory of the labs. The trees that their machines use are not pruned.
     type: path
     default: /var/lib/socle/lab
 attributes:
@@ -92,7 +92,7 @@ path:
   type: str
   returned: always
 digest:
-  description: What names the tree.
+  description: Digest that names the tree.
   type: str
   returned: always
 built:

@@ -60,7 +60,7 @@ options:
     choices: [configure, install, bootstrap, run]
     default: [configure, install, bootstrap, run]
   directories:
-    description: Directories, made first, parents included.
+    description: Directories, which are created first, with their parents.
     type: list
     elements: dict
     default: []
@@ -70,7 +70,7 @@ options:
       group: {description: Group name or number., type: str, default: root}
       mode: {description: Quoted octal mode., type: str, default: '0755'}
   files:
-    description: Files. Parents that are missing are made, root's and 0755.
+    description: Files. Missing parent directories are created, owned by root, with mode 0755.
     type: list
     elements: dict
     default: []
@@ -107,13 +107,13 @@ options:
           replaced. Not run in check mode.
         type: str
   links:
-    description: Symbolic links, made last.
+    description: Symbolic links, which are created last.
     type: list
     elements: dict
     default: []
     suboptions:
       path: {description: Absolute path of the link., type: path, required: true}
-      target: {description: What it points to., type: str, required: true}
+      target: {description: Target of the link., type: str, required: true}
   absent:
     description: Files, links and empty directories that must not be there.
     type: list
@@ -141,7 +141,7 @@ options:
     elements: str
     default: []
   schemas:
-    description: Database schemas; those of a wave are made side by side.
+    description: Database schemas; those of a wave are created in parallel.
     type: list
     elements: dict
     default: []
@@ -178,7 +178,7 @@ options:
     default: 600
   login_unix_socket: {description: The database server's socket., type: path, default: /run/mysqld/mysqld.sock}
   login_user: {description: Who connects to it., type: str, default: root}
-  login_password: {description: Not needed where the socket tells who connects., type: str}
+  login_password: {description: Not needed if the socket identifies the user., type: str}
   units:
     description: Units of systemd, started and waited for side by side.
     type: list
@@ -213,7 +213,7 @@ options:
           Not run in check mode.
         type: str
       ready:
-        description: What must hold before the call returns, also for units that ran before.
+        description: Conditions that must be met before the call returns, also for units that ran before.
         type: dict
         suboptions:
           port: {description: A TCP port that accepts connections., type: int}
@@ -241,7 +241,7 @@ options:
         description: Whether it starts at boot. By default it does when O(units[].state=started).
         type: bool
       wave:
-        description: Units of a lower wave are ready before those of a higher one are touched.
+        description: Units of a lower wave are ready before those of a higher one are changed.
         type: int
         default: 0
   secrets:
@@ -292,7 +292,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 call:
-  description: What the task would have done, for O(calls).
+  description: Arguments of the task, for O(calls).
   returned: with O(defer)
   type: dict
 changed_paths:

@@ -19,7 +19,7 @@ description:
   - Runs on a node with OVN's databases. A member that is not the leader forwards the write.
 attributes:
   check_mode: {support: full, description: The result is that of a real run.}
-  diff_mode: {support: full, description: What changes.}
+  diff_mode: {support: full, description: The changes.}
 options:
   routers:
     description: C(routers) of M(cloudwatt.socle.rie_neutron).

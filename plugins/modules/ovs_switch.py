@@ -49,7 +49,7 @@ options:
     description: Targets of the managers, with spaces; all others are removed. Empty for none.
     type: str
   prune_ports:
-    description: Remove ports of these bridges that this module once made and that are not listed any more.
+    description: Remove ports of these bridges that this module created and that are no longer listed.
     type: bool
     default: false
   timeout: {description: Seconds that the switch may take., type: int, default: 60}

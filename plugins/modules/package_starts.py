@@ -54,12 +54,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 allowed:
-  description: What packages asked and was done, as C(action unit).
+  description: Requests of packages that were carried out, as C(action unit).
   returned: with O(state=released)
   type: list
   elements: str
 refused:
-  description: What packages asked and was not done. The roles start what a node runs.
+  description: Requests of packages that were not carried out. The roles start the services of a node.
   returned: with O(state=released)
   type: list
   elements: str

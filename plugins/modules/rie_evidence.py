@@ -42,7 +42,7 @@ evidence:
   returned: always
   type: dict
 missing:
-  description: What could not be read; C(where) and C(why) each.
+  description: Parts that could not be read, each with C(where) and C(why).
   returned: always
   type: list
   elements: dict

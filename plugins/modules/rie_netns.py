@@ -18,7 +18,7 @@ description:
 version_added: 0.1.0
 attributes:
   check_mode: {support: full, description: The result is that of a real run.}
-  diff_mode: {support: full, description: "What changes, as text."}
+  diff_mode: {support: full, description: "The changes, as text."}
 author: [Cloudwatt, Orange]
 options:
   vrfs:
@@ -40,7 +40,7 @@ options:
     choices: [system, netdev]
     default: system
   prune:
-    description: Remove namespaces made by this module that are not in O(vrfs). What runs in them is stopped first.
+    description: Remove namespaces created by this module that are not in O(vrfs), after stopping what runs in them.
     type: bool
     default: true
 """
@@ -54,7 +54,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, by namespace (created, changed, started, removed); empty if nothing.
+  description: Actions by namespace (created, changed, started, removed); empty if there are none.
   type: dict
   returned: always
 steps:

@@ -45,7 +45,7 @@ options:
     type: bool
     default: false
   max_deletes:
-    description: With more deletions than this nothing is done at all.
+    description: Maximum number of deletions. If there would be more, nothing is changed.
     type: int
     default: 10
   allow_replace:
@@ -76,7 +76,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 operations:
-  description: What was done, or in check mode would be. C(action), C(kind), C(key), C(before), C(after) each.
+  description: Operations that were done, or that check mode predicts, each with C(action), C(kind), C(key), C(before)
+    and C(after).
   returned: always
   type: list
   elements: dict

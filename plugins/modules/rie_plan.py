@@ -23,7 +23,7 @@ options:
     type: dict
     required: true
   ledger_path:
-    description: File of the allocations; made when missing. Without it nothing is remembered.
+    description: File of the allocations; created if it does not exist. Without it, allocations are not stored.
     type: path
   gateways:
     description: Names of the site's gateway nodes. Without it any name will do.

@@ -47,10 +47,10 @@ options:
     type: dict
     default: {}
   sessions:
-    description: Results of M(cloudwatt.socle.rie_info) by gateway, kept beside the preview as C(states).
+    description: Results of M(cloudwatt.socle.rie_info) by gateway, stored with the preview as C(states).
     type: dict
     default: {}
-  path: {description: File of the preview; its directory is made when missing., type: path, required: true}
+  path: {description: File of the preview; its directory is created if it does not exist., type: path, required: true}
   expected:
     description: Whether O(path) holds the preview that was shown, and must still be true. It is then not written.
     type: bool

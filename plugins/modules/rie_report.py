@@ -20,7 +20,7 @@ attributes:
   check_mode: {support: full, description: The report is written in check mode too; it changes nothing on the site.}
   diff_mode: {support: none, description: Changes nothing.}
 options:
-  path: {description: The page; its directory is made when missing., type: path, required: true}
+  path: {description: File of the page; its directory is created if it does not exist., type: path, required: true}
   data_path: {description: The same as JSON. Without it none is written., type: path}
   template: {description: Jinja2 template of the page., type: path, required: true}
   site: {description: Name of the site., type: str, required: true}
@@ -80,11 +80,11 @@ path:
   returned: success
   type: str
 summary:
-  description: What is there, in a sentence.
+  description: State of the wiring, in a sentence.
   returned: success
   type: str
 notes:
-  description: What could not be looked at.
+  description: Parts that could not be read.
   returned: success
   type: list
   elements: str

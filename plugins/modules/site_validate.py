@@ -62,7 +62,7 @@ notices:
   type: list
   elements: dict
 violations:
-  description: What is wrong, sorted by file and line; empty when all is well.
+  description: Violations, sorted by file and line; empty if there are none.
   returned: always
   type: list
   elements: dict
@@ -70,9 +70,9 @@ violations:
     file: {description: "File, relative to the project, or V(command line).", type: str}
     line: {description: "Line in the file, from 1.", type: int}
     path: {description: Key path within the file., type: str, sample: "rie_tenants[0].vrfs[0].links.gw1.vlan"}
-    value: {description: What is there now; empty for secrets and for what is missing., type: str}
-    reason: {description: Why it is refused., type: str}
-    remedy: {description: What to do about it., type: str}
+    value: {description: Current value; empty for secrets and missing values., type: str}
+    reason: {description: Reason why the value is refused., type: str}
+    remedy: {description: Action that corrects it., type: str}
     severity: {description: "V(error) in this list, V(warning) in RV(notices).", type: str}
 """
 

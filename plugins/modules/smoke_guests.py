@@ -86,7 +86,7 @@ guests:
   type: list
   elements: dict
 changes:
-  description: What was made or removed, in words.
+  description: Objects that were created or removed, as text.
   returned: always
   type: list
   elements: str

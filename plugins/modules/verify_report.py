@@ -19,7 +19,7 @@ attributes:
   check_mode: {support: full, description: "Evaluates the results, and writes nothing."}
   diff_mode: {support: none, description: Changes nothing.}
 options:
-  dest: {description: Directory of the report; made when missing., type: path, required: true}
+  dest: {description: Directory of the report; created if it does not exist., type: path, required: true}
   template: {description: Jinja2 template of the page., type: path, required: true}
   site: {description: Name of the site., type: str, required: true}
   plan:
@@ -47,7 +47,7 @@ options:
     elements: dict
     default: []
   errors:
-    description: What kept the guests from being there, each a violation.
+    description: Errors that prevented the guests from running. Each is a violation.
     type: list
     elements: str
     default: []
@@ -55,7 +55,7 @@ options:
     description: RV(cloudwatt.socle.isolation_report#module:report).
     type: dict
   matrix:
-    description: RV(cloudwatt.socle.reachability#module:matrix). Without it there was no host to probe from.
+    description: RV(cloudwatt.socle.reachability#module:matrix). If it is missing, no host could send probes.
     type: dict
 """
 
@@ -80,7 +80,7 @@ summary:
   returned: success
   type: str
 notes:
-  description: What the verdict leaves out, for instance that no probe host exists.
+  description: Parts that were not tested, for instance because no probe host exists.
   returned: success
   type: list
   elements: str
