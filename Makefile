@@ -6,7 +6,7 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-ann
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lab lab-down test lint unit coverage molecule test-guest audit-guest bench-deploy bench-failover bench-gateway bench-rie fault-kill harden-order docs clean lock
+.PHONY: help setup setup-dev lab lab-down test lint unit coverage molecule test-guest audit-guest bench-deploy bench-failover bench-gateway bench-rie fault-kill harden-order docs docs-site clean lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,11 +68,16 @@ fault-kill: setup ## Kill a deployment of the lab at a dozen moments, then let i
 docs: setup ## Write the reference again: the roles' variables, the schema of the intent
 	$(BIN)/python scripts/docs
 
+docs-site: setup ## Build the documentation as a site that needs no server and no network, in .site/html (30 seconds)
+	@$(PYTHON) scripts/setup docs
+	@$(BIN)/python scripts/docs-site
+
 lock: setup ## Resolve pyproject.toml again, and the package the collections come from (needs uv)
 	uv pip compile $(LOCK) --group dev --group build pyproject.toml --output-file requirements-dev.lock
 	uv pip compile $(LOCK) --group build --constraint requirements-dev.lock pyproject.toml --output-file requirements.lock
+	uv pip compile $(LOCK) --group docs --constraint requirements.lock --output-file requirements-docs.lock
 	echo 'ansible==12.3.0' | uv pip compile --no-deps --generate-hashes --no-header --no-annotate \
 		--output-file requirements-collections.lock -
 
 clean: ## Remove what set-up and the runs made in this checkout (not the lab: see lab-down)
-	rm -rf .venv .ansible .socle socle.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage cloudwatt-socle-*.tar.gz
+	rm -rf .venv .ansible .socle .site socle.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage cloudwatt-socle-*.tar.gz

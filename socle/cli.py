@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: verbs, and the playbook that each of them is."""
+"""The command line: the commands of `socle`, and the playbook that each of them runs."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from . import display, passing, project, report, rie, runs
 from .project import Site, UsageError, find_site
 
 EPILOG = """exit codes:
-  0    everything as wanted
+  0    success
   1    a task failed on a host
   2    wrong usage, or input that validation refuses
-  3    socle verify, audit, rie drift or show: what is there is not what should be
+  3    socle verify, audit, rie drift or show: the site is not in the expected state
   4    a node cannot be reached
   130  interrupted
 
-Each verb is a playbook of playbooks/ that ansible-playbook runs as it is, with the options of ansible-playbook that
-are given: all but --step. What follows -- is passed on as well. What a run did is kept under .socle/runs/ (the last
-20), or under $SOCLE_STATE. INVENTORY is a folder, or the name of one in inventories/."""
+Each command that changes or checks a site runs a playbook of playbooks/. The options of ansible-playbook, except
+--step, and the arguments after -- are passed on. The results of the last 20 runs of each site are kept in
+.socle/runs/, or in $SOCLE_STATE. INVENTORY is a folder, or the name of one in inventories/."""
 
 
-# Verbs that write a report VERB.json and VERB.html, and the variable that says where.
+# Commands that write a report COMMAND.json and COMMAND.html, and the variable that holds the folder of the report.
 REPORTS = {"verify": "smoke_report_directory", "audit": "audit_report_directory"}
 
 
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _divided(words: list[str]) -> tuple[list[str], list[str]]:
-    """What is before the first `--`, and what is after it; `socle lab ssh` has it all for its command."""
+    """The words before the first `--`, and those after it; `socle lab ssh` passes all of them to its command."""
     if "--" not in words or words[:2] == ["lab", "ssh"]:
         return words, []
     place = words.index("--")
@@ -70,9 +70,9 @@ def _divided(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _take(options: argparse.Namespace, further: list[str]) -> None:
-    """Add the words after `--` to what is passed on."""
+    """Add the words after `--` to the arguments that are passed on."""
     if not hasattr(options, "passed") or options.act in (_secrets_init, _secrets_rotate):
-        raise UsageError(f"this verb runs no playbook, so nothing is passed on: {' '.join(further)}")
+        raise UsageError(f"this command runs no playbook, so nothing is passed on: {' '.join(further)}")
     parser = argparse.ArgumentParser(add_help=False, usage=argparse.SUPPRESS)
     passing.add(parser, passing.CONNECTING, passing.VAULT, passing.PREVIEW, passing.CHOOSING)
     known, unknown = parser.parse_known_args(further)
@@ -81,16 +81,18 @@ def _take(options: argparse.Namespace, further: list[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _subparser(
-        argparse.ArgumentParser, prog="socle", description="OpenStack, and its tenants wired into the RIE."
+        argparse.ArgumentParser,
+        prog="socle",
+        description="Deploy and harden OpenStack, and wire its tenants into the RIE.",
     )
     parser.set_defaults(usage=runs.USAGE)
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    lab = _subparser(verbs.add_parser, "lab", help="the cloud on this machine, of systemd-nspawn nodes")
-    lab_verbs = lab.add_subparsers(title="verbs", metavar="VERB", required=True)
+    lab = _subparser(verbs.add_parser, "lab", help="the cloud on this machine, with systemd-nspawn nodes")
+    lab_verbs = lab.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, playbook, text in (
-        ("up", "lab.yml", "build the node image when needed, boot the machines and link them"),
-        ("down", "lab_down.yml", "remove every machine, link, rule and sysctl the lab made"),
+        ("up", "lab.yml", "build the node image if needed, boot the machines and link them"),
+        ("down", "lab_down.yml", "remove every machine, link, rule and sysctl that the lab created"),
     ):
         _run_verb(lab_verbs, name, playbook, text, verb=f"lab-{name}", default="lab")
     status = _subparser(lab_verbs.add_parser, "status", help="show the nodes and whether they answer")
@@ -104,28 +106,28 @@ def _parser() -> argparse.ArgumentParser:
 
     image = _subparser(verbs.add_parser, "image", help="the node image")
     build = _run_verb(
-        image.add_subparsers(title="verbs", metavar="VERB", required=True),
+        image.add_subparsers(title="commands", metavar="COMMAND", required=True),
         "build",
         "image.yml",
         "build the node image from the roles' install phase (kept until its sources change)",
         verb="image",
         default="lab",
     )
-    build.add_argument("--force", action="store_true", help="build it even when its sources have not changed")
+    build.add_argument("--force", action="store_true", help="build it even if its sources have not changed")
 
-    _run_verb(verbs, "deploy", "deploy.yml", "bring the nodes to the state the inventory describes")
+    _run_verb(verbs, "deploy", "deploy.yml", "bring the nodes to the state that the inventory describes")
     _run_verb(verbs, "wire", "wire.yml", "wire the tenant networks into the RIE")
     _run_verb(verbs, "harden", "harden.yml", "harden the nodes to the State's rules (ANSSI-BP-028)")
-    _run_verb(verbs, "verify", "verify.yml", "send real packets over every pair of the reachability matrix")
-    _run_verb(verbs, "audit", "audit.yml", "judge the nodes by OpenSCAP, Lynis and OpenStack's Security Guide")
-    _run_verb(verbs, "validate", "validate.yml", "check the inventory, without touching a node")
+    _run_verb(verbs, "verify", "verify.yml", "send real packets for every pair of the reachability matrix")
+    _run_verb(verbs, "audit", "audit.yml", "check the nodes with OpenSCAP, Lynis and the OpenStack Security Guide")
+    _run_verb(verbs, "validate", "validate.yml", "check the inventory, without a connection to a node")
 
     backbone = _subparser(verbs.add_parser, "rie", help="the tenants' wiring into the RIE: plan, apply, drift")
-    rie_verbs = backbone.add_subparsers(title="verbs", metavar="VERB", required=True)
+    rie_verbs = backbone.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, act, text in (
-        ("plan", rie.plan, "show what wiring would change; exit code 0 nothing, 2 changes, 1 it cannot be told"),
-        ("apply", rie.apply, "do what the last plan showed, and refuse when the site has moved since"),
-        ("drift", rie.drift, "print as JSON what is live and not as intended; exit code 0 nothing, 3 something"),
+        ("plan", rie.plan, "show what wiring would change; exit code 0: nothing, 2: changes, 1: failure"),
+        ("apply", rie.apply, "make the changes that the last plan showed; refused if the site has changed since"),
+        ("drift", rie.drift, "print the differences between site and intent as JSON; exit code 0: none, 3: some"),
     ):
         command = _subparser(rie_verbs.add_parser, name, help=text)
         _inventory(command)
@@ -135,21 +137,23 @@ def _parser() -> argparse.ArgumentParser:
         # Of a plan, 2 says that there are changes.
         command.set_defaults(act=act, usage=rie.WRONG if act is rie.plan else runs.USAGE)
 
-    command = _subparser(rie_verbs.add_parser, "show", help="show a tenant's networks, wires, sessions and routes")
+    command = _subparser(
+        rie_verbs.add_parser, "show", help="show a tenant's networks, attachment circuits, sessions and routes"
+    )
     command.add_argument("tenant", metavar="TENANT", help="its name in rie_tenants")
     _inventory(command)
     command.add_argument("--json", action="store_true", help="print JSON, progress on stderr")
     passing.add(command, passing.CONNECTING, passing.VAULT)
     command.set_defaults(act=rie.show)
-    command = _subparser(rie_verbs.add_parser, "report", help="write a page that shows the wiring as it is")
+    command = _subparser(rie_verbs.add_parser, "report", help="write a page about the current wiring")
     _inventory(command)
     command.add_argument("-o", "--output", metavar="FILE", help="the page (default: among the site's reports)")
     command.add_argument("--json", action="store_true", help="print JSON as well, progress on stderr")
     passing.add(command, passing.CONNECTING, passing.VAULT)
     command.set_defaults(act=rie.describe, usage=rie.WRONG)
     for name, state, text in (
-        ("drain", True, "take the traffic off a gateway before work on it; it stays so until undrain"),
-        ("undrain", False, "let a drained gateway carry traffic again"),
+        ("drain", True, "move the traffic off a gateway before work on it, until undrain"),
+        ("undrain", False, "move the traffic back to a drained gateway"),
     ):
         command = _subparser(rie_verbs.add_parser, name, help=text)
         command.add_argument("gateway", metavar="GATEWAY", help="a host of the inventory's group gateway")
@@ -159,22 +163,22 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(act=rie.drain, verb=f"rie-{name}", drain=state)
 
     secrets = _subparser(verbs.add_parser, "secrets", help="the secrets of a site")
-    secrets_verbs = secrets.add_subparsers(title="verbs", metavar="VERB", required=True)
+    secrets_verbs = secrets.add_subparsers(title="commands", metavar="COMMAND", required=True)
     init = _subparser(
         secrets_verbs.add_parser,
         "init",
-        help="make what is missing of the vault password and of the encrypted secrets.yml",
+        help="create the vault password and the secrets in secrets.yml (encrypted), where they are missing",
     )
     _inventory(init)
     passing.add(init, passing.VAULT)
     init.set_defaults(act=_secrets_init)
-    rotate = _subparser(secrets_verbs.add_parser, "rotate", help="give secrets new values; a deployment brings them in")
+    rotate = _subparser(secrets_verbs.add_parser, "rotate", help="replace secrets; the next deployment applies them")
     rotate.add_argument("names", nargs="*", metavar="NAME", help="as in secrets.yml; BGP keys only if named")
-    rotate.add_argument("--all", action="store_true", help="every secret that is the site's alone: no BGP keys")
+    rotate.add_argument("--all", action="store_true", help="every secret that is the site's own: no BGP keys")
     rotate.add_argument(
-        "--now", action="store_true", help="with a stolen keystone_fernet_seed: refuse every token made so far"
+        "--now", action="store_true", help="after the theft of keystone_fernet_seed: invalidate every existing token"
     )
-    rotate.add_argument("--check", action="store_true", help="change nothing: name what would be rotated")
+    rotate.add_argument("--check", action="store_true", help="change nothing; name the secrets that would be rotated")
     rotate.add_argument("--json", action="store_true", help="print the outcome as JSON")
     _inventory(rotate)
     passing.add(rotate, passing.VAULT)
@@ -183,7 +187,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _subparser(make: Callable[..., argparse.ArgumentParser], *names: str, **options: str) -> argparse.ArgumentParser:
-    text = {"description": options.get("help", "").capitalize() or None, **options}
+    about = options.get("help", "")
+    text = {"description": about[:1].upper() + about[1:] or None, **options}
     return make(*names, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, **text)
 
 
@@ -198,11 +203,11 @@ def _inventory(parser: argparse.ArgumentParser) -> None:
 
 
 class _Once(argparse.Action):
-    """An option of which a second one would silently win."""
+    """An option that must not be repeated: argparse would silently take the last one."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         if getattr(namespace, self.dest) is not None:
-            parser.error(f"one {option_string} only: a site is a folder, which further files of hosts belong into")
+            parser.error(f"one {option_string} only: a site is a folder, to which further files of hosts belong")
         setattr(namespace, self.dest, values)
 
 
@@ -245,7 +250,7 @@ def _playbook_arguments(options: argparse.Namespace, site: Site) -> list[str]:
 
 
 def _judge(outcome: runs.Outcome, site: Site, verb: str) -> None:
-    """Name the reports that this run wrote, and tell what is not as it should be from a run that failed."""
+    """Name the reports that this run wrote, and distinguish a site that is not as expected from a run that failed."""
     begun = Path(outcome.artifacts).stat().st_ctime - outcome.seconds - 1
     fresh = [
         path

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The options of ansible-playbook that verbs take and pass on with the meaning that they have there."""
+"""The options of ansible-playbook that the commands accept and pass on with the same meaning."""
 
 from __future__ import annotations
 

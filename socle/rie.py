@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The verbs of the RIE: see what wiring would change, do exactly that, see what is there, drain."""
+"""The commands `socle rie`: preview changes of the wiring, apply them, inspect the wiring, drain a gateway."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def preview_file(site: Site) -> Path:
 
 
 def plan(options: argparse.Namespace) -> int:
-    """Show what wiring would change. 0: nothing; 2: changes; 1: it could not be told."""
+    """Show what wiring would change. 0: nothing; 2: changes; 1: failure."""
     site = find_site(options.inventory)
     _code, found = _look(site, "rie-plan", preview_file(site), options.passed)
     if found is None:
@@ -47,7 +47,7 @@ def _style(line: str) -> str:
 
 
 def drift(options: argparse.Namespace) -> int:
-    """Print what is live and not as intended, as JSON. 0: nothing; 3: something."""
+    """Print the differences between site and intent as JSON. 0: none; 3: some."""
     site = find_site(options.inventory)
     code, found = _look(site, "rie-drift", site.reports / "rie-drift.json", options.passed)
     if found is None:
@@ -59,7 +59,7 @@ def drift(options: argparse.Namespace) -> int:
 
 
 def apply(options: argparse.Namespace) -> int:
-    """Do what the last `socle rie plan` showed, unless the site has moved since."""
+    """Make the changes that the last `socle rie plan` showed, unless the site has changed since."""
     site = find_site(options.inventory)
     shown = preview_file(site)
     if not shown.is_file():
@@ -75,7 +75,7 @@ def apply(options: argparse.Namespace) -> int:
 
 
 def drain(options: argparse.Namespace) -> int:
-    """Take the traffic off a gateway, or let it carry traffic again."""
+    """Move the traffic off a gateway, or back to it."""
     console = display.console(stderr=options.json)
     variables = {"rie_gateway_name": options.gateway, "rie_gateway_drain": options.drain}
     arguments = ["--extra-vars", json.dumps(variables), *options.passed]
@@ -87,7 +87,7 @@ def drain(options: argparse.Namespace) -> int:
 
 
 def show(options: argparse.Namespace) -> int:
-    """Show what a tenant has: networks, wires, sessions, routes."""
+    """Show the networks, attachment circuits, sessions and routes of a tenant."""
     site = find_site(options.inventory)
     file = site.reports / "rie-show.json"
     variables = {"rie_gateway_tenant": options.tenant, "rie_gateway_show_file": str(file)}
@@ -107,7 +107,7 @@ def show(options: argparse.Namespace) -> int:
 
 
 def describe(options: argparse.Namespace) -> int:
-    """Write the page about the wiring. 0: it is written, whatever it says; 1: it is not."""
+    """Write the page about the wiring. 0: it is written, whatever it shows; 1: it is not."""
     site = find_site(options.inventory)
     page = Path(options.output).absolute() if options.output else site.reports / "rie-report.html"
     data = site.reports / "rie-report.json"
@@ -161,7 +161,7 @@ def tables(found: dict[str, Any]) -> list[tuple[str, tuple[str, ...], list[list[
 
 
 def _look(site: Site, verb: str, file: Path, passed: list[str]) -> tuple[int, dict[str, Any] | None]:
-    """Run the preview: exit code and document, None when the run failed, which was then told."""
+    """Run the preview. Returns the exit code and the document, which is None if the run failed and reported why."""
     console = display.console(stderr=True)
     outcome = runs.run(verb, "rie_plan.yml", site, [*_to(file), *passed], console)
     if outcome.exit_code != runs.OK:

@@ -215,7 +215,7 @@ def _current_folder() -> str:
 
 
 def _new_run_directory(site: Site, verb: str) -> Path:
-    """Make a folder runs/SITE/<UTC time>-<verb> of the state, private to its owner, and drop the site's oldest runs."""
+    """Create runs/SITE/<UTC time>-<command> in the state folder, private to its owner, and remove the oldest runs."""
     runs = STATE / "runs" / site.name
     try:
         runs.mkdir(parents=True, exist_ok=True)

@@ -6,16 +6,16 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: typed_variables
 type: aggregate
-short_description: Give the variables of the roles the types of their argument specifications
+short_description: Convert extra variables to the types of their argument specifications
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - C(-e name=value) gives text, also where a role computes with a number or asks whether something is true. Ansible
-    checks such a value against the argument specification of a role, and leaves it text.
-  - Before the first task of each play this converts extra variables, and variables of hosts and groups that the
-    inventory holds itself, once and for all roles. The vars plugin P(cloudwatt.socle.typed_files#vars) does the same
-    for C(group_vars) and C(host_vars).
-  - What cannot be converted is left as it is; M(cloudwatt.socle.site_validate) refuses it.
+  - C(-e name=value) gives text, also if a role needs a number or a boolean. Ansible checks such a value against the
+    argument specification of a role, but does not convert it.
+  - Before the first task of each play, this plugin converts extra variables, and variables of hosts and groups that
+    the inventory itself defines, once for all roles. The vars plugin P(cloudwatt.socle.typed_files#vars) does the
+    same for C(group_vars) and C(host_vars).
+  - A value that cannot be converted is left unchanged, and M(cloudwatt.socle.site_validate) refuses it.
 requirements: [Enable it in ansible.cfg with C(callbacks_enabled).]
 """
 

@@ -10,7 +10,7 @@ from typing import Any
 
 DOCUMENTATION = r"""
 name: lab_nodes
-short_description: Turn inventory hosts into the machines of a lab
+short_description: Machines of a lab from inventory hosts
 version_added: "0.1.0"
 description:
   - Builds the O(_input) of M(cloudwatt.socle.lab_machines) option O(cloudwatt.socle.lab_machines#module:machines) from

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: program
-short_description: Text of a program of this collection that runs on nodes by itself
+short_description: Text of a program of this collection that runs on nodes without Ansible
 version_added: "0.1.0"
 description:
   - Reads F(plugins/module_utils/programs/NAME.py). A role installs the text as a file and runs it with a systemd unit.

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: role_packages
-short_description: Debian packages that roles need, as one sorted list without doubles
+short_description: Debian packages that roles need, as one sorted list without duplicates
 version_added: "0.1.0"
 description:
   - Reads C(ROLE_packages) from F(roles/ROLE/defaults/main.yml) of this collection.
-  - The same lists so make the node image and the install phase of a node.
+  - The node image and the install phase of a node therefore use the same lists.
 options:
   _terms:
     description:

@@ -6,15 +6,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: access_info
-short_description: Tell how this connection came in, and what the node's packet filter knows
+short_description: Facts about the SSH connection to a node, and about its packet filter
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Finds the account, the groups and the port of the SSH connection on the node itself, where they are true whatever
-    they come from - the inventory, C(~/.ssh/config), the command line, a forwarded port. Changes nothing.
+  - Finds the account, the groups and the port of the SSH connection on the node itself. There they are correct
+    whatever their source is, such as the inventory, C(~/.ssh/config), the command line or a forwarded port. Changes
+    nothing.
 attributes:
-  check_mode: {support: full, description: It only reads.}
-  diff_mode: {support: none, description: It only reads.}
+  check_mode: {support: full, description: Only reads.}
+  diff_mode: {support: none, description: Changes nothing.}
 options: {}
 """
 
@@ -52,7 +53,7 @@ hardened:
   returned: always
   type: bool
 filter_knows:
-  description: Addresses of nodes that the packet filter was made for.
+  description: Addresses of nodes that the packet filter was generated for.
   returned: always
   type: list
   elements: str

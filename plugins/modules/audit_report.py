@@ -6,32 +6,32 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: audit_report
-short_description: Count what the judges said, compare it with the last time, write JSON and a page
+short_description: Compare the results of an audit with the previous audit, and write the report
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Writes F(audit.json) and F(audit.html). A node that was not judged this time keeps what was said of it before.
-  - Runs on the operator's machine.
+  - Writes F(audit.json) and F(audit.html). A node that was not audited in this run keeps its previous results.
+  - Runs on the control node.
 attributes:
   check_mode: {support: full, description: Counts and compares; writes nothing.}
   diff_mode: {support: none, description: Changes nothing on a node.}
 options:
-  content: {description: The datastream., type: path, required: true}
+  content: {description: The SCAP data stream., type: path, required: true}
   nodes:
-    description: "What was said of each node: name, groups, places (not live), checks (their results), lynis, guide (see
-      M(cloudwatt.socle.node_audit)), seconds."
+    description: "Results of each node: name, groups, places (unsupported settings), checks (their results), lynis,
+      guide (see M(cloudwatt.socle.node_audit)), seconds."
     type: list
     elements: dict
     required: true
   waivers: {description: Waivers (see role site)., type: list, elements: dict, required: true}
   gate: {description: "What a node must reach: level, rate, evaluated, lynis.", type: dict, required: true}
   expected:
-    description: "Checks that fail as the site knows: check, groups, reason. Any other check of the gate's level that
-      fails is a fault, and so is one of these that passes."
+    description: "Checks that are known to fail: check, groups, reason. Any other check of the gate's level that fails
+      is a fault, and so is one of these checks if it passes."
     type: list
     elements: dict
     default: []
-  directory: {description: Where the report is., type: path, required: true}
+  directory: {description: Directory of the report., type: path, required: true}
 """
 
 EXAMPLES = r"""
@@ -46,11 +46,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 ok:
-  description: Whether every gate was reached and nothing got worse.
+  description: Whether every gate is reached and no result is worse than before.
   returned: always
   type: bool
 faults:
-  description: What is not so.
+  description: Conditions that are not met.
   returned: always
   type: list
   elements: str

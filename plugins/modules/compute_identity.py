@@ -10,14 +10,15 @@ short_description: Restore the identity of a hypervisor that lost its disk
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - nova-compute keeps the UUID of its host in the file C(compute_id) and refuses to start without it, except for the
-    first time. When the file is not there, this module asks Nova's API which UUID the host has, and writes it.
-  - A host that the API does not know is a new one; nothing is written, as nova-compute makes its identity itself.
-  - It asks the API only when the file is not there.
+  - nova-compute keeps the UUID of its host in the file C(compute_id), and refuses to start without the file unless
+    the host is new. If the file does not exist, this module gets the UUID of the host from the Nova API and writes
+    the file.
+  - If the API does not know the host, nothing is written, as nova-compute then creates the identity itself.
+  - The API is queried only if the file does not exist.
 attributes:
   check_mode:
     support: full
-    description: Where no API answers, as before the first deployment, it says that nothing would change.
+    description: If no API answers, as before the first deployment, no change is reported.
   diff_mode:
     support: full
     description: Shows the UUID.

@@ -6,17 +6,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: database_accounts
-short_description: All databases, users and privileges of a MariaDB server in one call
+short_description: Databases, users and privileges of a MariaDB server
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Reads the whole state of the server in five queries, compares in memory, and makes what differs.
-  - Passwords are compared and sent as C(mysql_native_password) hashes only.
-  - Owns the databases and users it is given, and each user's privileges at the scopes it is given; others
-    are left alone.
+  - Reads the state of the server in five queries, compares it in memory, and changes only what differs.
+  - Passwords are compared and sent only as C(mysql_native_password) hashes.
+  - Manages the given databases and users, and the privileges of each user at the given scopes. Others are not
+    changed.
 attributes:
-  check_mode: {support: full, description: 'When no server answers, everything would be created.'}
-  diff_mode: {support: full, description: One line a change.}
+  check_mode: {support: full, description: "If no server answers, everything is reported as created."}
+  diff_mode: {support: full, description: One line per change.}
 options:
   databases:
     description: Databases.
@@ -45,7 +45,7 @@ options:
             type: str
             default: ALL
           require:
-            description: What the connection must use.
+            description: Protection that the connection must use.
             type: str
             choices: [NONE, SSL, X509]
             default: NONE
@@ -65,7 +65,7 @@ options:
       host: {description: Host pattern., type: str, default: '%'}
   login_unix_socket: {description: The server's socket., type: path, default: /run/mysqld/mysqld.sock}
   login_user: {description: Who connects., type: str, default: root}
-  login_password: {description: Not needed where the socket tells who connects., type: str}
+  login_password: {description: Not needed if the socket identifies the user., type: str}
 requirements: [python3-pymysql]
 """
 

@@ -10,10 +10,10 @@ DOCUMENTATION = r"""
 module: frr_instance
 short_description: FRR instances of all VRFs of a gateway
 description:
-  - Runs one FRR instance per VRF in the namespace of the VRF (C(frr@<vrf>), configuration in C(/etc/frr/<vrf>)).
-  - Every new configuration is checked before any instance is touched. Only changed instances are reloaded, side by side
-    and without dropping sessions; an instance whose reload fails gets its previous configuration back.
-  - A running configuration that was changed by hand is found and put right.
+  - Runs one FRR instance per VRF in the namespace of the VRF (unit C(frr@<vrf>), configuration in C(/etc/frr/<vrf>)).
+  - Every new configuration is checked before any instance is changed. Only changed instances are reloaded, in
+    parallel and without a reset of sessions. An instance whose reload fails gets its previous configuration back.
+  - A running configuration that was changed manually is detected and corrected.
 version_added: 0.1.0
 attributes:
   check_mode: {support: full, description: The result is that of a real run.}
@@ -49,7 +49,7 @@ options:
     type: bool
     default: true
   prune:
-    description: Remove instances made by this module that are not in O(vrfs).
+    description: Remove instances created by this module that are not in O(vrfs).
     type: bool
     default: true
 """
@@ -64,7 +64,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, by VRF (created, reloaded, restarted, started, enabled, removed); empty if nothing.
+  description: Actions by VRF (created, reloaded, restarted, started, enabled, removed); empty if there are none.
   type: dict
   returned: always
 waiting:

@@ -6,21 +6,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: galera_cluster
-short_description: Form a Galera cluster on the one node where nothing is lost by it
+short_description: Bootstrap a Galera cluster on the member where no data are lost
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - V(probed) tells what this node knows of itself; on a stopped node with unknown position it runs
-    C(mariadbd --wsrep-recover).
-  - V(formed) decides from what all members said. While any of them runs the primary component there is
-    nothing to do. A new cluster is formed only where no member ever was in one, a stopped one only on the
-    highest sequence number; when any member could not be read it refuses.
-  - C(safe_to_bootstrap) of grastate.dat is never believed.
+  - V(probed) returns the state of this member. On a stopped member whose position is unknown, it runs C(mariadbd
+    --wsrep-recover).
+  - V(formed) decides from the states of all members. If any member runs the primary component, there is nothing to
+    do. A new cluster is bootstrapped only if no member has ever been in one, and a stopped cluster only on the member
+    with the highest sequence number. If any member could not be read, the module refuses.
+  - C(safe_to_bootstrap) in grastate.dat is ignored.
 attributes:
   check_mode: {support: full, description: Recovers nothing and starts nothing.}
   diff_mode: {support: full, description: The decision.}
 options:
-  state: {description: What to do., type: str, choices: [probed, formed], required: true}
+  state: {description: Action., type: str, choices: [probed, formed], required: true}
   name: {description: 'This node, as in O(members).', type: str, default: ''}
   members:
     description: Every member and its RV(member); an empty one was not read.
@@ -29,7 +29,7 @@ options:
   directory: {description: Data directory., type: path, default: /var/lib/mysql}
   socket: {description: Socket of the server., type: path, default: /run/mysqld/mysqld.sock}
   timeout:
-    description: Seconds for a starting or forming node to get ready.
+    description: Seconds until a member that starts or bootstraps must be ready.
     type: int
     default: 120
 """

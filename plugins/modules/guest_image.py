@@ -7,15 +7,15 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: guest_image
-short_description: Build the smoke guest, a kernel and an initramfs that prove a tenant network
+short_description: Build the smoke guest, a kernel and an initramfs that test a tenant network
 version_added: "0.1.0"
 description:
-  - Makes F(vmlinuz) (Debian's cloud kernel) and F(initrd) (busybox and three modules) under O(images_dir)/DIGEST, and
-    lets O(images_dir)/current point to it. Packages come with verified signatures.
-  - The guest takes an address by DHCPv4 (and the MTU it offers) and by IPv6 router advertisement, and serves
-    C(/cgi-bin/whoami) and C(/cgi-bin/probe?proto=icmp|http&target=ADDRESS) on port 80 of both families.
-    It prints C(SOCLE-GUEST-READY) with its addresses on the console. Its name is C(socle.name=) on the kernel's
-    command line, which also needs C(console=ttyS0 rdinit=/init).
+  - Creates F(vmlinuz) (Debian's cloud kernel) and F(initrd) (busybox and three modules) in O(images_dir)/DIGEST, and
+    points the link O(images_dir)/current to it. The signatures of the packages are verified.
+  - The guest gets its address by DHCPv4 (with the MTU that is offered) and by IPv6 router advertisement, and serves
+    C(/cgi-bin/whoami) and C(/cgi-bin/probe?proto=icmp|http&target=ADDRESS) on port 80 of both families. It prints
+    C(SOCLE-GUEST-READY) with its addresses on the console. Its name is C(socle.name=) on the command line of the
+    kernel, which also needs C(console=ttyS0 rdinit=/init).
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 options:
   suite:
@@ -61,7 +61,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 digest:
-  description: What names the image.
+  description: Digest that names the image.
   type: str
   returned: always
 vmlinuz:

@@ -6,17 +6,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: identity_catalog
-short_description: All domains, projects, users, roles, services and endpoints of Keystone in one call
+short_description: Domains, projects, users, roles, services and endpoints of Keystone
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Reads one list a type, compares in memory, and makes what differs, side by side where nothing depends
-    on it.
-  - The passwords of existing users are probed by signing in with them, so a rotated one is noticed.
-  - Owns the objects that it is given, and the roles of each user on its project; others are left alone.
+  - Reads one list per type, compares in memory, and changes only what differs, in parallel where the objects do not
+    depend on each other.
+  - The passwords of existing users are tested by signing in, so that a rotated password is detected.
+  - Manages the given objects and the roles of each user on its project. Others are not changed.
 attributes:
-  check_mode: {support: full, description: 'When Keystone does not answer yet, everything would be created.'}
-  diff_mode: {support: full, description: 'One line a change, without secrets.'}
+  check_mode: {support: full, description: "If Keystone does not answer yet, everything is reported as created."}
+  diff_mode: {support: full, description: "One line per change, without secrets."}
 options:
   auth:
     description: Credentials of an administrator, as openstacksdk takes them.
@@ -47,7 +47,7 @@ options:
       name: {description: Name., type: str, required: true}
       description: {description: Description., type: str}
   roles:
-    description: Roles that must exist, besides those that users have.
+    description: Roles that must exist, in addition to those that users have.
     type: list
     elements: str
     default: []

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: image_store
-short_description: Image files that a controller has, and those that Glance's database names
+short_description: Image files of a controller, and the images in Glance's database
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Reads the file store of Glance on this controller and the list of images in the database.
-  - The filter P(cloudwatt.socle.image_store_refusals#filter) tells from the results of all controllers whether one of
-    them may serve the images.
+  - From the results of all controllers, the filter P(cloudwatt.socle.image_store_refusals#filter) decides whether one
+    of them may serve the images.
 attributes:
   check_mode: {support: full, description: It only reads.}
   diff_mode: {support: none, description: It only reads.}
@@ -23,7 +23,7 @@ options:
     default: /var/lib/glance
   login_unix_socket: {description: The server's socket., type: path, default: /run/mysqld/mysqld.sock}
   login_user: {description: Who connects., type: str, default: root}
-  login_password: {description: Not needed where the socket tells who connects., type: str}
+  login_password: {description: Not needed if the socket identifies the user., type: str}
 requirements: [python3-pymysql]
 """
 

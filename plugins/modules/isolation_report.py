@@ -6,19 +6,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: isolation_report
-short_description: Prove that tenants reach only whom their route targets allow
+short_description: Prove that packets pass between tenants only where the route targets allow it
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Compares what is on the gateways and in the cloud with the graph of route target imports, and writes a report, JSON
-    on one line, with the smallest counter-example for each pair of VRFs that is not apart.
-  - Signs it, when given a key, with a detached CMS signature in RV(signature_path). C(openssl cms -verify -binary
-    -inform DER -in PATH.p7s -content PATH -CAfile ca.pem -purpose any -out /dev/null) checks it.
-  - Does not fail on violations; the caller judges by RV(ok).
-  - A report is an account of what was seen, no configuration, so that writing it never counts as a change.
+  - Compares the running state of the gateways and of the cloud with the graph of route target imports. Writes a
+    report, JSON on one line, with the smallest counter-example for each pair of VRFs that is not isolated.
+  - If a key is given, the report is signed with a detached CMS signature in RV(signature_path). C(openssl cms -verify
+    -binary -inform DER -in PATH.p7s -content PATH -CAfile ca.pem -purpose any -out /dev/null) verifies it.
+  - Violations do not fail the task; the caller evaluates RV(ok).
+  - A report is not configuration, so writing it does not count as a change.
 requirements: [cryptography, to sign]
 attributes:
-  check_mode: {support: full, description: "Judges, and writes nothing."}
+  check_mode: {support: full, description: "Evaluates the facts, and writes nothing."}
   diff_mode: {support: none, description: Changes nothing.}
 options:
   plan:
@@ -41,7 +41,7 @@ options:
     type: list
     elements: dict
   site: {description: Name of the site., type: str, required: true}
-  path: {description: The file to write; its directory is made when missing., type: path, required: true}
+  path: {description: File of the report; its directory is created if it does not exist., type: path, required: true}
   certificate_path:
     description: Certificate of the signer, PEM. Without it and O(key_path) the report is not signed.
     type: path

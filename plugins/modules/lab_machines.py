@@ -7,18 +7,18 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: lab_machines
-short_description: Bring up, take down, cut off or look at a lab of systemd-nspawn machines
+short_description: Create, remove, kill or inspect the systemd-nspawn machines of a lab
 version_added: "0.1.0"
 description:
-  - Makes the bridges, the address translation and the machines of a lab on the machine it runs on (the operator's),
-    in one call, machines side by side.
-  - Each machine is a node image under a writable overlay of its own, booted by systemd-nspawn with its own systemd,
-    in a network namespace whose links are veths on the lab's bridges. Where systemd is PID 1 of the host, each
-    machine is a transient unit; elsewhere a process in control groups of its own.
-  - Machines that run and match their definition are left alone. One that died is booted again with its disk, as after
-    a power cut. One whose definition changed is reported, and made anew only when O(recreate) says so.
-  - Everything made is marked (interface aliases, the table C(socle_NAME), notes under O(state_dir)). So
-    O(state=absent) removes all of it, also after a crash, and nothing else.
+  - Creates the bridges, the address translation and the machines of a lab on the control node, in one call and in
+    parallel.
+  - Each machine is a node image with its own writable overlay. systemd-nspawn boots it with its own systemd, in a
+    network namespace whose links are veths on the bridges of the lab. If systemd is PID 1 of the host, each machine
+    is a transient unit; otherwise it is a process in its own control groups.
+  - Machines that run and match their definition are not changed. A machine that died is booted again with its disk,
+    as after a power failure. A machine whose definition changed is reported, and created again only with O(recreate).
+  - Everything that the module creates is marked (interface aliases, the table C(socle_NAME), notes in O(state_dir)).
+    Therefore O(state=absent) removes all of it, also after a crash, and nothing else.
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 options:
   name:
@@ -130,7 +130,7 @@ options:
             type: bool
             default: false
       ssh_port:
-        description: Port of the SSH server of a machine that is made.
+        description: Port of the SSH server of a machine that is created.
         type: int
         default: 22
       binds:
@@ -206,7 +206,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 steps:
-  description: What was done, or would be done in check mode, in order.
+  description: Actions that were done, or that check mode predicts, in order.
   type: list
   elements: str
   returned: always

@@ -6,19 +6,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: lockout_guard
-short_description: Put a node's rules of access back unless a new connection confirms the new ones
+short_description: Restore the former access rules of a node unless a new connection confirms the new ones
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - V(armed) copies everything that decides about access (accounts and their passwords' ages, groups, PAM, sudo, SSH,
-    the packet filter, profiles, kernel parameters, rights of programs), and starts a timer of systemd that puts it
-    back. A boot before the confirmation puts it back too.
-  - V(confirmed) stops the timer. It fails over a connection that was made before the guard was armed, as that does not
-    show that a new one is let in. V(restored) does not wait for the timer.
-  - A guard that a killed run left armed keeps its first copy; its time starts again.
+  - V(armed) copies everything that controls access (accounts and the ages of their passwords, groups, PAM, sudo, SSH,
+    the packet filter, profiles, kernel parameters, rights of programs), and starts a systemd timer that restores the
+    copy. A boot before the confirmation also restores it.
+  - V(confirmed) stops the timer. It fails over a connection that was opened before the guard was armed, as such a
+    connection does not show that a new one is accepted. V(restored) restores the copy without waiting for the timer.
+  - A guard that a killed run left armed keeps its first copy, and its timer starts again.
 attributes:
-  check_mode: {support: full, description: Sets no guard and restores nothing.}
-  diff_mode: {support: none, description: The guard is there only until the new rules are confirmed.}
+  check_mode: {support: full, description: "Copies nothing, and starts or stops no timer."}
+  diff_mode: {support: none, description: The rules themselves are changed by other modules.}
 options:
   state:
     description: Whether the guard is set.
@@ -26,7 +26,7 @@ options:
     choices: [armed, confirmed, restored]
     required: true
   paths:
-    description: Files and folders that come back too, besides those that decide about access on every node.
+    description: Files and folders that are also restored, besides those that control access on every node.
     type: list
     elements: path
     default: []

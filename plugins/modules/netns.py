@@ -10,14 +10,14 @@ DOCUMENTATION = r"""
 module: netns
 short_description: Network namespaces described as data
 description:
-  - Makes network namespaces with their links, addresses and sysctls, and brings them back at boot
-    (C(socle-netns@<name>)). A link is a veth pair whose other end is either an access port of Open vSwitch or in
-    another namespace.
-  - Only namespaces that differ are touched.
+  - Creates network namespaces with their links, addresses and sysctls, and restores them at boot
+    (C(socle-netns@<name>)). A link is a veth pair whose other end is an access port of Open vSwitch or is in another
+    namespace.
+  - Only namespaces that differ are changed.
 version_added: 0.1.0
 attributes:
   check_mode: {support: full, description: The result is that of a real run.}
-  diff_mode: {support: full, description: 'What changes, as text.'}
+  diff_mode: {support: full, description: "The changes, as text."}
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 options:
   definitions:
@@ -30,7 +30,7 @@ options:
     type: dict
     default: {}
   prune:
-    description: Remove namespaces made by this module that are not in O(definitions).
+    description: Remove namespaces created by this module that are not in O(definitions).
     type: bool
     default: true
 """
@@ -45,7 +45,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, by namespace (created, changed, started, removed); empty if nothing.
+  description: Actions by namespace (created, changed, started, removed); empty if there are none.
   type: dict
   returned: always
 steps:

@@ -8,16 +8,16 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: nftables_netns
-short_description: Nftables rulesets of all VRFs of a gateway
+short_description: Rulesets of nftables for all VRFs of a gateway
 description:
-  - "Loads one ruleset per VRF into its namespace: anti-spoofing between cloud and RIE, loose uRPF, GTSM for BGP, and an
-    input that admits BGP, BFD and neighbour discovery only."
-  - All rulesets are checked before any is loaded; each is loaded in one transaction. Only those that differ, on disk or
-    in the kernel, are loaded.
+  - "Loads one ruleset per VRF into its namespace: anti-spoofing between cloud and RIE, loose uRPF, GTSM for BGP, and
+    an input chain that accepts only BGP, BFD and neighbour discovery."
+  - All rulesets are checked before any is loaded, and each is loaded in one transaction. Only rulesets that differ,
+    on disk or in the kernel, are loaded.
 version_added: 0.1.0
 attributes:
   check_mode: {support: full, description: The result is that of a real run.}
-  diff_mode: {support: full, description: 'What changes, as text.'}
+  diff_mode: {support: full, description: "The changes, as text."}
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 options:
   vrfs:
@@ -35,7 +35,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, by VRF (loaded); empty if nothing.
+  description: Actions by VRF (loaded); empty if there are none.
   type: dict
   returned: always
 """

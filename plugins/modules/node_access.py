@@ -6,19 +6,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: node_access
-short_description: Groups, ages of passwords, files that packages own and options of mounts, in one call
+short_description: Groups, password ages, files of packages and mount options of a node
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Makes groups and adds members; sets and removes limits of the age of passwords; keeps modes of packages' programs
-    through C(dpkg-statoverride), so that an upgrade does not bring the old ones back; takes away rights that are too
-    wide.
-  - Puts files of packages aside through C(dpkg-divert), and gives file systems their options in C(/etc/fstab), where
-    everything else stays as it is. What is mounted already is left alone.
-  - Users and files that the node does not have are passed over.
+  - Creates groups and adds members, sets and removes limits of password ages, and removes rights that are too wide.
+    Sets modes of programs through C(dpkg-statoverride), so that an upgrade of the package does not restore the old
+    ones.
+  - Moves files of packages aside through C(dpkg-divert), and sets the options of file systems in C(/etc/fstab), where
+    everything else is kept. File systems that are mounted already are not remounted.
+  - Users and files that do not exist on the node are skipped.
 attributes:
   check_mode: {support: full, description: The result is that of a real run.}
-  diff_mode: {support: full, description: One line a thing.}
+  diff_mode: {support: full, description: One line per change.}
 options:
   groups:
     description: Groups that must exist, each with users that must be members. Other members stay.
@@ -97,7 +97,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: What is not, or was not before the call, as it should be.
+  description: Differences that exist, or existed before the call.
   returned: always
   type: list
   elements: str

@@ -6,36 +6,35 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: node_audit
-short_description: Let OpenSCAP, Lynis and the OpenStack Security Guide judge a node
+short_description: Audit a node with OpenSCAP, Lynis and the OpenStack Security Guide
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Evaluates a tailored profile with C(oscap) and runs C(lynis), both at low priority, and returns what they said.
-    The exit code of oscap is not looked at, as it is 0 also where nothing applies.
-  - Beside them it goes through the 54 active checks of the OpenStack Security Guide, by the files of the node's
-    services and by a TLS handshake with each socket of Keystone and of Neutron. A check is not applicable where its
-    service is not installed, or is installed and neither enabled nor running.
+  - Evaluates a tailored profile with C(oscap) and runs C(lynis), both at low priority, and returns their results. The
+    exit code of oscap is ignored, as it is 0 also if no rule applies.
+  - Also evaluates the 54 active checks of the OpenStack Security Guide, from the files of the services of the node
+    and from a TLS handshake with each socket of Keystone and Neutron. A check is not applicable if its service is not
+    installed, or is neither enabled nor running.
 attributes:
-  check_mode: {support: full, description: Judges all the same; it changes nothing.}
-  diff_mode: {support: none, description: It changes nothing.}
+  check_mode: {support: full, description: "Audits the node as in a real run, which changes nothing."}
 options:
-  content: {description: The datastream., type: path, required: true}
+  content: {description: The SCAP data stream., type: path, required: true}
   tailoring: {description: The tailoring., type: path, required: true}
-  directory: {description: Where results are kept., type: path, default: /var/lib/socle/audit}
+  directory: {description: Directory of the results., type: path, default: /var/lib/socle/audit}
   checks:
     description:
-      - Names of the checks of the profile to evaluate, which takes seconds and not minutes for a few. All when empty.
-      - They are evaluated even where the tailoring leaves them out.
+      - Names of the checks of the profile to evaluate. A few checks take seconds instead of minutes. Empty means all.
+      - They are evaluated even if the tailoring excludes them.
     type: list
     elements: str
     default: []
   judges:
-    description: Who is asked. A judge that is not has no finding in what is returned.
+    description: Scanners that run. A scanner that does not run has no results in the return values.
     type: list
     elements: str
     choices: [openscap, lynis, guide]
     default: [openscap, lynis, guide]
-  timeout: {description: Seconds for each judge., type: int, default: 1800}
+  timeout: {description: Seconds that each scanner may take., type: int, default: 1800}
 """
 
 EXAMPLES = r"""
@@ -44,7 +43,7 @@ EXAMPLES = r"""
     content: /var/lib/socle/audit/ssg-debian13-ds.xml
     tailoring: /var/lib/socle/audit/tailoring.xml
 
-- name: Judge the boot loader's arguments only
+- name: Check only the arguments of the boot loader
   cloudwatt.socle.node_audit:
     content: /var/lib/socle/audit/ssg-debian13-ds.xml
     tailoring: /var/lib/socle/audit/tailoring.xml
@@ -61,7 +60,7 @@ lynis:
   returned: always
   type: dict
 guide:
-  description: What was found of each check of the Security Guide, by its id.
+  description: Result of each check of the Security Guide, by its id.
   returned: always
   type: dict
   contains:
@@ -69,7 +68,7 @@ guide:
       description: V(pass), V(fail) or V(notapplicable).
       type: str
     why:
-      description: File, option and value that made it so, and what is wanted where that is another.
+      description: File, option and value that caused the result, and the required value if it differs.
       type: str
     files:
       description: The files, or sockets, it is about.

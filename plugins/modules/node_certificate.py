@@ -6,22 +6,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: node_certificate
-short_description: The key of a node, made on the node, and its certificate
+short_description: Private key and certificate of a node
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - In one call looks at key, certificate, authority, trust store and the users that may read the key, and
-    puts right what can be put right on the node.
-  - When another certificate is needed, RV(csr) holds the signing request; sign it with
+  - Checks the key, the certificate, the CA, the trust store and the users that may read the key in one call, and
+    corrects what can be corrected on the node.
+  - If a new certificate is needed, RV(csr) contains the signing request. Sign it with
     M(community.crypto.x509_certificate_pipe) and call the module again with O(certificate).
   - The private key never leaves the node.
 requirements: [python3-cryptography, ssl-cert]
 attributes:
   check_mode: {support: full, description: Complete also on an empty node.}
-  diff_mode: {support: full, description: 'What is done, a line each; never a key.'}
+  diff_mode: {support: full, description: "One line per change, never a key."}
 options:
   authority:
-    description: Certificate of the authority, PEM; empty when it is still to be made (check mode).
+    description: Certificate of the CA, PEM; empty if it does not exist yet (check mode).
     type: str
     required: true
   certificate: {description: "The newly signed certificate, PEM.", type: str, default: ''}
@@ -38,7 +38,7 @@ options:
     default: /etc/socle/pki
   group: {description: Group that may read the key., type: str, default: ssl-cert}
   readers:
-    description: Users put into that group; those that do not exist are passed over.
+    description: Users that are added to that group; those that do not exist are skipped.
     type: list
     elements: str
     default: []

@@ -10,13 +10,14 @@ module: node_image
 short_description: Build the image that nodes start from
 version_added: "0.1.0"
 description:
-  - Makes a Debian tree with C(mmdebstrap) from a package list, with verified signatures and without recommended
-    packages, under O(images_dir)/DIGEST, and lets O(images_dir)/O(name) point to it.
-  - The digest covers the package list, the suite and the recipe, not the mirror. A tree that exists is not built again.
-  - Units that packages enabled are disabled, but for the network and SSH, so nothing unconfigured starts. Host keys,
-    the machine id and other things that belong to one machine are removed.
-  - Downloaded packages are kept in O(cache_dir) for the next build. A build that is killed leaves nothing but a
-    directory that the next one clears.
+  - Creates a Debian tree from a package list with C(mmdebstrap), with verified signatures and without recommended
+    packages, in O(images_dir)/DIGEST, and points the link O(images_dir)/O(name) to it.
+  - The digest covers the package list, the suite and the recipe, but not the mirror. A tree that exists is not built
+    again.
+  - Units that packages enabled are disabled, except for the network and SSH, so that no service starts before it is
+    configured. Host keys, the machine id and other data of one machine are removed.
+  - Downloaded packages are kept in O(cache_dir) for the next build. A build that is killed leaves only a directory
+    that the next build removes.
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 options:
   name:
@@ -63,7 +64,7 @@ options:
     type: path
     default: /var/lib/socle/cache/apt
   labs_dir:
-    description: Where labs are. The trees their machines were made from are not pruned.
+    description: Directory of the labs. The trees that their machines use are not pruned.
     type: path
     default: /var/lib/socle/lab
 attributes:
@@ -90,7 +91,7 @@ path:
   type: str
   returned: always
 digest:
-  description: What names the tree.
+  description: Digest that names the tree.
   type: str
   returned: always
 built:

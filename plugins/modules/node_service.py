@@ -6,26 +6,27 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: node_service
-short_description: A service in one call - its files, its schemas and its units
+short_description: Files, database schemas and units of a service
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Writes the files that a service reads, makes its database schemas and runs its units, in this order. All of it is
-    optional, and compared with what is there.
-  - B(Files) are compared in content, owner, group and mode. All new ones are written beside their place and validated
-    before the first is moved into place, so a refused file leaves everything as it was. A file is owned as a
-    whole, and replaced in one C(rename(2)).
-  - B(Schema commands) run when the database has no alembic version, or when the package version, the alembic version or
-    the commands are not those of the last complete run, which is recorded in the database C(socle). A run that was
-    killed is thus taken up by the next one. What they print is shown only when one fails.
-  - A B(unit) is restarted (or reloaded) when the content of its unit file, its drop-ins or the files it reads
-    differs from what it was when the unit last started, as kept in C(/run/socle/units). There is nothing to
-    notify, and a playbook killed between writing a file and restarting a unit is healed by the next run.
-  - A unit that has come to an end, with status 0 as well, does not run. It is a fault when it does so while the call
-    starts it or waits for it. M(cloudwatt.socle.running_units) looks again at the end of a run.
-  - A masked unit that shall run is unmasked, as node images mask what other units would pull in unconfigured.
-  - A unit that something else started (a boot, a crash, a person) is taken as it is when nothing it reads
-    is younger than its start, and restarted once otherwise.
+  - Writes the files that a service reads, creates its database schemas and runs its units, in this order. Each part
+    is optional, and is compared with the current state.
+  - B(Files) are compared in content, owner, group and mode. All new files are written next to their targets and
+    validated before the first is moved into place, so a refused file leaves everything unchanged. A file is managed
+    as a whole, and replaced with one C(rename(2)).
+  - B(Schema commands) run if the database has no alembic version, or if the package version, the alembic version or
+    the commands differ from those of the last complete run, which is recorded in the database C(socle). The next run
+    therefore completes a run that was killed. The output of the commands is shown only if one fails.
+  - A B(unit) is restarted (or reloaded) if the content of its unit file, its drop-ins or the files it reads differs
+    from the content at the last start of the unit, which is recorded in C(/run/socle/units). No handlers are needed,
+    and the next run corrects the state if a playbook is killed between writing a file and restarting a unit.
+  - A unit that has exited, even with status 0, does not run. It is an error if a unit exits while the call starts it
+    or waits for it. M(cloudwatt.socle.running_units) checks the units again at the end of a run.
+  - A masked unit that should run is unmasked, as node images mask units that others would start before they are
+    configured.
+  - A unit that was started by something else (a boot, a crash, a person) is accepted if no file that it reads is
+    newer than its start. Otherwise it is restarted once.
 attributes:
   check_mode:
     support: full
@@ -33,7 +34,7 @@ attributes:
       Every restart is forecast from the files of the same call. It waits for nothing.
   diff_mode:
     support: full
-    description: Secrets, and the former value of a rotated one, are masked. One line a command and a unit.
+    description: Secrets, and the former value of a rotated one, are masked. One line per command and unit.
 options:
   calls:
     description:
@@ -53,7 +54,7 @@ options:
     choices: [configure, install, bootstrap, run]
     default: [configure, install, bootstrap, run]
   directories:
-    description: Directories, made first, parents included.
+    description: Directories, which are created first, with their parents.
     type: list
     elements: dict
     default: []
@@ -63,7 +64,7 @@ options:
       group: {description: Group name or number., type: str, default: root}
       mode: {description: Quoted octal mode., type: str, default: '0755'}
   files:
-    description: Files. Parents that are missing are made, root's and 0755.
+    description: Files. Missing parent directories are created, owned by root, with mode 0755.
     type: list
     elements: dict
     default: []
@@ -100,13 +101,13 @@ options:
           replaced. Not run in check mode.
         type: str
   links:
-    description: Symbolic links, made last.
+    description: Symbolic links, which are created last.
     type: list
     elements: dict
     default: []
     suboptions:
       path: {description: Absolute path of the link., type: path, required: true}
-      target: {description: What it points to., type: str, required: true}
+      target: {description: Target of the link., type: str, required: true}
   absent:
     description: Files, links and empty directories that must not be there.
     type: list
@@ -134,7 +135,7 @@ options:
     elements: str
     default: []
   schemas:
-    description: Database schemas; those of a wave are made side by side.
+    description: Database schemas; those of a wave are created in parallel.
     type: list
     elements: dict
     default: []
@@ -171,7 +172,7 @@ options:
     default: 600
   login_unix_socket: {description: The database server's socket., type: path, default: /run/mysqld/mysqld.sock}
   login_user: {description: Who connects to it., type: str, default: root}
-  login_password: {description: Not needed where the socket tells who connects., type: str}
+  login_password: {description: Not needed if the socket identifies the user., type: str}
   units:
     description: Units of systemd, started and waited for side by side.
     type: list
@@ -206,7 +207,7 @@ options:
           Not run in check mode.
         type: str
       ready:
-        description: What must hold before the call returns, also for units that ran before.
+        description: Conditions that must be met before the call returns, also for units that ran before.
         type: dict
         suboptions:
           port: {description: A TCP port that accepts connections., type: int}
@@ -234,7 +235,7 @@ options:
         description: Whether it starts at boot. By default it does when O(units[].state=started).
         type: bool
       wave:
-        description: Units of a lower wave are ready before those of a higher one are touched.
+        description: Units of a lower wave are ready before those of a higher one are changed.
         type: int
         default: 0
   secrets:
@@ -282,6 +283,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+call:
+  description: Arguments of the task, for O(calls).
+  returned: with O(defer)
+  type: dict
 changed_paths:
   description: Paths that differed (in check mode, differ).
   returned: always

@@ -6,20 +6,20 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ovn_gateways
-short_description: BFD timers and placement of routers' gateways in OVN
+short_description: BFD timers and placement of the gateway ports of routers in OVN
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Neutron makes a BFD session for each default route and leaves its timers at OVN's default of one second.
-    This sets them, in one transaction, on the sessions of the given routers only.
-  - Gives every gateway port the chassis of its own gateway node first, and the other gateway of the VRF second; and
-    the tunnels between chassis BFD timers of their own. So OVN moves the ports of a lost gateway to the other one,
-    and back, while ports of one router are on one node only for as long as the other is lost.
-  - Refuses a port that is scheduled on anything else than the gateways of its VRF.
-  - Runs on a node with OVN's databases; a member of the cluster that does not lead passes the write on.
+  - Neutron creates a BFD session for each default route with OVN's default timers of one second. This module sets the
+    timers of the sessions of the given routers only, in one transaction.
+  - Gives every gateway port the chassis of its own gateway node as first choice, and the other gateway of the VRF as
+    second. Sets the BFD timers of the tunnels between chassis. OVN then moves the ports of a failed gateway to the
+    other one, and back, and the ports of one router are on the same node only while the other node is down.
+  - Refuses a port that is scheduled on a chassis other than the gateways of its VRF.
+  - Runs on a node with OVN's databases. A member that is not the leader forwards the write.
 attributes:
-  check_mode: {support: full, description: Waits for no session; OVN is only read.}
-  diff_mode: {support: full, description: Timers and priorities before and after.}
+  check_mode: {support: full, description: The result is that of a real run.}
+  diff_mode: {support: full, description: The changes.}
 options:
   routers:
     description: C(routers) of M(cloudwatt.socle.rie_neutron).

@@ -6,15 +6,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ovs_switch
-short_description: Bridges, ports and settings of an Open vSwitch in one transaction
+short_description: Bridges, ports and settings of Open vSwitch in one transaction
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Reads the database once, compares in memory, and makes what differs in one C(ovs-vsctl) transaction.
-  - What is left out is not owned. Mappings are merged key by key; a key with null is removed.
+  - Reads the database once, compares in memory, and changes what differs in one C(ovs-vsctl) transaction.
+  - Settings that are left out are not managed. Mappings are merged key by key; a key with null is removed.
 attributes:
-  check_mode: {support: full, description: 'When no switch answers, everything would be created.'}
-  diff_mode: {support: full, description: One line a command.}
+  check_mode: {support: full, description: "If no switch answers, everything is reported as created."}
+  diff_mode: {support: full, description: One line per command.}
 options:
   bridges:
     description: Bridges.
@@ -49,7 +49,7 @@ options:
     description: Targets of the managers, with spaces; all others are removed. Empty for none.
     type: str
   prune_ports:
-    description: Remove ports of these bridges that this module once made and that are not listed any more.
+    description: Remove ports of these bridges that this module created and that are no longer listed.
     type: bool
     default: false
   timeout: {description: Seconds that the switch may take., type: int, default: 60}

@@ -6,17 +6,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: package_starts
-short_description: Hold the starts of services while packages are installed
+short_description: Prevent services from starting while packages are installed
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Puts a policy in F(/usr/sbin/policy-rc.d) that refuses packages to start, stop or restart services, so that none
-    runs before it is configured. What packages ask of services that run already is done at once - a reload, and a
-    restart of one that no role runs. Without the reload of dbus, for instance, polkit is of no use until the next boot.
-  - Units that packages have enabled meanwhile, and that nobody has started, are disabled again. None of them starts at
-    the next boot either, before the role that configures it enables it.
-  - It applies only to processes with the variable C(SOCLE_HOLD_STARTS) in their environment. One that a killed run left
-    behind has no effect on other installations, and a policy of the node's own is put aside and comes back.
+  - Puts a policy in F(/usr/sbin/policy-rc.d) that prevents packages from starting, stopping or restarting services,
+    so that no service runs before it is configured. Requests of packages for services that run already are carried
+    out at once, such as a reload, or a restart of a service that no role runs. Without the reload of dbus, for
+    instance, polkit does not work until the next boot.
+  - Units that packages have enabled meanwhile, and that nobody has started, are disabled again. They do not start at
+    the next boot either, until the role that configures them enables them.
+  - The policy applies only to processes with the variable C(SOCLE_HOLD_STARTS) in their environment. A policy that a
+    killed run left behind has no effect on other installations. A policy of the node's own is moved aside and
+    restored.
 attributes:
   check_mode:
     support: full
@@ -52,12 +54,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 allowed:
-  description: What packages asked and was done, as C(action unit).
+  description: Requests of packages that were carried out, as C(action unit).
   returned: with O(state=released)
   type: list
   elements: str
 refused:
-  description: What packages asked and was not done. The roles start what a node runs.
+  description: Requests of packages that were not carried out. The roles start the services of a node.
   returned: with O(state=released)
   type: list
   elements: str

@@ -6,17 +6,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: reachability
-short_description: Who reaches whom, by real packets
+short_description: Test with real packets which tenant endpoints reach each other
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Runs on the host that holds the tenants' sites, each in a network namespace. Sends ICMP and HTTP, IPv4 and
-    IPv6, from each site to each guest; and, relayed by the guests' own web servers, from each guest to every
-    other guest and to each site.
-  - An HTTP answer must come from the right guest, and the guest must have seen the site's own address.
-  - First all probes that expect an answer, until each has it or O(timeout) is over; then those that must stay
-    silent in every one of O(tries) tries. Silence counts only between ends that answered somebody else.
-  - Does not fail by itself; the report that it feeds judges.
+  - Runs on the host that has the sites of the tenants, each in a network namespace. Sends ICMP and HTTP, IPv4 and
+    IPv6, from each site to each guest. The web servers of the guests relay probes from each guest to every other
+    guest and to each site.
+  - An HTTP answer must come from the right guest, and the guest must have seen the address of the site itself.
+  - First sends the probes that expect an answer, until each has one or O(timeout) is over. Then sends those that must
+    not be answered in any of O(tries) attempts. A missing answer counts only between endpoints that answered another
+    endpoint.
+  - Does not fail by itself; M(cloudwatt.socle.verify_report) evaluates the result.
 attributes:
   check_mode: {support: full, description: Sends the same probes; they change nothing.}
   diff_mode: {support: none, description: Changes nothing.}

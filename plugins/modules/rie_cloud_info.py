@@ -6,11 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rie_cloud_info
-short_description: Neutron's routers, networks and router ports, for the proof of isolation
+short_description: Routers, networks and router ports of Neutron, for the isolation proof
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Lists them for all projects, in pages, and keeps only what M(cloudwatt.socle.isolation_report) looks at.
+  - Lists the objects of all projects, in pages, and returns only the fields that M(cloudwatt.socle.isolation_report)
+    uses.
 attributes:
   check_mode: {support: full, description: Only reads.}
   diff_mode: {support: none, description: Changes nothing.}

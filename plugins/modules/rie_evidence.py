@@ -6,21 +6,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rie_evidence
-short_description: What the VRFs of a gateway really run, as evidence of their isolation
+short_description: Running configuration of the VRFs of a gateway, for the isolation proof
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Reads, side by side, the running configuration of each VRF's FRR instance, the nftables rules of its namespace, and
+  - Reads, in parallel, the running configuration of each VRF's FRR instance, the nftables rules of its namespace, and
     the VLANs of the ports of the bridge.
-  - Passwords are taken out on the gateway; a line that had one stays, as C(password ********).
-  - What cannot be read is left out of RV(evidence) and named in RV(missing). Does not fail by itself;
-    M(cloudwatt.socle.isolation_report) judges.
+  - Passwords are removed on the gateway; a line that had one remains, as C(password ********).
+  - Parts that cannot be read are left out of RV(evidence) and named in RV(missing). Does not fail by itself;
+    M(cloudwatt.socle.isolation_report) evaluates the result.
 attributes:
   check_mode: {support: full, description: Only reads.}
   diff_mode: {support: none, description: Changes nothing.}
 options:
   vrfs:
-    description: RV(cloudwatt.socle.rie_plan#module:plan.gateways), the VRFs of this gateway.
+    description: C(gateways) of RV(cloudwatt.socle.rie_plan#module:plan), the VRFs of this gateway.
     type: list
     elements: dict
     required: true
@@ -42,7 +42,7 @@ evidence:
   returned: always
   type: dict
 missing:
-  description: What could not be read; C(where) and C(why) each.
+  description: Parts that could not be read, each with C(where) and C(why).
   returned: always
   type: list
   elements: dict

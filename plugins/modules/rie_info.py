@@ -10,15 +10,16 @@ short_description: State of the BGP and BFD sessions of a gateway's VRFs
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Reads each VRF's FRR instance and compares it with the sessions that the plan asks for.
-  - Repeats until all are up or O(timeout) is over. Does not fail by itself; the report that it feeds judges.
+  - Reads the FRR instance of each VRF and compares it with the sessions of the plan.
+  - Repeats until all sessions are up or O(timeout) is over. Does not fail by itself; M(cloudwatt.socle.verify_report)
+    evaluates the result.
 attributes:
   check_mode: {support: full, description: Only reads.}
   diff_mode: {support: none, description: Changes nothing.}
 options:
   gateway: {description: Name of this gateway., type: str, required: true}
   vrfs:
-    description: RV(cloudwatt.socle.rie_plan#module:plan.gateways), the VRFs of this gateway.
+    description: C(gateways) of RV(cloudwatt.socle.rie_plan#module:plan), the VRFs of this gateway.
     type: list
     elements: dict
     required: true

@@ -10,16 +10,16 @@ DOCUMENTATION = r"""
 module: rie_netns
 short_description: Network namespaces of all VRFs of a gateway
 description:
-  - Makes one network namespace per VRF, with its links C(cloud), C(rie) and C(peer). Each link is a veth pair whose
+  - Creates one network namespace per VRF, with its links C(cloud), C(rie) and C(peer). Each link is a veth pair whose
     host end (C(c-), C(r-), C(p-) and the name of the VRF) is an access port of an Open vSwitch bridge.
   - Restricts the VLANs that the uplink ports of the bridge carry to those of the plan.
-  - Stores each namespace under C(/etc/socle/netns) and enables C(socle-netns@<namespace>), which brings it back.
-  - Only namespaces that differ from the plan are touched.
+  - Stores each namespace in C(/etc/socle/netns) and enables C(socle-netns@<namespace>), which restores it at boot.
+  - Only namespaces that differ from the plan are changed.
 version_added: 0.1.0
 attributes:
   check_mode: {support: full, description: The result is that of a real run.}
-  diff_mode: {support: full, description: 'What changes, as text.'}
-author: ["Cloudwatt, Orange (@cloudwatt)"]
+  diff_mode: {support: full, description: "The changes, as text."}
+author: [Cloudwatt, Orange]
 options:
   vrfs:
     description: The VRFs of this gateway, as the plan of M(cloudwatt.socle.rie_plan) has them.
@@ -40,7 +40,7 @@ options:
     choices: [system, netdev]
     default: system
   prune:
-    description: Remove namespaces made by this module that are not in O(vrfs). What runs in them is stopped first.
+    description: Remove namespaces created by this module that are not in O(vrfs), after stopping what runs in them.
     type: bool
     default: true
 """
@@ -54,7 +54,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, by namespace (created, changed, started, removed); empty if nothing.
+  description: Actions by namespace (created, changed, started, removed); empty if there are none.
   type: dict
   returned: always
 steps:

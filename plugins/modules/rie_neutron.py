@@ -6,20 +6,20 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rie_neutron
-short_description: The cloud half of every tenant's wiring into the RIE
+short_description: OpenStack part of the wiring of all tenants into the RIE
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Makes Neutron have the scopes, pools, networks, subnets, routers, gateways and interfaces of a plan,
-    of all tenants in one task.
-  - Lists each type of object once, in pages, joins in memory, and does only what differs, in the order of
-    dependencies, with bulk requests side by side. A converged run only reads.
-  - Objects are known by their C(description) (C(rie:<vrf>:<network>)), never by name.
-  - An update is conditional on the revision it was planned from. When something else has changed Neutron
-    meanwhile, it lists and plans again, and ends only when nothing is left to do.
+  - Creates, updates and deletes the scopes, pools, networks, subnets, routers, gateways and interfaces of a plan, for
+    all tenants in one task.
+  - Lists each type of object once, in pages, and joins them in memory. Changes only what differs, in the order of
+    dependencies, with bulk requests in parallel. A run without changes only reads.
+  - Objects are identified by their C(description) (C(rie:<vrf>:<network>)), never by name.
+  - An update is conditional on the revision that was read. If something else changes Neutron meanwhile, the module
+    lists and plans again, and ends only when no difference is left.
 attributes:
   check_mode: {support: full, description: The exact operations and diff; Neutron is only read.}
-  diff_mode: {support: full, description: Attributes of each object before and after.}
+  diff_mode: {support: full, description: The Neutron objects before and after.}
 options:
   plan:
     description: C(plan.neutron) of M(cloudwatt.socle.rie_plan).
@@ -45,7 +45,7 @@ options:
     type: bool
     default: false
   max_deletes:
-    description: With more deletions than this nothing is done at all.
+    description: Maximum number of deletions. If there would be more, nothing is changed.
     type: int
     default: 10
   allow_replace:
@@ -76,7 +76,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 operations:
-  description: What was done, or in check mode would be. C(action), C(kind), C(key), C(before), C(after) each.
+  description: Operations that were done, or that check mode predicts, each with C(action), C(kind), C(key), C(before)
+    and C(after).
   returned: always
   type: list
   elements: dict

@@ -6,24 +6,24 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rie_plan
-short_description: Plan the wiring of every tenant into the RIE, offline
+short_description: Plan the wiring of all tenants into the RIE, offline
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Checks the intent, allocates what it needs from a ledger, and returns the plan of both halves.
-  - Reports every violation at once, each with its path in the inventory, and then writes nothing.
-  - Runs on the operator's machine, whatever the host of the task, and needs no network.
-  - The same intent and ledger give the same plan, whatever their order.
+  - Checks the intent, allocates values from a ledger, and returns the plan of both halves.
+  - Reports all violations at once, each with its path in the inventory, and then writes nothing.
+  - Runs on the control node, whatever the host of the task is, and needs no network.
+  - The same intent and ledger always give the same plan, whatever their order.
 attributes:
   check_mode: {support: full, description: The ledger is not written.}
-  diff_mode: {support: full, description: Of the ledger.}
+  diff_mode: {support: full, description: The changes of the ledger.}
 options:
   intent:
     description: The C(rie_*) variables of the inventory, as a mapping.
     type: dict
     required: true
   ledger_path:
-    description: File of the allocations; made when missing. Without it nothing is remembered.
+    description: File of the allocations; created if it does not exist. Without it, allocations are not stored.
     type: path
   gateways:
     description: Names of the site's gateway nodes. Without it any name will do.

@@ -6,16 +6,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rie_preview
-short_description: Put together what wiring a site into the RIE would change
+short_description: Write a preview of the changes that wiring a site into the RIE would make
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Takes what the wiring modules said in check mode and writes one readable preview, by tenant and by gateway,
-    with the API calls and the sessions it would cost.
-  - Given a preview that a person has seen, it writes nothing and fails when what would be done now differs.
-  - A preview is an account of what was seen, no configuration, so that writing it never counts as a change.
+  - Combines the results of the wiring modules in check mode into one readable preview, by tenant and by gateway, with
+    the API calls and the session resets that the changes would cost.
+  - If a preview that was reviewed is given, the module writes nothing, and fails if the changes now differ from it.
+  - A preview is not configuration, so writing it does not count as a change.
 attributes:
-  check_mode: {support: full, description: The preview is written all the same; it is what a check is for.}
+  check_mode: {support: full, description: "The preview is written in check mode too, as this is its purpose."}
   diff_mode: {support: none, description: Changes nothing.}
 options:
   site: {description: Name of the site., type: str, required: true}
@@ -47,10 +47,10 @@ options:
     type: dict
     default: {}
   sessions:
-    description: Results of M(cloudwatt.socle.rie_info) by gateway, kept beside the preview as C(states).
+    description: Results of M(cloudwatt.socle.rie_info) by gateway, stored with the preview as C(states).
     type: dict
     default: {}
-  path: {description: File of the preview; its directory is made when missing., type: path, required: true}
+  path: {description: File of the preview; its directory is created if it does not exist., type: path, required: true}
   expected:
     description: Whether O(path) holds the preview that was shown, and must still be true. It is then not written.
     type: bool

@@ -6,21 +6,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rie_report
-short_description: Write a page that shows the wiring into the RIE as it is
+short_description: Write a page about the current wiring into the RIE
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Puts together what the gateways, Neutron and OVN said, and the last verification, and writes one HTML page without
-    outside references.
-  - Takes a result that is empty or failed for what it is, not known, and names it in the page. Does not judge; it
-    fails only when the page cannot be written.
-  - A report is an account of what was seen, no configuration, so that writing it never counts as a change.
+  - Combines the results from the gateways, Neutron and OVN and the last verification, and writes one HTML page
+    without external references.
+  - A result that is empty or failed is shown as unknown and named in the page. Fails only if the page cannot be
+    written.
+  - A report is not configuration, so writing it does not count as a change.
 requirements: [jinja2]
 attributes:
-  check_mode: {support: full, description: The report is written all the same; it changes nothing it tells of.}
+  check_mode: {support: full, description: The report is written in check mode too; it changes nothing on the site.}
   diff_mode: {support: none, description: Changes nothing.}
 options:
-  path: {description: The page; its directory is made when missing., type: path, required: true}
+  path: {description: File of the page; its directory is created if it does not exist., type: path, required: true}
   data_path: {description: The same as JSON. Without it none is written., type: path}
   template: {description: Jinja2 template of the page., type: path, required: true}
   site: {description: Name of the site., type: str, required: true}
@@ -80,11 +80,11 @@ path:
   returned: success
   type: str
 summary:
-  description: What is there, in a sentence.
+  description: State of the wiring, in a sentence.
   returned: success
   type: str
 notes:
-  description: What could not be looked at.
+  description: Parts that could not be read.
   returned: success
   type: list
   elements: str

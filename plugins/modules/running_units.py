@@ -10,10 +10,10 @@ short_description: Verify that the units of a node run and answer
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Looks at every unit that M(cloudwatt.socle.node_service) has started on this node since it was booted, and fails
-    when one has ended, whatever its status, or does not meet its C(ready) any more. It changes nothing.
-  - A unit that started less than O(settle) seconds ago is looked at again when it is that old, as some daemons end only
-    after they have reported that they run.
+  - Checks every unit that M(cloudwatt.socle.node_service) has started on this node since it was booted. Fails if one
+    has exited, whatever its status, or does not meet its C(ready) any more. Changes nothing.
+  - A unit that started less than O(settle) seconds ago is checked again at that age, as some daemons exit only after
+    they have reported that they run.
 attributes:
   check_mode:
     support: full

@@ -6,15 +6,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: scap_content
-short_description: Fetch the judges' content, and tailor it for each node
+short_description: Fetch the SCAP content and tailor it for each node
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Takes the datastream of Debian 13 out of the package C(ssg-debian) and writes a tailoring for each node, without the
-    checks that are waived for its groups. Runs on the operator's machine.
-  - apt fetches and verifies the package, with a configuration of its own. The package is the pinned one, verified by
-    its hash. A mirror drops it soon after the next version; then it is the newest of O(suite), which must be signed by
-    a key of O(keyring). The result and a warning say so.
+  - Extracts the data stream of Debian 13 from the package C(ssg-debian) and writes a tailoring for each node, without
+    the checks that are waived for its groups. Runs on the control node.
+  - The package is the pinned one, verified by its hash. A mirror removes it soon after the next version appears. Then
+    the newest package of O(suite) is used, verified by the hash in the package index, whose hash is in InRelease,
+    which must be signed by O(keyring). The result and a warning say so.
 attributes:
   check_mode: {support: full, description: Fetches and writes nothing.}
   diff_mode: {support: none, description: Writes packages and generated XML.}

@@ -6,19 +6,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: site_validate
-short_description: Every violation in a site's inventory, before any node is touched
+short_description: Report all violations in a site's inventory, before any connection to a node
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
   - Takes hosts, groups and variables as Ansible has resolved them from all inventory sources of the run (YAML, INI,
-    JSON, scripts, plugins), and looks up the file and line in which each is written.
-  - Checks groups, hosts and their names, addresses, variable names and types, the length of names, secrets, the package
-    mirror, and the intent for the RIE.
+    JSON, scripts, plugins), and finds the file and line in which each is written.
+  - Checks groups, hosts and their names, addresses, variable names and types, the length of names, secrets, the
+    package mirror, and the intent for the RIE.
   - Reports all violations at once, each with file, line, key, value and remedy. The value of a secret is never shown.
-  - Checks what is given on the command line of C(ansible-playbook) as well. Extra variables are held against the same
-    rules as those of a file, and each tag and each part of the limit must exist; Ansible itself passes over a
-    misspelt one.
-  - Works on the operator's machine as an action plugin and changes nothing.
+  - Also checks the command line of C(ansible-playbook). Extra variables must satisfy the same rules as those in a
+    file, and each tag and each part of the limit must exist; Ansible itself ignores a misspelt one.
+  - Runs on the control node as an action plugin and changes nothing.
 attributes:
   check_mode: {support: full, description: It only reads.}
   diff_mode: {support: none, description: It only reads.}
@@ -63,18 +62,18 @@ notices:
   type: list
   elements: dict
 violations:
-  description: What is wrong, sorted by file and line; empty when all is well.
+  description: Violations, sorted by file and line; empty if there are none.
   returned: always
   type: list
   elements: dict
   contains:
-    file: {description: 'File, relative to the project, or V(command line).', type: str}
-    line: {description: 'Line in the file, from 1.', type: int}
+    file: {description: "File, relative to the project, or V(command line).", type: str}
+    line: {description: "Line in the file, from 1.", type: int}
     path: {description: Key path within the file., type: str, sample: "rie_tenants[0].vrfs[0].links.gw1.vlan"}
-    value: {description: What is there now; empty for secrets and for what is missing., type: str}
-    reason: {description: Why it is refused., type: str}
-    remedy: {description: What to do about it., type: str}
-    severity: {description: 'V(error) in this list, V(warning) in RV(notices).', type: str}
+    value: {description: Current value; empty for secrets and missing values., type: str}
+    reason: {description: Reason why the value is refused., type: str}
+    remedy: {description: Action that corrects it., type: str}
+    severity: {description: "V(error) in this list, V(warning) in RV(notices).", type: str}
 """
 
 # The action plugin of the same name does the work. It only reads, and runs in check mode as well.

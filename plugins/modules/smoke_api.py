@@ -6,13 +6,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: smoke_api
-short_description: Whether every API answers over TLS and every service is up
+short_description: Check that every API answers over TLS and that every service is up
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Asks each public and internal endpoint of the service catalogue, with the site's CA as the only trust
-    anchor, and reads the state of Nova's services and hypervisors and of Neutron's agents.
-  - Repeats until all is well or O(timeout) is over. Does not fail by itself; the report that it feeds judges.
+  - Sends a request to each public and internal endpoint of the service catalogue, with the site's CA as the only
+    trust anchor, and reads the state of Nova's services and hypervisors and of Neutron's agents.
+  - Repeats until all checks pass or O(timeout) is over. Does not fail by itself; M(cloudwatt.socle.verify_report)
+    evaluates the result.
 attributes:
   check_mode: {support: full, description: Only reads.}
   diff_mode: {support: none, description: Changes nothing.}

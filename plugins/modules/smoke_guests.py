@@ -6,20 +6,20 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: smoke_guests
-short_description: A small guest in every tenant's VRF, in one call
+short_description: Boot a small guest in the VRFs of all tenants
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Ensures the smoke images and flavor and, side by side for all tenants, a security group, a port and a
-    server that is ACTIVE. Waits for it, and fails with the server's fault and the end of its console.
-  - First it waits until Neutron knows that the ports of routers are up. Just after many networks were wired it does
-    not hear of those of guests, and Nova would give up on them.
-  - A guest is found again by its name and its port's description (C(smoke:VRF)); one that is stopped is
-    started, one in ERROR or made from another kernel or ramdisk is replaced.
-  - Tenants with the same IPv4 prefix get guests at different host numbers.
+  - Creates the smoke images and the flavor and, for all tenants in parallel, a security group, a port and a server.
+    Waits until the server is ACTIVE, and fails with the fault of the server and the end of its console.
+  - First waits until Neutron knows that the ports of routers are up. Immediately after many networks were wired,
+    Neutron does not notice the ports of guests in time, and Nova would give up.
+  - A guest is identified by its name and the description of its port (C(smoke:VRF)). A stopped guest is started. A
+    guest in state ERROR, or with another kernel or ramdisk, is replaced.
+  - Tenants with the same IPv4 prefix get guests with different host numbers.
 attributes:
-  check_mode: {support: full, description: "Reads only, and tells what would be made."}
-  diff_mode: {support: full, description: The objects that are made or removed.}
+  check_mode: {support: full, description: "Only reads, and reports the objects that would be created."}
+  diff_mode: {support: full, description: The objects that are created or removed.}
 options:
   auth:
     description: Credentials of an administrator, as clients of OpenStack take them.
@@ -35,7 +35,7 @@ options:
       cacert: {description: Certificate authorities; by default those of the system., type: path}
   region: {description: Region of the endpoints., type: str}
   vrfs:
-    description: RV(cloudwatt.socle.rie_plan#module:plan.neutron.vrfs), the VRFs with their networks.
+    description: C(neutron.vrfs) of RV(cloudwatt.socle.rie_plan#module:plan), the VRFs with their networks.
     type: list
     elements: dict
     required: true
@@ -86,7 +86,7 @@ guests:
   type: list
   elements: dict
 changes:
-  description: What was made or removed, in words.
+  description: Objects that were created or removed, as text.
   returned: always
   type: list
   elements: str

@@ -6,20 +6,20 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: verify_report
-short_description: Write the verification report of a site and judge it
+short_description: Evaluate the verification of a site and write its report
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Writes C(verify.json), and C(verify.html), one page without outside references, into a directory of the
-    operator's machine.
-  - Fails, after writing, when anything is not as expected; the message lists every violation.
-  - A report is an account of what was seen, no configuration, so that writing it never counts as a change.
+  - Writes C(verify.json) and C(verify.html), one page without external references, to a directory of the control
+    node.
+  - Fails, after writing, if any result is not as expected. The message lists every violation.
+  - A report is not configuration, so writing it does not count as a change.
 requirements: [jinja2]
 attributes:
-  check_mode: {support: full, description: "Judges, and writes nothing."}
+  check_mode: {support: full, description: "Evaluates the results, and writes nothing."}
   diff_mode: {support: none, description: Changes nothing.}
 options:
-  dest: {description: Directory of the report; made when missing., type: path, required: true}
+  dest: {description: Directory of the report; created if it does not exist., type: path, required: true}
   template: {description: Jinja2 template of the page., type: path, required: true}
   site: {description: Name of the site., type: str, required: true}
   plan:
@@ -47,7 +47,7 @@ options:
     elements: dict
     default: []
   errors:
-    description: What kept the guests from being there, each a violation.
+    description: Errors that prevented the guests from running. Each is a violation.
     type: list
     elements: str
     default: []
@@ -55,7 +55,7 @@ options:
     description: RV(cloudwatt.socle.isolation_report#module:report).
     type: dict
   matrix:
-    description: RV(cloudwatt.socle.reachability#module:matrix). Without it there was no host to probe from.
+    description: RV(cloudwatt.socle.reachability#module:matrix). If it is missing, no host could send probes.
     type: dict
 """
 
@@ -80,7 +80,7 @@ summary:
   returned: success
   type: str
 notes:
-  description: What the verdict leaves out, for instance that no probe host exists.
+  description: Parts that were not tested, for instance because no probe host exists.
   returned: success
   type: list
   elements: str

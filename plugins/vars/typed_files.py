@@ -5,13 +5,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: typed_files
-short_description: Give variables in group_vars and host_vars the types of their argument specifications
+short_description: Convert variables in group_vars and host_vars to the types of their argument specifications
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
 description:
-  - Adds to what P(ansible.builtin.host_group_vars#vars) reads those values of the roles' variables that are of another
-    type than the argument specification declares, converted. Each file is looked at once in a run.
-  - See P(cloudwatt.socle.typed_variables#callback) for variables from elsewhere.
+  - Adds converted values to the result of P(ansible.builtin.host_group_vars#vars), for those of the roles' variables
+    whose type differs from the argument specification. Each file is read once per run.
+  - See P(cloudwatt.socle.typed_variables#callback) for variables from other sources.
 requirements: [Enable it in ansible.cfg with C(vars_plugins_enabled), after C(host_group_vars).]
 """
 

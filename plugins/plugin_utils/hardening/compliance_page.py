@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The compliance page: each rule of ANSSI-BP-028 v2.0, what carries it out, and every waiver with its control."""
+"""The compliance page: each rule of ANSSI-BP-028 v2.0, its implementation, and every waiver with its control."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ remote accounts | separate directory administrators | logs | own logs | audit | 
 mail aliases | integrity | integrity database | network services apart | hardened exposed services |
 few network interfaces
 """
-#: What each rule is about, in our words; the guide has the text.
+#: The subject of each rule, in our words; the guide has the text.
 ABOUT: dict[int, str] = dict(enumerate(_ABOUT.split("|"), 1))
 
-#: Rules that something else than a file of the role carries out, or nobody's configuration can.
+#: Rules that are implemented by something other than a file of the role, or by no configuration at all.
 ELSEWHERE = {
     1: "the choice of hardware",
     2: "the operator, in the firmware",
     3: "the operator, in the firmware; Debian's shim and kernel are signed",
     6: "Secure Boot, as far as Debian signs",
     29: "role hardening, hardening_modes (/boot)",
-    30: "no role makes an account that is not used",
+    30: "no role creates an account that is not used",
     34: "packages: accounts of services have no password and no shell",
     35: "packages: each service has its own account",
     37: "AppArmor (R45)",
     38: "role hardening, node_access (dpkg-statoverride, group)",
     50: "role hardening, node_access (hardening_modes)",
-    51: "socle secrets init: every secret is made for the site",
-    52: "packages, and OpenScap's look at them",
+    51: "socle secrets init: every secret is generated for the site",
+    52: "packages, checked by OpenSCAP",
     53: "checked by the audit",
     54: "checked by the audit",
     56: "role hardening, node_access (hardening_plain_programs)",
     57: "role hardening, audit rules of each program found on the node",
-    58: "the package lists of the roles; nothing recommended is installed",
+    58: "the package lists of the roles; recommended packages are not installed",
     59: "role base: every source names the key that signs it",
     60: "role base: Debian's security archive",
-    62: "the node image starts nothing but network and SSH; roles start what they configure",
+    62: "the node image starts only the network and SSH; roles start the services that they configure",
     63: "roles, in the units they write",
     64: "packages' units, and drop-ins of the roles",
     67: "no remote accounts by default; `hardening_pam_lines` adds others; SSH keys only, TLS between services",
@@ -65,17 +65,17 @@ ELSEWHERE = {
     78: "roles: haproxy in front, services on the management address",
     80: "role hardening, /etc/nftables.conf",
 }
-KERNEL = "the kernel's compilation: Debian's kernel is taken as it is"
+KERNEL = "the kernel's compilation: Debian's kernel is used unchanged"
 
 HEAD = """\
 # Compliance with ANSSI-BP-028 v2.0
 
 Written by `scripts/docs` from the rule table, the role `hardening` and `roles/site/files/waivers.yml`; do not edit.
-`socle audit` measures what of it holds on the nodes: see [hardening.md](../hardening.md).
+`socle audit` checks the nodes against these rules: see [hardening.md](../hardening.md).
 
 ## Rules
 
-| rule | level | about | carried out by |
+| rule | level | subject | implemented by |
 |---|---|---|---|
 """
 
@@ -93,8 +93,8 @@ def page(known: Sequence[Waiver]) -> str:
         f'| <a id="{item.check}"></a>`{item.check}` | {", ".join(item.groups)} | {item.reason} | {item.control} |\n'
         for item in known
     ]
-    out.append("\n## What a place may be unable to apply live (`site_not_live`)\n\n")
-    out.append("| place | because | checks |\n|---|---|---|\n")
+    out.append("\n## Settings that may be unsupported on a node (`site_not_live`)\n\n")
+    out.append("| setting | reason | checks |\n|---|---|---|\n")
     out += [
         f"| {place} | {reason} | {', '.join(f'`{item}`' for item in patterns)} |\n"
         for place, (reason, patterns) in NOT_LIVE.items()

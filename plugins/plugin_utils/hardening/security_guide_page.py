@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The page of the OpenStack Security Guide: each active check, what it looks at, and what wants it waived."""
+"""The page of the OpenStack Security Guide: each active check, its subject, and its waivers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...module_utils.hardening.rules import Waiver
 HEAD = f"""\
 # Checks of the OpenStack Security Guide
 
-Written by `scripts/docs` from the table of checks; do not edit. `socle audit` goes through them on every node: see
+Written by `scripts/docs` from the table of checks; do not edit. `socle audit` evaluates them on every node: see
 [hardening.md](../hardening.md). The guide has the reasons: {GUIDE}/checklist.html
 """
 
@@ -24,7 +24,7 @@ def page(known: Sequence[Waiver]) -> str:
     for service in SERVICES:
         there = f"package {' or '.join(service.packages)}; a unit {' or '.join(service.units)}"
         out.append(f"\n## {service.title}\n\nOn a node that has: {there}, enabled or running.\n\n")
-        out.append("| check | holds when | looks at |\n|---|---|---|\n")
+        out.append("| check | requirement | subject |\n|---|---|---|\n")
         for check in (check for check in CHECKS if check.service is service):
             where = f"{check.looks_at}{'; on nodes with the API' if check.api else ''}"
             row = f'<a id="{check.name.lower()}"></a>[{check.name}]({check.url}) | {check.title} | {where}'

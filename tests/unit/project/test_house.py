@@ -158,7 +158,12 @@ def test_galaxy_depends_on_the_pinned_collections():
 
 
 def test_every_locked_package_has_hashes_and_no_index_is_named():
-    for name in ("requirements.lock", "requirements-dev.lock", "requirements-collections.lock"):
+    for name in (
+        "requirements.lock",
+        "requirements-dev.lock",
+        "requirements-docs.lock",
+        "requirements-collections.lock",
+    ):
         text = (ROOT / name).read_text()
         pins = re.findall(r"^\S+==\S+.*?(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
         assert pins
