@@ -17,6 +17,7 @@ description:
     installed, or is neither enabled nor running.
 attributes:
   check_mode: {support: full, description: "Audits the node as in a real run, which changes nothing."}
+  diff_mode: {support: none, description: Changes nothing.}
 options:
   content: {description: The SCAP data stream., type: path, required: true}
   tailoring: {description: The tailoring., type: path, required: true}

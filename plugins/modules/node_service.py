@@ -283,10 +283,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-call:
-  description: Arguments of the task, for O(calls).
-  returned: with O(defer)
-  type: dict
 changed_paths:
   description: Paths that differed (in check mode, differ).
   returned: always
