@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The one list of secrets a site needs, and how each is made."""
+"""The list of all secrets of a site, and how each is generated."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ LONGEST = 255
 LONGEST_SESSION_KEY = 80
 """Bytes of a TCP MD5 key (Linux)."""
 WORDS = ("rabbitmq_erlang_cookie",)
-"""Secrets that must not hold blanks: Erlang ends a cookie there."""
+"""Secrets that must not contain blanks: Erlang ends a cookie at a blank."""
 UNQUOTED = ("keystone_database",)
 """Secrets that must stand in a URL as they are: keystone-manage hands the URL to configparser, which takes the % of a
 quoted character for an expression of its own (`keystone.common.sql.upgrades`, 2025.1)."""
