@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         if act is not rie.drift:
             command.add_argument("--json", action="store_true", help="print JSON, progress on stderr")
         passing.add(command, passing.CONNECTING, passing.VAULT, *([passing.PREVIEW] if act is rie.apply else []))
-        # Of a plan, 2 says that there are changes.
+        # For `plan`, 2 means that there are changes.
         command.set_defaults(act=act, usage=rie.WRONG if act is rie.plan else runs.USAGE)
 
     command = _subparser(
@@ -290,7 +290,7 @@ def _secrets_init(options: argparse.Namespace) -> int:
 
 
 def _passwords(settled: list[str]) -> list[str]:
-    """The files that options --vault-id and --vault-password-file name."""
+    """The files that the options --vault-id and --vault-password-file name."""
     return settled[1::2]
 
 
@@ -298,7 +298,7 @@ def _secrets_rotate(options: argparse.Namespace) -> int:
     from . import vault
 
     site = find_site(options.inventory)
-    # A run that is under way has read some of the old values.
+    # A run in progress has already read some of the old values.
     with runs.only_one(site, "secrets-rotate"), passing.settled(options.passed, site) as settled:
         rotated = vault.rotate(site, options.names, options.all, options.now, options.check, _passwords(settled))
     following = vault.what_next(site, rotated, options.now)

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""How a run is shown while it goes, and how tables are printed: on a terminal, and in a pipe or file."""
+"""Display of the progress of a run, and of tables: on a terminal, and in a pipe or file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STYLES = {
 
 
 def console(stderr: bool = False) -> Console:
-    """A console that prints values as they are: no line is cut, and no part of a value is taken for markup or an emoji.
+    """A console that prints values as they are: no line is cut, and no part of a value is read as markup or an emoji.
 
     An IPv6 address may contain `:100:`, which is the name of one.
     """
@@ -38,14 +38,14 @@ def console(stderr: bool = False) -> Console:
 
 
 def interactive(console: Console) -> bool:
-    """Whether somebody looks at a terminal. Colours alone, which FORCE_COLOR asks for in a pipe, make none."""
+    """Whether the output is a terminal. Colours in a pipe, which FORCE_COLOR requests, do not make it one."""
     return console.file.isatty() and not console.is_dumb_terminal
 
 
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]], styles: Sequence[str] = ()) -> None:
-    """Print a table: aligned on a terminal, where long values are folded, else as columns that are separated by tabs.
+    """Print a table: aligned on a terminal, where long values are folded, otherwise as columns separated by tabs.
 
-    `styles` are those of the rows' first columns.
+    `styles` are the styles of the first columns of the rows.
     """
     out = console()
     if not interactive(out):
@@ -64,7 +64,7 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]], styles
 
 
 class Display:
-    """What a run is shown by."""
+    """Base class of the displays of a run."""
 
     def __init__(self, console: Console, title: str, recorder: Recorder, known_tasks: int) -> None:
         self.console, self.title, self.recorder, self.known_tasks = console, title, recorder, known_tasks
@@ -76,19 +76,19 @@ class Display:
         pass
 
     def raw(self, event: dict[str, Any]) -> None:
-        """Take an event of ansible-runner as it comes."""
+        """Handle an event of ansible-runner."""
 
     def show(self, news: list[tuple[Any, ...]]) -> None:
         for kind, *details in news:
             getattr(self, f"on_{kind}")(*details)
 
     def whole(self, text: str) -> None:
-        """Print all that Ansible said, where it ran no task."""
+        """Print the whole output of Ansible if it ran no task."""
         self.console.print(text.rstrip("\n"), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 class Verbatim(Display):
-    """For -v: what Ansible prints."""
+    """For -v: the output of Ansible itself."""
 
     def raw(self, event: dict[str, Any]) -> None:
         if said := event.get("stdout"):
@@ -99,7 +99,7 @@ class Verbatim(Display):
 
 
 class Plain(Display):
-    """For pipes and logs: a line when a task is over, with the time, how long it took and what came out."""
+    """For pipes and logs: one line per finished task, with the time, its duration and its result."""
 
     def __enter__(self) -> Plain:
         self._line(self.title)
@@ -124,7 +124,7 @@ class Plain(Display):
 
 
 class Panel(Display):
-    """For terminals: what changed or failed scrolls by, and a small panel below shows where the run is."""
+    """For terminals: changes and failures scroll, and a small panel below them shows the progress of the run."""
 
     def __init__(self, console: Console, title: str, recorder: Recorder, known_tasks: int) -> None:
         super().__init__(console, title, recorder, known_tasks)
@@ -173,7 +173,7 @@ class Panel(Display):
 
 
 def outcomes(counts: Counter[str], markup: bool = False) -> str:
-    """Return "ok=3 changed=1", leaving out what did not occur."""
+    """Return "ok=3 changed=1", without the counts that are zero."""
     words = [(name, f"{name}={counts[name]}") for name in STYLES if counts[name]]
     return " ".join(f"[{STYLES[name]}]{word}[/]" if markup else word for name, word in words) or "no host"
 

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The environment of Ansible: the operator's own, and what the playbooks need over it."""
+"""The environment of Ansible: the operator's own, and the variables that the playbooks need."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .project import ROOT, STATE
 CONFIG = ROOT / "ansible.cfg"
 FACTS_KEPT = 3600  # seconds; cores and memory of a node, which change with the machine only
 RESULT_KEPT = 16_000_000
-"""Characters of a task's result above which ansible-runner forgets it, a failure's message included. The first diff of
-Debian's commented configuration files alone is half a million."""
+"""Maximum length of a task's result in characters. ansible-runner drops a longer one, with the message of a
+failure. The first diff of Debian's commented configuration files alone has half a million."""
 
 
 def of_ansible() -> dict[str, str]:
@@ -25,14 +25,14 @@ def of_ansible() -> dict[str, str]:
     mine = os.environ
     return {
         **_settings(),
-        # Named, because Ansible looks for it in the current folder, and not if others may write to that.
+        # Set explicitly, because Ansible looks for it in the current folder, unless others may write to that folder.
         "ANSIBLE_CONFIG": str(CONFIG),
         "ANSIBLE_COLLECTIONS_PATH": _joined(ROOT / ".ansible" / "collections", mine.get("ANSIBLE_COLLECTIONS_PATH")),
         "ANSIBLE_ROLES_PATH": _joined(ROOT / "roles", mine.get("ANSIBLE_ROLES_PATH")),
         "ANSIBLE_CACHE_PLUGIN_TIMEOUT": mine.get("ANSIBLE_CACHE_PLUGIN_TIMEOUT", str(FACTS_KEPT)),
         "ANSIBLE_HOST_KEY_CHECKING": mine.get("ANSIBLE_HOST_KEY_CHECKING", "True"),  # else ansible-runner turns it off
         "ANSIBLE_INVENTORY_UNPARSED_FAILED": mine.get("ANSIBLE_INVENTORY_UNPARSED_FAILED", "True"),
-        # The displays colour what they show by themselves.
+        # The displays add their own colours.
         "ANSIBLE_FORCE_COLOR": "False",
         "ANSIBLE_NOCOLOR": "True",
         "MAX_EVENT_RES": str(RESULT_KEPT),
@@ -49,7 +49,7 @@ def _joined(first: Path, others: str | None) -> str:
 
 
 def utf8_locale() -> dict[str, str]:
-    """A UTF-8 locale if the operator's is none, or does not exist here: Ansible starts in no other."""
+    """A UTF-8 locale if the operator's is not UTF-8 or does not exist here: Ansible requires one."""
     before = locale.setlocale(locale.LC_ALL)
     try:
         locale.setlocale(locale.LC_ALL, "")
@@ -62,7 +62,7 @@ def utf8_locale() -> dict[str, str]:
 
 
 def _home() -> dict[str, str]:
-    """A home that can be written if the operator's cannot: Ansible keeps temporary files and sockets there."""
+    """A writable home if the operator's is not writable: Ansible stores temporary files and sockets there."""
     home = Path(os.path.expanduser("~"))
     ansible = home / ".ansible"
     if os.access(ansible if ansible.exists() else home, os.W_OK | os.X_OK):
@@ -76,10 +76,10 @@ def _home() -> dict[str, str]:
 
 
 def _settings() -> dict[str, str]:
-    """What the operator's own configuration file says, as variables: they go before the project's ansible.cfg.
+    """The settings of the operator's own configuration file, as variables, which override the project's ansible.cfg.
 
-    That file cannot be used in its place, for the playbooks need what it says. Options of Ansible itself, of the
-    connection ssh and of sudo are taken; a variable that the operator has set goes before them.
+    The operator's file cannot replace ansible.cfg, because the playbooks need its settings. Options of Ansible itself,
+    of the connection plugin ssh and of sudo are used; a variable that the operator has set overrides them.
     """
     own = OPERATORS_CONFIG
     file = Path(own) / "ansible.cfg" if own and Path(own).is_dir() else Path(own)

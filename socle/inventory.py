@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from ansible.parsing.vault import VaultSecret
 
 CONTROLLER = "localhost"
-"""Where the inventory is validated and the plan is made."""
+"""The host on which the inventory is validated and the plan is computed."""
 
 
 @cache
 def prepare() -> None:
-    """Give Ansible, in this process, the environment and the loader of plugins that ansible-playbook has.
+    """Set up the environment and the plugin loader of ansible-playbook for Ansible in this process.
 
-    Before the first import of Ansible or of a collection: Python itself would find a collection too, but not as Ansible
-    expects it.
+    Call it before the first import of Ansible or of a collection: Python itself would find a collection too, but not in
+    the way that Ansible expects.
     """
     os.environ.update(environment.of_ansible())
     collections = str(ROOT / ".ansible" / "collections")
@@ -44,7 +44,7 @@ def vault_secrets(site: Site, slugs: Sequence[str] = ()) -> list[tuple[str, Vaul
     """Return the passwords that may open the site's vault, as (vault id, password), the site's own last.
 
     `slugs`: ``[ID@]FILE`` as the options --vault-id and --vault-password-file name them. Those that the environment
-    names (ANSIBLE_VAULT_IDENTITY_LIST, ANSIBLE_VAULT_PASSWORD_FILE) count as well.
+    names (ANSIBLE_VAULT_IDENTITY_LIST, ANSIBLE_VAULT_PASSWORD_FILE) are used as well.
     """
     prepare()
     from ansible import constants
@@ -64,7 +64,7 @@ def vault_secrets(site: Site, slugs: Sequence[str] = ()) -> list[tuple[str, Vaul
 
 
 def own_password(site: Site) -> str:
-    """The file of the site that holds the password of its vault, or prints it; empty when there is none."""
+    """The file of the site that contains its vault password, or prints it; empty if there is none."""
     file = site.vault_password_file
     if not file.exists():
         return ""
@@ -85,10 +85,10 @@ def load(site: Site, secrets: list[tuple[str, VaultSecret]]) -> tuple[DataLoader
 
 
 def limited(site: Site, pattern: str, secrets: list[tuple[str, VaultSecret]]) -> list[str]:
-    """Return the hosts that option --limit chooses, and the controller, which is in every run.
+    """Return the hosts that the option --limit selects, and the controller, which is in every run.
 
-    A pattern cannot be extended by a word: colons, exclusions, intersections and files of hosts count for the whole of
-    it. So Ansible itself is asked for the hosts.
+    A word cannot simply be added to a pattern: colons, exclusions, intersections and files of hosts apply to the whole
+    pattern. Therefore Ansible itself resolves the hosts.
     """
     _loader, inventory = load(site, secrets)
     from ansible.errors import AnsibleError

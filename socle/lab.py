@@ -22,7 +22,7 @@ class Node:
     groups: list[str]
     address: str
     ssh: list[str]
-    """The ssh command that reaches it, without what to run there."""
+    """The ssh command that reaches the node, without a remote command."""
 
 
 def nodes(site: Site) -> list[Node]:
@@ -46,14 +46,14 @@ def _node(host: Any, templar: Any) -> Node:
     for name, option in {"ansible_ssh_private_key_file": "-i", "ansible_port": "-p"}.items():
         if found := value(name):
             command += [option, os.path.expanduser(found)]
-    # Without one ssh decides, as it does for Ansible: by ~/.ssh/config, else it is the operator's own name.
+    # Without one, ssh decides as it does for Ansible: by ~/.ssh/config, otherwise the operator's own name.
     user = f"{found}@" if (found := value("ansible_user")) else ""
     groups = sorted(group.name for group in host.get_groups() if group.name not in ("all", "nodes"))
     return Node(host.name, groups, address, [*command, f"{user}{address}"])
 
 
 def ssh(site: Site, name: str, command: list[str]) -> None:
-    """Become an ssh to node `name`; does not return."""
+    """Replace this process by an ssh to node `name`; does not return."""
     known = {node.name: node for node in nodes(site)}
     if name not in known:
         raise UsageError(f"no node {name!r} in {site.path}: it has {', '.join(known)}")
@@ -61,7 +61,7 @@ def ssh(site: Site, name: str, command: list[str]) -> None:
 
 
 def status(site: Site) -> list[tuple[Node, bool]]:
-    """Return every node with whether its SSH port answers within a second."""
+    """Return every node, and whether its SSH port answers within a second."""
     every = nodes(site)
     with ThreadPoolExecutor(max_workers=16) as pool:
         return list(zip(every, pool.map(_answers, every), strict=True))

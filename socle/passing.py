@@ -22,7 +22,7 @@ from .project import Site
 @dataclass(frozen=True)
 class Option:
     names: tuple[str, ...]
-    """The last is the one that is passed on."""
+    """The last name is the one that is passed on."""
     metavar: str = ""
     """Empty for an option without a value."""
     help: str = "as for ansible-playbook"
@@ -71,7 +71,7 @@ CHOOSING = (
     Option(("--syntax-check",)),
 )
 NOT_PASSED = {"--help", "--version", "--inventory-file", "--step"}
-"""Of socle itself, or of no use where nobody can answer: the questions of --step."""
+"""Options of socle itself, and options that need answers, such as --step."""
 PROMPTS = {
     "--ask-pass": ("SSH password: ", "--connection-password-file"),
     "--ask-become-pass": ("BECOME password: ", "--become-password-file"),
@@ -81,7 +81,7 @@ FILES = {"--connection-password-file", "--become-password-file", "--vault-passwo
 
 
 def add(parser: argparse.ArgumentParser, *tables: Sequence[Option]) -> None:
-    """Let `parser` take the options of `tables`: they are collected, in their order, in `passed`."""
+    """Add the options of `tables` to `parser`, which collects them, in their order, in `passed`."""
     parser.set_defaults(passed=[])
     shown = parser.add_argument_group("options of ansible-playbook")
     for option in (option for table in tables for option in table):
@@ -100,10 +100,10 @@ class _Pass(argparse.Action):
 
 @contextmanager
 def settled(arguments: Sequence[str], site: Site, ask: Callable[[str], str] = getpass.getpass) -> Iterator[list[str]]:
-    """Return `arguments` as a process without a terminal can take them.
+    """Return `arguments` in a form that a process without a terminal can use.
 
-    Passwords are asked here. What a pipe holds is read here, as pipes are not inherited. Both are handed on in files
-    that only this account can read and that are gone when the run is over. The limit becomes the names of hosts.
+    Passwords are asked here. Pipes are read here, as they are not inherited. Both are passed on in files that only this
+    account can read and that are removed at the end of the run. The limit is replaced by the names of hosts.
     """
     with tempfile.TemporaryDirectory(prefix="socle-", dir=_memory()) as name:
         folder = Path(name)
@@ -119,7 +119,7 @@ def settled(arguments: Sequence[str], site: Site, ask: Callable[[str], str] = ge
 
 
 def _settled(arguments: list[str], folder: Path, ask: Callable[[str], str]) -> Iterator[tuple[str, str | None]]:
-    """(option, value), None for an option without one; words that are no option of the tables stay as they are."""
+    """(option, value), None for an option without one; words that are not options of the tables are kept."""
     ssh = ""
     while arguments:
         option = arguments.pop(0)
@@ -128,7 +128,7 @@ def _settled(arguments: list[str], folder: Path, ask: Callable[[str], str]) -> I
             word = ask(prompt)
             if option == "--ask-pass":
                 ssh = word
-            # As in Ansible: without a password of its own, sudo gets that of SSH.
+            # As in Ansible: without its own password, sudo gets that of SSH.
             yield named, _private(folder, (word or ssh) if option == "--ask-become-pass" else word)
         elif option not in VALUED or not arguments:
             yield option, None
@@ -137,7 +137,7 @@ def _settled(arguments: list[str], folder: Path, ask: Callable[[str], str]) -> I
 
 
 def _at_hand(option: str, value: str, folder: Path, ask: Callable[[str], str]) -> str:
-    """The value of an option, with another file in it if the one that it names is a pipe, or a prompt."""
+    """The value of an option. A pipe or a prompt that it names is replaced by a file."""
     if option == "--extra-vars" and value.startswith("@"):
         return f"@{_regular(value[1:], folder)}"
     if option in FILES:
@@ -171,7 +171,7 @@ def _private(folder: Path, content: str | bytes) -> str:
 
 
 def _memory() -> str | None:
-    """A folder that is never written to a disk, if this account has one."""
+    """A folder in memory, if this account has one."""
     for folder in (os.environ.get("XDG_RUNTIME_DIR"), "/dev/shm"):
         if folder and os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK):
             return folder

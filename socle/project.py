@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Where things are in a checkout, and which inventory the operator means."""
+"""The folders of a checkout, and the inventory that the operator selects."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class UsageError(Exception):
-    """The command line or the checkout is not usable as it is; the message says what to do about it."""
+    """The command line or the checkout cannot be used; the message names the remedy."""
 
 
 def state_folder(root: Path = ROOT) -> Path:
-    """Where runs, reports and facts are kept: $SOCLE_STATE, or in the checkout if it is this account's, or in its home.
+    """The folder of runs, reports and facts: $SOCLE_STATE, or in the checkout if this account owns it, or in its home.
 
-    Runs hold what only their operator may read, so two accounts never share a state folder.
+    Only the operator may read the results of a run, so two accounts never share a state folder.
     """
     if named := os.environ.get("SOCLE_STATE"):
         return Path(named).expanduser().absolute()
@@ -60,7 +60,7 @@ class Site:
 
 
 def find_site(inventory: str | None, default: str | None = None) -> Site:
-    """Return the site that `inventory` (a path or a name), $SOCLE_INVENTORY or `default` means."""
+    """Return the site that `inventory` (a path or a name), $SOCLE_INVENTORY or `default` selects."""
     wanted = inventory or os.environ.get("SOCLE_INVENTORY") or default
     known = sorted(folder.name for folder in ROOT.glob("inventories/*") if _is_site(folder))
     if not wanted:

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What a run did so far, built from ansible-runner's events. No input or output here: displays look at it."""
+"""The state of a run, built from the events of ansible-runner. There is no input or output here: displays read it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Recorder:
 
     @property
     def counts(self) -> Counter[str]:
-        """Ansible's recap, or what was seen so far when the run was cut short before it."""
+        """Ansible's recap, or the counts so far if the run ended before it."""
         return self.totals if self.finished else self.seen
 
     def handle(self, event: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -127,7 +127,7 @@ class Recorder:
         return [("failure", failure)]
 
     def _stats(self, data: dict[str, Any]) -> None:
-        """Take ansible's own recap as the last word: a rescued task is no failure."""
+        """Use Ansible's own recap for the result: a rescued task is not a failure."""
         self.finished = True
         names = {"ok": "ok", "changed": "changed", "failures": "failed", "dark": "unreachable"}
         for key, name in names.items():
@@ -148,7 +148,7 @@ def _task_name(data: dict[str, Any]) -> str:
 
 
 def _message(result: dict[str, Any]) -> tuple[str, str]:
-    """Return (message, detail) of a failed result: what to read first, and the end of what was said."""
+    """Return (message, detail) of a failed result: the main message, and the end of the output."""
     message = str(result.get("msg") or "").strip()
     items = [item for item in result.get("results") or [] if isinstance(item, dict) and item.get("failed")]
     if items:

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The last words of a run: what failed and where to look, what was refused and why, one summary line."""
+"""The closing lines of a run: failures and where to look, violations and their reasons, one summary line."""
 
 from __future__ import annotations
 

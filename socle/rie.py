@@ -20,7 +20,7 @@ STYLES = {"+": "green", "-": "red", "~": "yellow"}
 
 
 def preview_file(site: Site) -> Path:
-    """Where `socle rie plan` leaves what it showed, for `socle rie apply`."""
+    """The file in which `socle rie plan` stores its preview for `socle rie apply`."""
     return site.reports / "rie-plan.json"
 
 
@@ -129,12 +129,12 @@ def describe(options: argparse.Namespace) -> int:
 
 
 def _age(file: Path) -> int:
-    """When a file was last written, 0 when there is none."""
+    """The time at which a file was last written, 0 if it does not exist."""
     return file.stat().st_mtime_ns if file.is_file() else 0
 
 
 def tables(found: dict[str, Any]) -> list[tuple[str, tuple[str, ...], list[list[Any]], list[str]]]:
-    """What `socle rie show` prints, from its JSON: title, head, rows, and styles of their first columns."""
+    """The tables of `socle rie show`, from its JSON: title, head, rows, and styles of the first columns."""
     rows: dict[str, list[list[Any]]] = {"Networks": [], "Wires": [], "Sessions": [], "Routes": []}
     heads = {
         "Networks": ("VRF", "network", "IPv4", "IPv6"),

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Run one playbook through ansible-runner: progress while it goes, artifacts kept, one exit code."""
+"""Run one playbook through ansible-runner: show its progress, keep its artifacts, return one exit code."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from .recorder import Failure, Recorder
 OK, FAILED, USAGE, MISMATCH, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 KEPT_RUNS = 20
 ROOM = 1_000_000
-"""Bytes that have to be free for what a run writes."""
+"""Bytes of free disk space that a run needs."""
 READS_ONLY = ("validate",)
 
 
 @dataclass
 class Outcome:
-    """The end of a run, as `--json` prints it."""
+    """The outcome of a run, as `--json` prints it."""
 
     verb: str
     site: str
@@ -73,7 +73,7 @@ def run(verb: str, playbook: str, site: Site, arguments: list[str], console: Con
     with passing.settled(arguments, site) as settled, alone, display, _Interruption() as interruption:
         runner = ansible_runner.run(
             private_data_dir=str(directory),
-            # Where the operator is: what they name is relative to it.
+            # The operator's current folder: the paths that they name are relative to it.
             project_dir=_current_folder(),
             playbook=str(ROOT / "playbooks" / playbook),
             inventory=str(site.path),
@@ -123,7 +123,7 @@ def _exit_code(rc: int, recorder: Recorder) -> int:
 
 @contextmanager
 def only_one(site: Site, verb: str) -> Iterator[None]:
-    """Hold the site's lock: two runs at once would undo each other's work. A killed run lets go of it.
+    """Hold the lock of the site: two runs at once would undo each other's work. A killed run releases it.
 
     The lock is on the inventory's folder, which every account that runs Socle on the site can at least read.
     """
@@ -144,7 +144,7 @@ def only_one(site: Site, verb: str) -> Iterator[None]:
 
 
 def _holder(handle: int) -> str:
-    """Who holds the lock on an open folder, as far as the kernel says so."""
+    """The process that holds the lock on an open folder, if the kernel tells."""
     inode = str(os.fstat(handle).st_ino)
     try:
         for line in Path("/proc/locks").read_text().splitlines():
@@ -168,7 +168,7 @@ def _account(number: int) -> str:
 
 
 def _explain(outcome: Outcome, site: Site) -> None:
-    """Ansible could not even begin (no YAML, a vault that does not open): ask the rules why."""
+    """Find the reason with the validation rules if Ansible could not start (invalid YAML, a closed vault)."""
     secrets = inventory.vault_secrets(site)
     from ansible_collections.cloudwatt.socle.plugins.action.site_validate import violations
 
@@ -182,7 +182,7 @@ class _Interruption:
 
     def __enter__(self) -> _Interruption:
         self.count = 0
-        # What is ignored stays so: nohup, and shells that run something in the background, count on it.
+        # Ignored signals stay ignored: nohup, and shells that run commands in the background, rely on it.
         every = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         heeded = [number for number in every if signal.getsignal(number) != signal.SIG_IGN]
         self.before = {number: signal.signal(number, self._handle) for number in heeded}
@@ -199,14 +199,14 @@ class _Interruption:
 
 
 def _facts(site: Site) -> Path:
-    """Folder of the facts of the site's nodes, which the runs share."""
+    """The folder of the facts of the site's nodes, which all runs share."""
     directory = STATE / "facts" / site.name
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return directory
 
 
 def _current_folder() -> str:
-    """The current folder, or the checkout where it is gone or closed to this account."""
+    """The current folder, or the checkout if that folder does not exist any more or this account cannot read it."""
     try:
         folder = os.getcwd()
     except OSError:
@@ -241,7 +241,7 @@ def _known_tasks(path: Path) -> int:
 
 
 def _suffix(arguments: list[str]) -> str:
-    """A limited or tagged run has another amount of work than a full one."""
+    """A suffix that distinguishes limited and tagged runs, which have fewer tasks, from full ones."""
     return "-partial" if {"--limit", "--tags"} & set(arguments) else ""
 
 
@@ -250,13 +250,13 @@ def _verbose(arguments: list[str]) -> bool:
 
 
 def _said(directory: Path) -> str:
-    """All that Ansible printed."""
+    """The whole output of Ansible."""
     stdout = directory / "artifacts" / "ansible" / "stdout"
     return stdout.read_text(encoding="utf-8", errors="replace") if stdout.is_file() else ""
 
 
 def _last_words(directory: Path) -> str:
-    """What ansible said outside of any task: a playbook or inventory that does not parse, usually."""
+    """The output of Ansible outside of any task: usually about a playbook or inventory that does not parse."""
     lines = [line for line in _said(directory).splitlines() if line.strip()]
     # A wrong option is named before, or after, the list of all of them.
     lines = [line for line in lines if " error: " in line] or lines

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""`socle secrets`: make what is missing of a site's secrets, and new ones, encrypted with Ansible Vault."""
+"""`socle secrets`: create missing secrets of a site and replace secrets, encrypted with Ansible Vault."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 
 def init(site: Site, passwords: Sequence[str] = ()) -> list[str]:
-    """Write what is missing of the site's vault password and secrets.yml; return the names added.
+    """Create the site's vault password and the secrets that are missing in secrets.yml; return the names added.
 
-    `passwords`: ``[ID@]FILE``, as for ansible-playbook. With one of these, or of the environment, the site gets none.
+    `passwords`: ``[ID@]FILE``, as for ansible-playbook. With a password from these or from the
+    environment, the site gets no password file.
     """
     if not inventory.vault_secrets(site, passwords):
         if site.secrets_file.exists():
@@ -51,11 +52,11 @@ def rotate(
     check: bool = False,
     passwords: Sequence[str] = (),
 ) -> list[str]:
-    """Give secrets new values; return their names. All of them are written in one step, or none.
+    """Replace the values of secrets; return their names. All of them are written in one step, or none.
 
-    `everything`: all but those that the site shares with others, which have to be named (BGP keys), and those that
-    encrypt what is stored, which cannot be rotated. `at_once`: tokens
-    made so far shall be refused. No former file is kept: nothing on the nodes needs a former value to be changed.
+    `everything`: all except those that the site shares with others and that must be named (BGP keys), and those that
+    encrypt stored data, which cannot be rotated. `at_once`: refuse existing tokens. The old file is not kept: no change
+    on the nodes needs an old value.
     """
     if not site.secrets_file.is_file():
         raise UsageError(f"{site.name} has no secrets to rotate: make them with `socle secrets init`")
@@ -76,7 +77,7 @@ def rotate(
     key = _reencrypted(site, held[catalogue.CA_PASSPHRASE], passphrase) if passphrase else b""
     if check:
         return chosen
-    # In this order a command that is killed loses nothing: the next one takes the new key, or drops it.
+    # In this order, a killed command loses nothing: the next one uses the new key, or removes it.
     if key:
         _write(_new_authority_key(site), key.decode())
     _save(site, vault, {**held, **rotated})
@@ -85,7 +86,7 @@ def rotate(
 
 
 def what_next(site: Site, rotated: Sequence[str], at_once: bool = False) -> list[str]:
-    """What the operator has to do for the new values to be used."""
+    """The steps after which the new values are used."""
     catalogue = _catalogue()
     graceful = [name for name in rotated if name in catalogue.SEEDS and not (at_once and name == catalogue.TOKENS)]
     shared = [name for name in rotated if name not in catalogue.FIXED]
@@ -117,7 +118,7 @@ def _chosen(names: Sequence[str], everything: bool, held: Mapping[str, str], mak
     return sorted(chosen)
 
 
-# --- the key of the authority, on the operator's machine ---------------------------------------------------
+# --- the key of the CA, on the control node ----------------------------------------------------------------
 
 
 def _authority_key(site: Site) -> Path:
@@ -129,7 +130,7 @@ def _new_authority_key(site: Site) -> Path:
 
 
 def _opened(path: Path, passphrase: str) -> PrivateKeyTypes | None:
-    """The private key of a file; None when the passphrase does not open it."""
+    """The private key of a file; None if the passphrase does not open it."""
     try:
         return serialization.load_pem_private_key(path.read_bytes(), passphrase.encode())
     except (OSError, ValueError, TypeError):
@@ -137,7 +138,7 @@ def _opened(path: Path, passphrase: str) -> PrivateKeyTypes | None:
 
 
 def _reencrypted(site: Site, old: str, new: str) -> bytes:
-    """The authority's key under another passphrase; empty when the first deployment has still to make one."""
+    """The key of the CA, encrypted with another passphrase; empty if the first deployment has not created it yet."""
     path = _authority_key(site)
     if not path.exists():
         return b""
@@ -152,7 +153,7 @@ def _reencrypted(site: Site, old: str, new: str) -> bytes:
 
 
 def _finish_authority(site: Site, held: Mapping[str, str]) -> None:
-    """Put a key in its place that opens with the passphrase in the vault; a run may have been killed before it."""
+    """Install the key that opens with the passphrase in the vault, which a killed run may not have installed."""
     new = _new_authority_key(site)
     if not new.exists():
         return
@@ -181,13 +182,13 @@ def _required(site: Site) -> dict[str, Callable[[], str]]:
 
 @dataclass
 class _Vault:
-    """What opens secrets.yml, and what it was opened with, so that it is closed with the same."""
+    """The passwords for secrets.yml, and the one that opened it, with which it is encrypted again."""
 
     library: VaultLib
     secret: VaultSecret
     label: str = ""
     others: dict[str, Any] = field(default_factory=dict)
-    """What secrets.yml holds besides the mapping `secrets`."""
+    """The content of secrets.yml besides the mapping `secrets`."""
 
 
 def _vault(site: Site, passwords: Sequence[str]) -> _Vault:
@@ -199,7 +200,7 @@ def _vault(site: Site, passwords: Sequence[str]) -> _Vault:
             f"{site.name} has no vault password: restore {site.vault_password_file}, or name it by "
             "--vault-password-file or --vault-id"
         )
-    # The site's own is the last, and what a new file is closed with.
+    # The site's own password is the last; a new file is encrypted with it.
     return _Vault(VaultLib(known), known[-1][1], "" if known[-1][0] == "default" else known[-1][0])
 
 
@@ -224,7 +225,7 @@ def _read(site: Site, vault: _Vault) -> dict[str, str]:
         if not closed.startswith(b"$ANSIBLE_VAULT;"):
             reason = "it is not encrypted; run `ansible-vault encrypt` on it"
         raise UsageError(f"{site.secrets_file} cannot be read: {reason}") from None
-    # The label stands in the first line, after version and cipher.
+    # The label is in the first line, after version and cipher.
     vault.label = closed.split(b"\n", 1)[0].decode().strip().partition("AES256")[2].lstrip(";")
     vault.others = {name: value for name, value in content.items() if name != "secrets"}
     return found

@@ -25,7 +25,7 @@ BAD: Any = object()
 
 @dataclass(frozen=True, order=True)
 class Violation:
-    """One thing wrong with the input: where (``a[0].b``), what was there, why it is refused, what to do."""
+    """One violation of the input: its path (``a[0].b``), the value, the reason, the remedy."""
 
     path: str
     value: str

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""YAML that remembers lines: every value of a file, and the line each key or item stands on."""
+"""YAML with line numbers: every value of a file, and the line of each key or item."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with the file itself; `line` counts from 1."""
+    """A fault of the file itself; `line` counts from 1."""
 
     line: int
     reason: str

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Connections that the services of a site may open at once, against what the database, HAProxy, RabbitMQ and OVN take.
+"""Connections that the services of a site may open at once, and the limits of the database, HAProxy, RabbitMQ and OVN.
 
 All of it is worst case: every process has every connection of its pools, and one node of each cluster serves all.
 """
@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 RESERVE = 100
-"""Connections to the database that are nobody's pool: administrators, probes, commands of a deployment."""
+"""Connections to the database outside of pools: administrators, probes, commands of a deployment."""
 USERS = 1000
-"""Connections to HAProxy for clients that are no service of the site."""
+"""Connections to HAProxy for clients that are not services of the site."""
 CACHE = 4
 """Connections of a process of Keystone to the shared cache (``memcache_pool_maxsize``)."""
 PER_HYPERVISOR = 4
@@ -81,7 +81,7 @@ def _pool(service: Service, section: str, site: Mapping[str, Any]) -> int:
 
 
 def overload(site: Mapping[str, Any]) -> list[str]:
-    """What a site of these sizes may exhaust, a sentence each with its remedy; empty when all fits.
+    """The limits that a site of these sizes may exceed, one sentence each with its remedy; empty if there are none.
 
     Besides the keys of :func:`demand`, ``site`` holds ``database_connections`` and ``haproxy_connections``.
     """

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What is given to ansible-playbook beside the inventory: extra variables, tags, and the limit.
+"""The arguments of ansible-playbook besides the inventory: extra variables, tags, and the limit.
 
 Ansible takes all of them without a word when nothing goes by that name. Extra variables become a source of the
 inventory model, above all others, so that every rule sees them.
@@ -82,7 +82,7 @@ def _file(path: Path, decrypt: Decrypt, relative_to: Path) -> tuple[Source, list
 
 
 def check_tags(given: CommandLine, project: Path) -> Iterator[Violation]:
-    """Tags are those of the playbook that runs: Ansible runs nothing, and says nothing, when no task has one."""
+    """Tags exist in the playbook that runs: if no task has one of them, Ansible runs nothing and reports nothing."""
     chosen = [tag for tag in dict.fromkeys(given.tags) if tag not in SPECIAL_TAGS]
     if not chosen or not given.playbooks:
         return
@@ -99,7 +99,7 @@ def check_tags(given: CommandLine, project: Path) -> Iterator[Violation]:
 
 
 def check_limit(given: CommandLine, hosts: Iterable[str], groups: Iterable[str]) -> Iterator[Violation]:
-    """Every part of the limit names a host or a group: Ansible passes over those that do not."""
+    """Every part of the limit names a host or a group: Ansible ignores parts that do not."""
     hosts = set(hosts)
     names = hosts | {*groups} | SPECIAL_HOSTS
     for pattern in dict.fromkeys(given.limit):
@@ -163,7 +163,7 @@ class _Tags:
         for kind in ("tasks", "handlers"):
             main = str(options.get(f"{kind}_from") or "main").removesuffix(".yml")
             path = folder / kind / f"{main}.yml"
-            # A role such as `site` has defaults alone.
+            # A role such as `site` has only defaults.
             if path.is_file():
                 self._tasks(self._read(path), path.parent)
 

@@ -41,7 +41,7 @@ HOST_NAME = re.compile(rf"{LABEL}(\.{LABEL})*")
 
 
 def groups(context: Context) -> Iterator[Violation]:
-    """Every host is in a group that has a role to play, and in `nodes`; other groups are the site's own affair."""
+    """Every host is in a role group and in `nodes`; the site may define other groups."""
     inventory = context.inventory
     idle = [host for host, member_of in inventory.hosts.items() if not member_of & set(ROLE_GROUPS)]
     for group in sorted(inventory.groups.keys() - set(KNOWN_GROUPS)):
@@ -71,7 +71,7 @@ def apart(context: Context) -> Iterator[Violation]:
 
 
 def home(context: Context) -> Iterator[Violation]:
-    """The first controller is defined in the folder of the site, next to which the authority's files are kept."""
+    """The first controller is defined in the folder of the site, next to which the files of the CA are stored."""
     inventory = context.inventory
     view = inventory.view
     first = next(iter(view.groups.get("control", ())), None) if view else None
@@ -84,7 +84,7 @@ def home(context: Context) -> Iterator[Violation]:
 
 
 def names(context: Context) -> Iterator[Violation]:
-    """Hosts have names that DNS, certificates, RabbitMQ and /etc/hosts take, each its own."""
+    """Hosts have unique names that are valid in DNS, certificates, RabbitMQ and /etc/hosts."""
     inventory = context.inventory
     domain = str(context.resolved("site_domain") or "")
     holders = {str(context.resolved(name) or ""): name for name in ("site_internal_name", "site_public_name")}
@@ -131,5 +131,5 @@ def _is_address(text: str) -> bool:
 
 
 def brief(name: str) -> str:
-    """A name as a message shows it: in quotes where it has odd characters."""
+    """A name as messages show it: in quotes if it contains unusual characters."""
     return name if re.fullmatch(r"[\w.-]+", name) else repr(name)

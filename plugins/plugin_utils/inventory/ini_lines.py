@@ -19,7 +19,7 @@ SECTION = re.compile(r"\[([^:\]]+)(?::(\w+))?\]")
 
 
 def parse(text: str) -> Document:
-    """Read an INI inventory. Lines that make no sense are passed over."""
+    """Read an INI inventory. Invalid lines are skipped."""
     document = Document({}, {(): 1})
     group, kind = "ungrouped", "hosts"
     for number, raw in enumerate(text.splitlines(), 1):

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Names of a site that something has a limit for: the kernel, X.509, Galera, MariaDB, RabbitMQ, Keystone, DNS."""
+"""Length limits of names: of the kernel, X.509, Galera, MariaDB, RabbitMQ, Keystone and DNS."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ LIMITS = (
 
 
 def limits(context: Context) -> Iterator[Violation]:
-    """No name is longer than what takes it allows, also one that is put together from others."""
+    """No name is longer than its reader allows, including names that are composed of others."""
     seen = set()
     for host in ("", *context.inventory.hosts):
         for limit in LIMITS:

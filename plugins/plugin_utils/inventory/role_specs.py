@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What the roles say about their variables (meta/argument_specs.yml), and values checked against it."""
+"""The argument specifications of the roles (meta/argument_specs.yml), and the check of values against them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "any": (object,),
 }
 TRUTHS = {"yes", "no", "on", "off", "true", "false", "1", "0", "y", "n", "t", "f"}
-"""What Ansible takes for a boolean when it is given as text."""
+"""Texts that Ansible reads as a boolean."""
 WORDS = {
     "str": "text, in quotes where YAML would read it otherwise",
     "path": "a path",
@@ -52,7 +52,7 @@ class Roles:
     defaults: dict[str, tuple[str, int, str]] = field(default_factory=dict)
     mandatory: dict[str, str] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
-    """Defaults as YAML has them, not rendered."""
+    """Defaults as written in YAML, not rendered."""
     entry_points: dict[str, Spec] = field(default_factory=dict)
     """Specs of what other entry points than `main` take: variables of a command line, not of an inventory."""
 

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The one list of secrets a site needs, and how each is made."""
+"""The list of all secrets of a site, and how each is generated."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ LONGEST = 255
 LONGEST_SESSION_KEY = 80
 """Bytes of a TCP MD5 key (Linux)."""
 WORDS = ("rabbitmq_erlang_cookie",)
-"""Secrets that must not hold blanks: Erlang ends a cookie there."""
+"""Secrets that must not contain blanks: Erlang ends a cookie at a blank."""
 LASTING = tuple(services.key_names(services.declared()))
 """Secrets that encrypt what a service stores: with another one it could not be read any more, so none is rotated."""
 KEY_LENGTH = 32

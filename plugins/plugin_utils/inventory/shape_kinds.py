@@ -37,7 +37,7 @@ Test = Callable[[Any, Names], None]
 
 
 class Shape:
-    """What a value must look like."""
+    """The form that a value must have."""
 
     what: str
 
@@ -51,7 +51,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Leaf(Shape):
-    """One value that is no list and no mapping."""
+    """A single value, neither a list nor a mapping."""
 
     what: str
     example: str
@@ -147,7 +147,7 @@ class Either(Shape):
 
 
 def is_template(value: Any) -> bool:
-    """Whether only Ansible can say what the value is."""
+    """Whether only Ansible can compute the value."""
     return isinstance(value, str) and ("{{" in value or "{%" in value)
 
 

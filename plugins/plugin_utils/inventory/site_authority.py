@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What can be wrong with the certificate authority that a site already has, before it is asked to sign."""
+"""Rules about the existing CA of a site, checked before it has to sign."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Fault(NamedTuple):
 
 
 def faults(folder: Path, passphrase: str, now: datetime) -> Iterator[Fault]:
-    """Judge ca.pem and ca.key of `folder`; a folder without ca.pem has no authority yet, which is no fault.
+    """Check ca.pem and ca.key of `folder`. Without ca.pem there is no CA yet, which is not a fault.
 
     `now` is aware of its time zone. Never raises on files that are damaged or cannot be read.
     """

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What the rules about an inventory look at: the inventory itself, the roles, and where they run."""
+"""The input of the rules about an inventory: the inventory itself, the roles, and the host on which the rules run."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Context:
         return None if shape and any(shape.faults(value, self.names)) else value
 
     def default(self, name: str) -> Source | None:
-        """Where the role that has variable `name` gives its default."""
+        """The place of the default of variable `name` in its role."""
         if name not in self.roles.defaults:
             return None
         file, line, _text = self.roles.defaults[name]

@@ -27,7 +27,7 @@ VARIABLE_SUFFIXES = ("", *YAML_SUFFIXES)
 NO_INVENTORY = re.compile(
     r"^\.|^(group_vars|host_vars|vars_plugins|pki|allocations\.yml)$|~$|\.(bak|cfg|md|orig|retry|rst|txt)$"
 )
-"""Names in an inventory folder that are no inventory source, beside those that Ansible is configured to ignore."""
+"""Names in an inventory folder that are not inventory sources, besides those that Ansible is configured to ignore."""
 Decrypt = Callable[[bytes, str], bytes]
 """Takes the content and the name of a vault file; raises ValueError, with a reason, when that fails."""
 
@@ -63,13 +63,13 @@ class View(Protocol):
         """Host names of a pattern such as ``gw[1:2]``."""
 
     def ignores(self, name: str) -> bool:
-        """Whether Ansible passes over a name in an inventory folder."""
+        """Whether Ansible ignores a name in an inventory folder."""
 
     def is_variable(self, name: str) -> bool:
         """Whether a variable belongs to the inventory, as opposed to Ansible itself."""
 
     def unparsed(self, path: Path) -> str:
-        """Why no inventory plugin has read the file; empty when one has."""
+        """The reason why no inventory plugin could read the file; empty if one could."""
 
 
 @dataclass(frozen=True, order=True)
@@ -86,7 +86,7 @@ class Violation:
     reason: str
     remedy: str
     severity: str = "error"
-    """``error`` refuses the inventory; ``warning`` is shown and the run goes on."""
+    """``error`` refuses the inventory; ``warning`` is shown and the run continues."""
 
     def __post_init__(self) -> None:
         for name in ("value", "reason", "remedy"):
@@ -156,7 +156,7 @@ class Inventory:
     hosts: dict[str, set[str]] = field(default_factory=dict)
     host_places: dict[str, Place] = field(default_factory=dict)
     group_places: dict[str, Place] = field(default_factory=dict)
-    """Where each host, and each group, is written."""
+    """The file and line in which each host and each group is written."""
     faults: list[Violation] = field(default_factory=list)
     view: View | None = None
     _index: dict[Any, list[tuple[Source, Any]]] = field(default_factory=dict)
@@ -176,9 +176,9 @@ class Inventory:
         if view is None or not held:
             return written[0] if written else None
         if name not in held:
-            # What all nodes have need not be given to localhost as well.
+            # Variables of all nodes need not be set for localhost as well.
             return self.find(name, controllers[0]) if not host and (controllers := self.members("control")) else None
-        # Of a variable that is written in several places, the place of the value that counts.
+        # If a variable is written in several places, the place of the effective value.
         extra = [(source, value) for source, value in written if source.extra]
         if extra and name not in view.extra:
             return extra[0]  # Ansible did not load this inventory for the command line
@@ -208,7 +208,7 @@ class Inventory:
         return found[1] if found else None
 
     def names(self) -> list[str]:
-        """Names of all variables that hold for the site as a whole."""
+        """Names of all variables that apply to the whole site."""
         held = self.view.variables("localhost") if self.view else {}
         return sorted({str(key) for source in self.sources for key in source.variables} | held.keys())
 
@@ -283,7 +283,7 @@ def load(folder: Path, decrypt: Decrypt, relative_to: Path, view: View | None = 
         for kind, names in (("group_vars", groups), ("host_vars", [*inventory.hosts]))
         for source in _variables(base / kind, names, inventory, read, named)
     ]
-    # Of several groups the one with the fewest hosts is taken for the most specific.
+    # Of several groups, the one with the fewest hosts is considered the most specific.
     size = {group: len(inventory.members(group)) for group in inventory.groups}
     order = ["all", *sorted(groups[1:], key=lambda group: -size[group]), *inventory.hosts]
     rank = {scope: number for number, scope in enumerate(order)}
@@ -371,7 +371,7 @@ def _files(folder: Path, name: str) -> Iterator[Path]:
 
 
 def _generated(inventory: Inventory, view: View, named: Callable[[Path], str]) -> Iterator[Source]:
-    """Variables that no file has: those that inventory plugins and scripts give to hosts."""
+    """Variables that are in no file: those that inventory plugins and scripts set for hosts."""
     for host, groups in inventory.hosts.items():
         scopes = {"all", host, *groups}
         written = {key for source in inventory.sources if source.scope in scopes for key in source.variables}

@@ -67,7 +67,7 @@ def site_addresses(context: Context) -> Iterator[Violation]:
 
 
 def bridges(context: Context) -> Iterator[Violation]:
-    """Bridges that are referred to exist on the host, with the ports that are referred to."""
+    """Bridges and ports that values refer to exist on the host."""
     inventory = context.inventory
     for host in sorted({*inventory.members("compute"), *inventory.members("gateway")}):
         given = context.known("ovn_chassis_bridges", host)
@@ -108,7 +108,7 @@ def _uplinks(context: Context, host: str, ports: dict[str, list[str]]) -> Iterat
 
 
 def _doubles(context: Context, host: str, given: list[dict[str, Any]]) -> Iterator[Violation]:
-    """Open vSwitch knows each bridge and each port once."""
+    """Each bridge and each port of Open vSwitch is defined once."""
     seen: dict[str, str] = {}
     for index, bridge in enumerate(given):
         own = bridge.get("name")
@@ -213,7 +213,7 @@ def log_collector(context: Context) -> Iterator[Violation]:
 
 
 def access(context: Context) -> Iterator[Violation]:
-    """Hardened nodes can still be reached: somebody may come, and SSH is let in."""
+    """Hardened nodes can still be reached: an account may log in, and SSH is accepted."""
     name = "hardening_operator_networks"
     for host in ["", *context.inventory.members("nodes")]:
         if context.inventory.find(name, host) is None:
@@ -251,7 +251,7 @@ def access(context: Context) -> Iterator[Violation]:
 
 
 def _lets_in(context: Context, host: str, service: dict[str, Any], port: Any) -> bool:
-    """Whether a service lets somebody in to a port of the host; what cannot be told counts as yes."""
+    """Whether a service accepts connections to a port of the host; unknown counts as yes."""
     groups, ports = service.get("groups"), service.get("ports")
     if is_template(groups) or is_template(ports) or not isinstance(groups, list):
         return True
@@ -305,7 +305,7 @@ def operator(context: Context) -> Iterator[Violation]:
 
 
 def listeners(context: Context) -> Iterator[Violation]:
-    """Options that mean the same port or file agree, and no two services of a controller want one port."""
+    """Options for the same port or file agree, and no two services of a controller use the same port."""
     for one, other, what in PORT_PAIRS:
         mine, theirs = context.known(one), context.known(other)
         if _whole(mine) and _whole(theirs) and int(mine) != int(theirs):
@@ -336,7 +336,7 @@ def listeners(context: Context) -> Iterator[Violation]:
 
 
 def lifetimes(context: Context) -> Iterator[Violation]:
-    """What is renewed is renewed before it ends."""
+    """Certificates are renewed before they expire, and expire before their CA does."""
     host = next(iter(context.inventory.members("control")), "")
 
     def number(name: str) -> int | None:
@@ -362,7 +362,7 @@ def lifetimes(context: Context) -> Iterator[Violation]:
 
 
 def waivers(context: Context) -> Iterator[Violation]:
-    """A check is waived once for a group."""
+    """A check is waived only once for a group."""
     given = context.known("site_own_waivers")
     if not _list_of_mappings(given):
         return
@@ -395,7 +395,7 @@ def _at(
     path: tuple[str | int, ...] = (),
     severity: str = "error",
 ) -> Iterator[Violation]:
-    """A violation at a variable: where the inventory has it, else at the role's default."""
+    """A violation at a variable: where the inventory sets it, otherwise at the default of the role."""
     found = context.inventory.find(name, host)
     source = found[0] if found else context.default(name)
     if isinstance(source, Source):

@@ -128,14 +128,14 @@ def _masked(violation: Violation, inventory: Inventory) -> Violation:
 
 
 def site_variables(context: Context) -> Iterator[Violation]:
-    """What has no default is given."""
+    """Variables without a default are set."""
     for name, role in sorted(context.roles.mandatory.items()):
         if name.startswith("site_") and context.inventory.find(name) is None:
             yield _missing(context, name, f"is missing (role {role} has no default for it)", f"add `{name}:`")
 
 
 def addresses(context: Context) -> Iterator[Violation]:
-    """Hosts have their addresses; management addresses are in their network; nothing is given out twice."""
+    """Hosts have their addresses; management addresses are in their network; no address is used twice."""
     inventory = context.inventory
     network, _wrong = context.shape(PREFIX[4], "site_management_cidr")
     holders: dict[Any, str] = {}
@@ -166,7 +166,7 @@ def addresses(context: Context) -> Iterator[Violation]:
 
 
 def images(context: Context) -> Iterator[Violation]:
-    """A controller serves the images. One of several that has them alone is a single point of failure."""
+    """A controller serves the images. If only one of several controllers does, it is a single point of failure."""
     inventory = context.inventory
     control = [host for host, member_of in inventory.hosts.items() if "control" in member_of]
     named = inventory.find("site_image_host")
@@ -212,7 +212,7 @@ def secret_names(context: Context) -> Iterator[Violation]:
 
 
 def authority(context: Context) -> Iterator[Violation]:
-    """The authority that the site already has can sign with the secrets at hand."""
+    """The existing CA of the site can sign with the available secrets."""
     held = context.inventory.value("secrets")
     passphrase = held.get("pki_ca_passphrase") if isinstance(held, dict) else None
     written = context.inventory.value("pki_directory")
@@ -246,12 +246,12 @@ def mirror(context: Context) -> Iterator[Violation]:
             found = Violation(default[0], default[1], "base_mirror", url, reason, remedy)
         else:
             return
-        # Traffic can be drained, keys rotated and reports written while no package can be had.
+        # Traffic can be drained, keys rotated and reports written while no package mirror answers.
         yield found if context.installs else replace(found, severity="warning")
 
 
 def logins(context: Context) -> Iterator[Violation]:
-    """Logins in URLs, of mirrors and of proxies, are such as apt can be given."""
+    """Logins in the URLs of mirrors and proxies can be passed to apt."""
     for source in context.inventory.sources:
         for key, value in source.variables.items():
             if key not in context.roles.specs or key not in URLS:
@@ -264,7 +264,7 @@ def logins(context: Context) -> Iterator[Violation]:
 
 
 def _texts(value: Any, path: yaml_lines.Path) -> Iterator[tuple[yaml_lines.Path, str]]:
-    """Every text of a structure that no template makes, with its path."""
+    """Every text of a structure that contains no template, with its path."""
     if isinstance(value, str) and not is_template(value):
         yield path, value
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -273,7 +273,7 @@ def _texts(value: Any, path: yaml_lines.Path) -> Iterator[tuple[yaml_lines.Path,
 
 
 def intent(context: Context) -> Iterator[Violation]:
-    """The RIE intent, judged by the engine that plans it. Every deployment wires, so no site is without."""
+    """The RIE intent, checked by the engine that plans it. Every deployment wires, so every site has an intent."""
     from ..rie import planner
 
     inventory = context.inventory

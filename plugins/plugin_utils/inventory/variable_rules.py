@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Rules about each variable by itself: it is known, and has the type and the shape that its reader takes."""
+"""Rules about single variables: each is known, and has the type and the shape that its reader accepts."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ def rendered_types(context: Context) -> Iterator[Violation]:
 
 
 def _specs(context: Context, source: Source) -> dict[str, role_specs.Spec]:
-    """What may be in a source: a command line may also have what is for one run alone."""
+    """Variables that a source may set: a command line may also set variables for a single run."""
     extra = context.roles.entry_points if source.extra else {}
     return {**context.roles.specs, **extra}
 
 
 def _value_faults(context: Context, spec: role_specs.Spec | None, key: Any, value: Any) -> Iterator[Fault]:
-    """What the type and the shape of a variable refuse; the part is None where it may hold a secret."""
+    """Values that the type and the shape of a variable refuse; the part is None if it may contain a secret."""
     shape = context.shapes.get(key)
     found = list(role_specs.faults(spec, value)) if spec else []
     secret = bool(spec and spec.get("no_log")) or bool(TELLING.search(str(key)))
