@@ -220,6 +220,10 @@ LOCAL: dict[str, tuple[str, str, Spoil]] = {
     "address with a scope": (
         "links.gw1.peer_v6", "more than an address", put(*GW1, "peer_v6", "fe80::1%eth0"),
     ),
+    "two octets": ("networks[0].v4", "in '10.20'", put("networks", 0, "v4", "10.20/24")),
+    "octal octets": ("networks[0].v4", "Leading zeros", put("networks", 0, "v4", "012.024.0.0/24")),
+    "hexadecimal octets": ("networks[0].v4", "in '0xa.20.0.0'", put("networks", 0, "v4", "0xa.20.0.0/24")),
+    "peer of three octets": ("links.gw1.peer_v4", "in '100.71.1'", put(*GW1, "peer_v4", "100.71.1")),
     "host bits": ("networks[0].v4", "has host bits set", put("networks", 0, "v4", "10.20.0.1/24")),
     "v4 for v6": ("networks[0].v6", "in '10.20.0.0'", put("networks", 0, "v6", "10.20.0.0/24")),
     "v4 too long": ("networks[0].v4", "has a length", put("networks", 0, "v4", "10.20.0.0/29")),

@@ -6,7 +6,7 @@ A shape is called as ``shape(value, path, faults) -> parsed``. It appends what i
 the parsed value, or ``BAD`` when there is nothing usable. Shapes compose: ``array(record({...}))``.
 Each also has a ``schema``: what of it JSON Schema (draft 7) can say, for editors. A schema may let pass what the
 shape refuses (host bits in a prefix, say), never the reverse.
-Only the standard library is used, so an engine built on them runs anywhere.
+Addresses and prefixes are parsed to objects of netaddr.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from netaddr import IPAddress, IPNetwork
 
 BAD: Any = object()
 
@@ -211,8 +213,12 @@ _V6 = r"[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*"
 _LENGTH = {_V4: f"(/(3[0-2]|[12]?[0-9]|{_V4}))?", _V6: "(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?"}
 
 
-def _address(parse: Callable[[Any], Any], form: str, example: str, with_length: bool = True) -> Shape:
-    """What ``parse`` takes and is spelt like ``form``: :mod:`ipaddress` alone lets scopes (``fe80::1%eth0``) pass."""
+def _address(parse: Callable[[str], Any], form: str, example: str, with_length: bool = True) -> Shape:
+    """Text that ``parse`` accepts and that has the given form.
+
+    ``parse`` is of :mod:`ipaddress`, which is stricter than netaddr but accepts scopes (``fe80::1%eth0``).
+    """
+    build = IPNetwork if with_length else IPAddress
     pattern = form + (_LENGTH[form] if with_length else "")
 
     def check(value: Any, path: str, faults: Faults) -> Any:
@@ -220,11 +226,11 @@ def _address(parse: Callable[[Any], Any], form: str, example: str, with_length: 
         if not isinstance(value, str):
             return _refuse(faults, path, value, "is not text", remedy)
         try:
-            parsed = parse(value)
+            spelt = str(parse(value))
         except ValueError as error:
             return _refuse(faults, path, value, str(error), remedy)
         if re.fullmatch(pattern, value):
-            return parsed
+            return build(spelt)
         return _refuse(faults, path, value, "has more than an address and its length", remedy)
 
     return Shape(check, {"type": "string", "pattern": f"^({pattern})$", "description": f"like {example}"})

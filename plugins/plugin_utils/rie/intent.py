@@ -148,7 +148,7 @@ _intent = record(
 
 
 def parse(intent: Any, faults: Faults) -> Node:
-    """Return the intent parsed (addresses as :mod:`ipaddress` objects); what is wrong goes to ``faults``."""
+    """Return the intent parsed (addresses and prefixes as objects of netaddr); what is wrong goes to ``faults``."""
     parsed = _intent(intent, "", faults)
     return Node() if parsed is BAD else parsed
 

@@ -43,9 +43,9 @@ def candidates(kind: str, pools: dict[str, Any], asn: int) -> Iterator[int | str
     elif kind == "rd":
         yield from (f"{asn}:{number}" for number in range(1, 65536))
     elif kind == "router_id":
-        yield from map(str, pools[kind].hosts())
-    elif pools[kind].prefixlen <= LENGTH[kind]:
-        yield from map(str, pools[kind].subnets(new_prefix=LENGTH[kind]))
+        yield from map(str, pools[kind].iter_hosts())
+    else:
+        yield from map(str, pools[kind].subnet(LENGTH[kind]))
 
 
 def _span(kind: str, value: Any) -> tuple[Any, Any]:

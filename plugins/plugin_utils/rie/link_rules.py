@@ -7,13 +7,14 @@ Sources: RFC 4271 (timers), 6996 (private AS numbers).
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from netaddr import IPAddress, IPNetwork
+
 from ..common.shapes import Node, Violation
 from .intent import FAMILIES, profile, vrfs
-from .prefix_ranges import UNUSABLE, Prefix, Ranges, address_pools, labelled, overlapping
+from .prefix_ranges import UNUSABLE, Ranges, address_pools, labelled, overlapping
 
 PRIVATE_AS = ((64512, 65534), (4200000000, 4294967294))
 
@@ -61,11 +62,7 @@ def timers(parsed: Node) -> Iterator[Violation]:
 
 def links(parsed: Node, site: dict[str, Any]) -> Iterator[Violation]:
     """Every VRF has a link on two gateways of the site; VLANs and addresses of links are coherent and usable."""
-    unusable = labelled(UNUSABLE)
-    apart = {
-        family: Ranges((pool, f"rie_pools.{name}") for name, pool in address_pools(parsed) if pool.version == family)
-        for family in FAMILIES.values()
-    }
+    unusable, apart = Ranges(labelled(UNUSABLE)), Ranges(address_pools(parsed))
     gateways = site.get("gateways")
     secrets = site.get("secrets")
     pool = parsed.get("rie_pools", {}).get("vlan")
@@ -80,7 +77,7 @@ def links(parsed: Node, site: dict[str, Any]) -> Iterator[Violation]:
                 "a VRF is wired on exactly two gateways",
                 "describe one link for each of two gateways",
             )
-        nets: dict[int, list[tuple[Prefix, str]]] = defaultdict(list)
+        nets: list[tuple[IPNetwork, str]] = []
         for gateway, link in sorted(vrf["links"].items()):
             path = f"{vrf.path}.links.{gateway}"
             if gateways is not None and gateway not in gateways:
@@ -108,43 +105,40 @@ def links(parsed: Node, site: dict[str, Any]) -> Iterator[Violation]:
                 yield Violation(
                     f"{path}.password_secret", secret, "is not a known secret", "add it to the site's secrets"
                 )
-            for key, family in FAMILIES.items():
+            for key in FAMILIES:
                 local, peer = link.get(f"local_{key}"), link.get(f"peer_{key}")
                 if local is None:
                     continue
-                nets[family].append((local.network, f"{path}.local_{key}"))
-                if touched := unusable[family].touched(local.network) or apart[family].touched(local.network):
+                nets.append((local.cidr, f"{path}.local_{key}"))
+                if touched := unusable.touched(local.cidr) or apart.touched(local.cidr):
                     yield Violation(
                         f"{path}.local_{key}",
                         str(local),
-                        f"touches {touched}",
+                        f"touches {touched[1]}",
                         "use the subnet agreed with the operator of the backbone",
                     )
                 for end, address in (("local", local.ip), ("peer", peer)):
-                    if address is not None and _is_no_host(address, local.network):
+                    if address is not None and _is_no_host(address, local):
                         yield Violation(
                             f"{path}.{end}_{key}",
                             str(address),
-                            f"is no host of {local.network}",
+                            f"is no host of {local.cidr}",
                             "use neither the first address of the subnet nor, in IPv4, the last",
                         )
-                if peer is not None and (peer not in local.network or peer == local.ip):
+                if peer is not None and (peer not in local or peer == local.ip):
                     yield Violation(
                         f"{path}.peer_{key}",
                         str(peer),
                         f"is not a neighbour of {local}",
                         "give the other address of the same subnet",
                     )
-        for family_nets in nets.values():
-            for outer, inner in overlapping(family_nets):
-                yield Violation(inner, "", f"overlaps {outer}", "use a subnet of its own on each link")
+        for outer, inner in overlapping(nets):
+            yield Violation(inner, "", f"overlaps {outer}", "use a subnet of its own on each link")
 
 
-def _is_no_host(address: Any, net: Prefix) -> bool:
+def _is_no_host(address: IPAddress, net: IPNetwork) -> bool:
     """Whether an address is the network's or the broadcast one (RFC 1122, 3021), or the routers' anycast (RFC 4291)."""
-    if net.prefixlen >= net.max_prefixlen - 1:
-        return False
-    return address == net[0] or (net.version == 4 and address == net[-1])
+    return net.size > 2 and (address == net.network or (net.version == 4 and address == net.broadcast))
 
 
 def distinguishers(parsed: Node) -> Iterator[Violation]:

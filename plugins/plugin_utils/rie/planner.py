@@ -10,9 +10,10 @@ tenant, an external VLAN network and a provider-edge link for each of two gatewa
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
+
+from netaddr import IPNetwork
 
 from ...module_utils.rie.plan_types import (
     Accepted,
@@ -149,7 +150,7 @@ def _uplink(vrf: Node, gateway: str, ledger: Ledger) -> Uplink:
 
     def transit(key: Family) -> TransitSubnet:
         cidr = held[f"transit_{key}"][owner]
-        net = ipaddress.ip_network(cidr)
+        net = IPNetwork(cidr)
         return {"cidr": cidr, "gateway_ip": str(net[1]), "router_ip": str(net[2])}
 
     return {
@@ -225,7 +226,7 @@ def _gateway_vrf(
     first = gateway < other
 
     def between(key: str) -> tuple[str, str]:
-        net = ipaddress.ip_network(held[f"peer_{key}"][name])
+        net = IPNetwork(held[f"peer_{key}"][name])
         mine, theirs = (net[1], net[2]) if first else (net[2], net[1])
         return f"{mine}/{net.prefixlen}", str(theirs)
 

@@ -3,19 +3,19 @@
 """Ranges of prefixes that serve a purpose of their own, and whether prefixes touch or overlap.
 
 Sources: RFC 6890, 5737, 3849, 9637. Prefixes are sorted once and swept, so cost is O(n log n) in their number.
+The ``IPSet`` of netaddr does not serve here: it has no labels, and it merges adjacent prefixes.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..common.shapes import Node
-from .intent import FAMILIES
+from netaddr import IPNetwork
 
-Prefix = ipaddress.IPv4Network | ipaddress.IPv6Network
+from ..common.shapes import Node
+
 SPECIAL = {
     "0.0.0.0/8": "this network (RFC 6890)",
     "100.64.0.0/10": "shared address space (RFC 6598)",
@@ -48,54 +48,43 @@ DOCUMENTATION = {
 UNUSABLE = {prefix: label for prefix, label in SPECIAL.items() if prefix != "100.64.0.0/10"}
 
 
-def bounds(prefix: Prefix) -> tuple[int, int]:
-    """First and last address of a prefix, as integers."""
-    return int(prefix.network_address), int(prefix.broadcast_address)
-
-
 class Ranges:
-    """Labelled prefixes of one family; answers which of them a prefix touches, in O(log n)."""
+    """Labelled prefixes of both families; answers which of them a prefix touches, in O(log n)."""
 
-    def __init__(self, labelled: Iterable[tuple[Prefix, str]]) -> None:
-        self._spans: list[tuple[int, int, str]] = []
+    def __init__(self, labelled: Iterable[tuple[IPNetwork, str]]) -> None:
+        self._ranges: list[tuple[IPNetwork, str]] = []
         # Prefixes nest or are apart; the widest that begins at an address comes first and stands for those inside.
-        for first, last, label in sorted(
-            ((*bounds(prefix), label) for prefix, label in labelled), key=lambda row: (row[0], -row[1], row[2])
-        ):
-            if not self._spans or first > self._spans[-1][1]:
-                self._spans.append((first, last, label))
-        self._firsts = [first for first, _last, _label in self._spans]
+        for prefix, label in sorted(labelled, key=lambda row: (row[0].sort_key(), row[1])):
+            if not self._ranges or prefix not in self._ranges[-1][0]:
+                self._ranges.append((prefix, label))
+        self._firsts = [(prefix.version, prefix.first) for prefix, _label in self._ranges]
 
-    def touched(self, prefix: Prefix) -> str | None:
-        """The label of a range that shares an address with ``prefix``, or None."""
-        first, last = bounds(prefix)
-        index = bisect_right(self._firsts, last) - 1
-        if index >= 0 and self._spans[index][1] >= first:
-            return self._spans[index][2]
+    def touched(self, prefix: IPNetwork) -> tuple[IPNetwork, str] | None:
+        """The range that shares an address with ``prefix`` and its label, or None."""
+        index = bisect_right(self._firsts, (prefix.version, prefix.last)) - 1
+        if index >= 0 and (prefix in self._ranges[index][0] or self._ranges[index][0] in prefix):
+            return self._ranges[index]
         return None
 
 
-def overlapping(items: Iterable[tuple[Prefix, Any]]) -> Iterator[tuple[Any, Any]]:
+def overlapping(items: Iterable[tuple[IPNetwork, Any]]) -> Iterator[tuple[Any, Any]]:
     """Tags (outer, inner) of overlapping prefixes: each with the nearest that encloses it."""
-    enclosing: list[tuple[int, Any]] = []
-    for first, last, _position, tag in sorted(
-        ((bounds(p)[0], -bounds(p)[1], i, t) for i, (p, t) in enumerate(items)), key=lambda row: row[:3]
-    ):
-        while enclosing and enclosing[-1][0] < first:
+    enclosing: list[tuple[IPNetwork, Any]] = []
+    for prefix, tag in sorted(items, key=lambda row: row[0].sort_key()):
+        while enclosing and prefix not in enclosing[-1][0]:
             enclosing.pop()
         if enclosing:
             yield enclosing[-1][1], tag
-        enclosing.append((-last, tag))
+        enclosing.append((prefix, tag))
 
 
-def labelled(table: dict[str, str]) -> dict[int, Ranges]:
-    """Ranges of each family from a table of prefixes as text."""
-    rows = [(ipaddress.ip_network(prefix), label) for prefix, label in table.items()]
-    return {family: Ranges(row for row in rows if row[0].version == family) for family in FAMILIES.values()}
+def labelled(table: dict[str, str]) -> Iterator[tuple[IPNetwork, str]]:
+    """Prefixes and labels of a table of prefixes as text."""
+    return ((IPNetwork(prefix), label) for prefix, label in table.items())
 
 
-def address_pools(parsed: Node) -> Iterator[tuple[str, Prefix]]:
-    """Name and prefix of each pool that is not of numbers."""
-    for name, pool in parsed.get("rie_pools", {}).items():
-        if not isinstance(pool, tuple):
-            yield name, pool
+def address_pools(parsed: Node) -> Iterator[tuple[IPNetwork, str]]:
+    """Prefix and label of each pool that is not of numbers."""
+    return (
+        (pool, f"rie_pools.{name}") for name, pool in parsed.get("rie_pools", {}).items() if not isinstance(pool, tuple)
+    )

@@ -8,9 +8,11 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
+from netaddr import AddrFormatError, IPNetwork
+
 from ..common.shapes import Items, Node, Violation
 from .intent import FAMILIES, vrfs
-from .prefix_ranges import DOCUMENTATION, SPECIAL, UNUSABLE, Prefix, Ranges, address_pools, labelled, overlapping
+from .prefix_ranges import DOCUMENTATION, SPECIAL, UNUSABLE, Ranges, address_pools, labelled, overlapping
 
 TENANT_LENGTH = {"v4": (20, 28), "v6": (64, 64)}
 
@@ -20,10 +22,15 @@ def _reserved(site: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
     for label, prefixes in site.get("reserved", {}).items():
         for index, prefix in enumerate(prefixes if isinstance(prefixes, list) else [prefixes]):
             try:
-                net = ipaddress.ip_network(str(prefix), strict=False)
-            except ValueError:
+                # ipaddress is stricter than netaddr, but accepts a scope.
+                net = IPNetwork(str(ipaddress.ip_network(str(prefix), strict=False)))
+            except (ValueError, AddrFormatError):
                 net = None
             yield f"reserved.{label}[{index}]", f"the site's {label} network", net
+
+
+def _site_networks(site: dict[str, Any]) -> Iterator[tuple[IPNetwork, str]]:
+    return ((net, label) for _path, label, net in _reserved(site) if net is not None)
 
 
 def surroundings(site: dict[str, Any]) -> Iterator[Violation]:
@@ -33,69 +40,44 @@ def surroundings(site: dict[str, Any]) -> Iterator[Violation]:
             yield Violation(path, "", "is not a prefix", "write it like 10.99.0.0/24")
 
 
-def _forbidden(parsed: Node, site: dict[str, Any]) -> dict[int, Ranges]:
+def _forbidden(parsed: Node, site: dict[str, Any]) -> Iterator[tuple[IPNetwork, str]]:
     """What no tenant may touch: special ranges, the site's networks, pools, provider-edge links."""
-    labelled: dict[int, list[tuple[Prefix, str]]] = {4: [], 6: []}
-
-    def add(prefix: Any, label: str) -> None:
-        net = ipaddress.ip_network(str(prefix), strict=False)
-        labelled[net.version].append((net, label))
-
-    for prefix, label in SPECIAL.items():
-        add(prefix, label)
-    for prefix, label in {} if site.get("allow_documentation") else DOCUMENTATION.items():
-        add(prefix, label)
-    for _path, label, net in _reserved(site):
-        if net is not None:
-            add(net, label)
-    for name, pool in address_pools(parsed):
-        add(pool, f"rie_pools.{name}")
+    yield from labelled(SPECIAL)
+    if not site.get("allow_documentation"):
+        yield from labelled(DOCUMENTATION)
+    yield from _site_networks(site)
+    yield from address_pools(parsed)
     for _tenant, vrf in vrfs(parsed):
         for gateway, link in vrf.get("links", {}).items():
             for key in FAMILIES:
                 if f"local_{key}" in link:
-                    add(link[f"local_{key}"].network, f"the PE link of {vrf['name']} on {gateway}")
-    return {family: Ranges(items) for family, items in labelled.items()}
+                    yield link[f"local_{key}"].cidr, f"the PE link of {vrf['name']} on {gateway}"
 
 
 def pools(parsed: Node, site: dict[str, Any]) -> Iterator[Violation]:
     """Pools are usable, and apart from one another and from the site's networks."""
-    items: dict[int, list[tuple[Prefix, str]]] = {4: [], 6: []}
-    unusable = labelled(UNUSABLE)
-    for name, pool in address_pools(parsed):
-        items[pool.version].append((pool, f"rie_pools.{name}"))
-        if touched := unusable[pool.version].touched(pool):
-            yield Violation(f"rie_pools.{name}", str(pool), f"touches {touched}", "choose a private range")
-    for _path, label, net in _reserved(site):
-        if net is not None:
-            items[net.version].append((net, label))
-    for family in items:
-        for outer, inner in overlapping(items[family]):
-            pool = inner if inner.startswith("rie_pools") else outer
-            if pool.startswith("rie_pools"):
-                yield Violation(
-                    pool,
-                    "",
-                    f"overlaps {outer if pool is inner else inner}",
-                    "choose a range nothing else uses",
-                )
+    unusable = Ranges(labelled(UNUSABLE))
+    for pool, name in address_pools(parsed):
+        if touched := unusable.touched(pool):
+            yield Violation(name, str(pool), f"touches {touched[1]}", "choose a private range")
+    for outer, inner in overlapping([*address_pools(parsed), *_site_networks(site)]):
+        name = inner if inner.startswith("rie_pools") else outer
+        if name.startswith("rie_pools"):
+            yield Violation(
+                name, "", f"overlaps {outer if name is inner else inner}", "choose a range nothing else uses"
+            )
 
 
 def prefixes(parsed: Node, site: dict[str, Any]) -> Iterator[Violation]:
     """Each prefix alone: its length, its supernet, and what it may not touch."""
-    forbidden = _forbidden(parsed, site)
+    forbidden = Ranges(_forbidden(parsed, site))
     for _tenant, vrf in vrfs(parsed):
-        for key, family in FAMILIES.items():
+        for key in FAMILIES:
             delegated = vrf.get("delegated", {}).get(key, Items())
             allowed = Ranges((net, str(net)) for net in delegated)
             for path, net in delegated.located():
-                if touched := forbidden[family].touched(net):
-                    yield Violation(
-                        path,
-                        str(net),
-                        f"touches {touched}",
-                        "delegate a range that is free",
-                    )
+                if touched := forbidden.touched(net):
+                    yield Violation(path, str(net), f"touches {touched[1]}", "delegate a range that is free")
             for network in vrf.get("networks", []):
                 net = network.get(key)
                 if net is None:
@@ -116,15 +98,15 @@ def prefixes(parsed: Node, site: dict[str, Any]) -> Iterator[Violation]:
                         "is the delegated supernet itself",
                         "use a part of it: a supernet is never announced",
                     )
-                elif (inside := allowed.touched(net)) is None or not net.subnet_of(ipaddress.ip_network(inside)):
+                elif (around := allowed.touched(net)) is None or net not in around[0]:
                     yield Violation(
                         path,
                         str(net),
                         "is outside the tenant's delegated supernets",
                         f"use a part of {', '.join(map(str, delegated)) or 'a delegated supernet'}",
                     )
-                if touched := forbidden[family].touched(net):
-                    yield Violation(path, str(net), f"touches {touched}", "use a range that is free")
+                if touched := forbidden.touched(net):
+                    yield Violation(path, str(net), f"touches {touched[1]}", "use a range that is free")
     for _tenant, vrf in vrfs(parsed):
         for network in vrf.get("networks", []):
             if "name" in network and "v4" not in network and "v6" not in network:
@@ -135,8 +117,7 @@ def accepts(parsed: Node) -> Iterator[Violation]:
     """Inbound allow-lists: no default, ``le`` not shorter than the prefix, never a network of our own."""
     for _tenant, vrf in vrfs(parsed):
         for key in FAMILIES:
-            nets = {str(net[key]): net[key] for net in vrf.get("networks", []) if key in net}
-            own = Ranges((net, label) for label, net in nets.items())
+            own = Ranges((net[key], str(net[key])) for net in vrf.get("networks", []) if key in net)
             for entry in vrf.get("accept", {}).get(key, []):
                 net = entry.get("prefix")
                 if net is None:
@@ -155,12 +136,11 @@ def accepts(parsed: Node) -> Iterator[Violation]:
                         f"is shorter than {net}",
                         f"use {net.prefixlen} or more, or leave it out",
                     )
-                inside = own.touched(net)
-                if inside is not None and net.subnet_of(nets[inside]):
+                if (around := own.touched(net)) and net in around[0]:
                     yield Violation(
                         f"{entry.path}.prefix",
                         str(net),
-                        f"is inside our own {inside}",
+                        f"is inside our own {around[1]}",
                         "accept only what is behind the RIE",
                     )
 
