@@ -37,8 +37,8 @@ EXAMPLES = r"""
 RETURN = r"""
 evidence:
   description:
-    - C(vrfs), by name a mapping with C(frr) and C(nft), texts; C(ports), by name the VLANs of each port on the bridge
-      of the VRFs, an empty list for one that carries all.
+    - C(vrfs), by name a mapping with C(frr), a text, and C(nft), the JSON that nft prints, as text; C(ports), by name
+      the VLANs of each port on the bridge of the VRFs, an empty list for one that carries all.
   returned: always
   type: dict
 missing:
@@ -96,7 +96,7 @@ def main() -> None:
     questions = [["ovs-vsctl", "--format=json", *ovs_switch.list_arguments()]]
     for vrf in wired:
         questions.append(["vtysh", "-N", vrf["name"], "-c", "show running-config"])
-        questions.append(["ip", "netns", "exec", vrf["netns"], "nft", "list", "table", "inet", TABLE])
+        questions.append(["ip", "netns", "exec", vrf["netns"], "nft", "--json", "list", "table", "inet", TABLE])
     switch, *answers = in_parallel(ask, [(argv, timeout) for argv in questions])
     missing: list[dict[str, str]] = []
     found: dict[str, dict[str, str]] = {}

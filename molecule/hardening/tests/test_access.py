@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import time
@@ -41,7 +42,10 @@ def test_the_account_that_hardened_the_node_is_let_in_and_becomes_root(login):
 def test_sshd_and_the_packet_filter_serve_the_port_of_the_inventory(host, settings):
     port = settings["ansible_port"]
     assert f"port {port}" in host.check_output("sshd -T").splitlines()
-    assert f'tcp dport {port} accept comment "SSH"' in host.check_output("nft list table inet socle_host")
+    listed = json.loads(host.check_output("nft --json list table inet socle_host"))["nftables"]
+    rules = [item["rule"] for item in listed if item.get("rule", {}).get("comment") == "SSH"]
+    served = {"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": int(port)}}
+    assert any(served in rule["expr"] and {"accept": None} in rule["expr"] for rule in rules)
 
 
 def test_the_automation_needs_no_password(host, settings):

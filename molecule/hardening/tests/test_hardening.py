@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from pathlib import Path
@@ -64,7 +65,9 @@ def test_an_account_is_locked_after_three_wrong_passwords(host):
 
 
 def test_the_packet_filter_drops_what_is_not_served(host, settings):
-    assert "policy drop" in host.check_output("nft list table inet socle_host")
+    listed = json.loads(host.check_output("nft --json list table inet socle_host"))["nftables"]
+    policies = {item["chain"].get("hook"): item["chain"].get("policy") for item in listed if "chain" in item}
+    assert policies["input"] == "drop"
     host.run("systemd-run --unit=stranger --collect python3 -m http.server 8099")
     try:
         with pytest.raises(OSError):

@@ -1,25 +1,30 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What an nftables ruleset forwards, read from its text (as rendered, or ``nft list table``). Pure.
+"""What an nftables ruleset forwards, read from ``nft --json list table`` (libnftables-json(5)). Pure.
 
 Follows the rules of the chains that hook ``forward`` for each pair of links, and returns what is accepted with the
 bounds its addresses have by then. A condition it does not know may hold or not: such a rule counts as accepting what
-it may accept, and not as dropping what it may leave. Rules of other hooks are not judged here, their policies are.
+it may accept, and not as dropping what it may leave. A statement or an object that it does not know is reported as
+``strange``. Rules of other hooks are not judged here, their policies are.
 """
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .prefixes import Span, merged, parse
 
-_WORD = re.compile(r'"[^"\n]*"|!=|==|[{}]|[^\s{},;]+')
 _LINKS = {"iifname": "iif", "iif": "iif", "oifname": "oif", "oif": "oif"}
-_FINAL = ("accept", "drop", "reject", "return", "continue", "queue")
+_WAYS = {"saddr": "src", "daddr": "dst"}
+_FAMILIES = {"ip": "v4", "ip6": "v6", "ipv4": "v4", "ipv6": "v6"}
+_VERDICTS = ("accept", "drop", "reject", "return", "continue", "queue")
+_WITHOUT_EFFECT = ("counter", "log", "continue")
+_CONDITIONS = ("limit", "quota", "ct count")
+_OBJECTS = ("counter", "quota", "limit")
+_SCHEMA = 1
 _DEEP = 16
 
 
@@ -68,7 +73,7 @@ class Chain:
 
 @dataclass
 class Ruleset:
-    """A table: its chains, and of each set the elements as ``(span, text)``."""
+    """A table: its chains, of each set the elements as ``(span, text)``, and in ``strange`` what is not understood."""
 
     chains: dict[str, Chain] = field(default_factory=dict)
     sets: dict[str, list[tuple[Span, str]]] = field(default_factory=dict)
@@ -148,137 +153,172 @@ class _Bounds:
 
 
 def read(text: str) -> Ruleset:
-    """The ruleset in a text: every table in it, as one. Nothing is raised; what cannot be read is ``strange``."""
+    """The ruleset in the JSON that nft prints of one table. Nothing is raised; what cannot be read is ``strange``."""
     ruleset = Ruleset()
-    chains: list[tuple[Chain, str]] = []
-    plain = re.sub(r"(?m)^\s*#.*$", "", text)
-    for header, table in _blocks(plain):
-        if header[:1] != ["table"]:
-            ruleset.strange.append(" ".join(header))
-            continue
-        for words, body in _blocks(table):
-            if words[0] == "chain":
-                chains.append((ruleset.chains.setdefault(words[1], Chain(words[1])), body))
-            elif words[0] == "set":
-                ruleset.sets[words[1]] = _elements(body, ruleset.strange)
-            elif words[0] not in ("counter", "quota", "limit"):
-                ruleset.strange.append(" ".join(words))
+    try:
+        items = [next(iter(item.items())) for item in json.loads(text)["nftables"]]
+    except (AttributeError, KeyError, StopIteration, TypeError, ValueError):
+        ruleset.strange.append("not the JSON of nft")
+        return ruleset
+    if sum(kind == "table" for kind, _value in items) > 1:
+        ruleset.strange.append("more than one table")
+    rules: list[Any] = []
+    for kind, value in items:
+        try:
+            if kind == "rule":
+                rules.append(value)
+            else:
+                _object(ruleset, kind, value)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            ruleset.strange.append(_words({kind: value}))
     sets = {name: Bound(tuple(merged(span for span, _text in rows)), name) for name, rows in ruleset.sets.items()}
-    for chain, body in chains:
-        _fill(chain, body, sets, ruleset.strange)
+    for value in rules:
+        try:
+            ruleset.chains[value["chain"]].rules.append(_rule(value["expr"], sets, ruleset.strange))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            ruleset.strange.append(_words({"rule": value}))
     return ruleset
 
 
-def _blocks(text: str) -> Iterator[tuple[list[str], str]]:
-    """``(words before it, what it holds)`` of each outermost pair of braces."""
-    depth, start, header = 0, 0, ""
-    for mark in re.finditer(r'"[^"\n]*"|[{}]', text):
-        if mark.group() == "{":
-            if not depth:
-                lines = text[start : mark.start()].strip().splitlines()
-                header, start = lines[-1] if lines else "", mark.end()
-            depth += 1
-        elif mark.group() == "}":
-            depth -= 1
-            if not depth:
-                yield header.split() or ["?"], text[start : mark.start()]
-                start = mark.end()
-
-
-def _span(text: str) -> Span:
-    first, dash, last = text.partition("-")
-    if dash:
-        return parse(first).first, parse(last).first
-    prefix = parse(text)
-    return prefix.first, prefix.last
-
-
-def _elements(body: str, strange: list[str]) -> list[tuple[Span, str]]:
-    found = []
-    for _header, inner in _blocks(body):
-        for item in filter(None, map(str.strip, inner.split(","))):
-            word = item.split()[0]
-            try:
-                found.append((_span(word), word))
-            except ValueError:
-                strange.append(item)
-    return found
-
-
-def _fill(chain: Chain, body: str, sets: dict[str, Bound], strange: list[str]) -> None:
-    for line in filter(None, map(str.strip, body.splitlines())):
-        words = _WORD.findall(line)
-        if words[0] == "type":
-            found = dict(pairwise(words))
-            chain.kind, chain.hook, chain.policy = words[1], found.get("hook", ""), found.get("policy", "accept")
+def _object(ruleset: Ruleset, kind: str, value: Any) -> None:
+    """Add what is no rule."""
+    if kind == "chain":
+        chain = Chain(value["name"], value.get("type", ""), value.get("hook", ""), value.get("policy", ""))
+        if chain.hook:
+            chain.policy = chain.policy or "accept"
             if chain.kind != "filter":
-                strange.append(f"chain {chain.name}: {line}")
-        elif words[0] not in ("comment", "policy"):
-            chain.rules.append(_rule(line, words, sets))
+                ruleset.strange.append(f"chain {chain.name}: type {chain.kind} hook {chain.hook}")
+        ruleset.chains[chain.name] = chain
+    elif kind == "set":
+        rows = ruleset.sets.setdefault(value["name"], [])
+        for element in value.get("elem", ()):
+            try:
+                rows.append((_span(element), _words(element)))
+            except (KeyError, TypeError, ValueError):
+                ruleset.strange.append(f"set {value['name']}: {_words(element)}")
+    elif kind == "table":
+        if "flags" in value:  # a dormant table drops nothing
+            ruleset.strange.append(f"table {value['name']}: flags {_words(value['flags'])}")
+    elif kind == "metainfo":
+        if value["json_schema_version"] != _SCHEMA:
+            ruleset.strange.append(f"version {value['json_schema_version']} of nft's JSON")
+    elif kind not in _OBJECTS:
+        ruleset.strange.append(f"{kind} {value['name']}")
 
 
-def _value(words: list[str]) -> tuple[bool, list[str]]:
-    """Take the right side of a comparison off the words: whether it is negated, and its values."""
-    negated = False
-    if words[0] in ("!=", "=="):
-        negated = words.pop(0) == "!="
-    if words[0] != "{":
-        return negated, [words.pop(0)]
-    end = words.index("}")
-    values = words[1:end]
-    del words[: end + 1]
-    return negated, values
-
-
-def _rule(line: str, words: list[str], sets: dict[str, Bound]) -> Rule:
-    rule = Rule(line)
-    words = list(words)
-    try:
-        while words:
-            word = words.pop(0)
-            if word in _LINKS:
-                negated, values = _value(words)
-                if any("*" in value for value in values):
-                    rule.partial = True
-                else:
-                    rule.links[_LINKS[word]] = negated, frozenset(value.strip('"') for value in values)
-            elif word in ("ip", "ip6"):
-                _address(rule, word, words, sets)
-            elif word == "meta" and words[0] == "nfproto":
-                rule.family = {"ipv4": "v4", "ipv6": "v6"}[words[1]]
-                del words[:2]
-            elif word == "counter":
-                if words and words[0] in ("packets", "name"):
-                    del words[: 4 if words[0] == "packets" else 2]
-            elif word == "log":
-                while words and words[0] not in _FINAL and words[0] != "counter":
-                    words.pop(0)
-            elif word == "comment":
-                words.pop(0)
-            elif word in ("jump", "goto"):
-                rule.verdict, rule.target = word, words.pop(0)
-            elif word in _FINAL:
-                rule.verdict = "" if word == "continue" else word
-            elif word != "meta":
+def _rule(statements: list[dict[str, Any]], sets: dict[str, Bound], strange: list[str]) -> Rule:
+    rule = Rule(" ".join(filter(None, map(_words, statements))))
+    for statement in statements:
+        ((kind, value),) = statement.items()
+        if rule.verdict:
+            strange.append(rule.line)
+        elif kind == "match":
+            if not _match(rule, value, sets):
                 rule.partial = True
-    except (IndexError, KeyError, ValueError):
-        rule.partial = True
+        elif kind in ("jump", "goto"):
+            rule.verdict, rule.target = kind, value["target"]
+        elif kind in _WITHOUT_EFFECT:
+            continue
+        elif kind in _VERDICTS:
+            rule.verdict = kind
+        else:
+            rule.partial = True
+            if kind not in _CONDITIONS and not (kind == "mangle" and _harmless(value["key"])):
+                strange.append(rule.line)
     return rule
 
 
-def _address(rule: Rule, word: str, words: list[str], sets: dict[str, Bound]) -> None:
-    rule.family = "v4" if word == "ip" else "v6"
-    way = {"saddr": "src", "daddr": "dst"}.get(words[0])
+def _harmless(changed: dict[str, Any]) -> bool:
+    """Whether a statement changes neither an address nor the mark, which may choose the route."""
+    return changed.get("payload", {}).get("field") in ("ttl", "hoplimit")
+
+
+def _match(rule: Rule, match: dict[str, Any], sets: dict[str, Bound]) -> bool:
+    """Add a condition to a rule; False if the rule asks for more than is understood."""
+    ((kind, asked),) = match["left"].items()
+    right = match["right"]
+    if match["op"] not in ("==", "!=") or kind not in ("meta", "payload"):
+        return False
+    negated = match["op"] == "!="
+    values = right["set"] if isinstance(right, dict) and "set" in right else [right]
+    if kind == "meta" and asked["key"] == "nfproto":
+        return not negated and isinstance(right, str) and _family(rule, right)
+    if kind == "meta":
+        way = _LINKS.get(asked["key"])
+        if (
+            way is None
+            or way in rule.links
+            or not all(isinstance(value, str) and value[:1] != "@" and "*" not in value for value in values)
+        ):
+            return False
+        rule.links[way] = negated, frozenset(values)
+        return True
+    if asked.get("protocol") not in ("ip", "ip6") or not _family(rule, asked["protocol"]):
+        return False
+    way = _WAYS.get(asked["field"])
     if way is None or way in rule.addresses:
-        rule.partial = True
-        return
-    del words[0]
-    negated, values = _value(words)
-    if values[0].startswith("@"):
-        if values[0][1:] not in sets:
-            rule.partial = True
-            return
-        rule.addresses[way] = negated, sets[values[0][1:]]
-        return
-    spans = tuple(merged(_span(value) for value in values))
-    rule.addresses[way] = negated, Bound(spans, ", ".join(values))
+        return False
+    if isinstance(right, str) and right.startswith("@"):
+        bound = sets.get(right[1:])
+        if bound is None:
+            return False
+    else:
+        try:
+            bound = Bound(tuple(merged(map(_span, values))), ", ".join(map(_words, values)))
+        except (KeyError, TypeError, ValueError):
+            return False
+    rule.addresses[way] = negated, bound
+    return True
+
+
+def _family(rule: Rule, word: str) -> bool:
+    """Set the family of a rule; False if the word is not known, or if the rule asks for both families."""
+    family = _FAMILIES.get(word)
+    if family is None or rule.family not in ("", family):
+        return False
+    rule.family = family
+    return True
+
+
+def _span(element: Any) -> Span:
+    """The addresses of an element of a set. Raises KeyError, TypeError or ValueError."""
+    if isinstance(element, str):
+        prefix = parse(element)
+        return prefix.first, prefix.last
+    if "elem" in element:
+        return _span(element["elem"]["val"])
+    if "range" in element:
+        first, last = element["range"]
+        return parse(first).first, parse(last).first
+    prefix = parse(f"{element['prefix']['addr']}/{element['prefix']['len']}")
+    return prefix.first, prefix.last
+
+
+def _words(value: Any) -> str:
+    """A statement, an expression or an element, close to how nft writes it; the JSON where it is not known."""
+    if not isinstance(value, dict) or len(value) != 1:
+        return value if isinstance(value, str) else json.dumps(value)
+    ((kind, inner),) = value.items()
+    try:
+        if kind == "match":
+            compared = "" if inner["op"] == "==" else f"{inner['op']} "
+            return f"{_words(inner['left'])} {compared}{_words(inner['right'])}"
+        if kind == "meta":
+            return str(inner["key"])
+        if kind == "payload":
+            return f"{inner['protocol']} {inner['field']}"
+        if kind == "prefix":
+            return f"{_words(inner['addr'])}/{inner['len']}"
+        if kind == "range":
+            return "-".join(map(_words, inner))
+        if kind == "set":
+            return f"{{ {', '.join(map(_words, inner))} }}"
+        if kind == "elem":
+            return _words(inner["val"])
+        if kind in ("jump", "goto"):
+            return f"{kind} {inner['target']}"
+    except (KeyError, TypeError):
+        return json.dumps(value)
+    if kind in ("counter", "log"):
+        return ""
+    return kind if kind in _VERDICTS else json.dumps(value)

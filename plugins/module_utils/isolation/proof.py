@@ -18,7 +18,7 @@ Shapes
 plan: of ``planner.plan(...)``: ``neutron.vrfs``, ``gateways[GW].vrfs``, ``imports`` are read.
 
 evidence: ``{gateways: {GW: {vrfs: {NAME: {frr: text, nft: text}}, ports: {PORT: [VLAN]}}}, cloud: {routers: [...]}}``.
-    ``frr`` is ``frr.conf`` or ``show running-config``, ``nft`` the ruleset as rendered or ``nft list table inet rie``.
+    ``frr`` is ``frr.conf`` or ``show running-config``, ``nft`` is the JSON of ``nft --json list table inet rie``.
     ``ports`` are those of the bridge: ``c-``, ``r-``, ``p-`` and the VRF's name; an empty list carries every VLAN.
     A router is ``{name, vrf, networks: [{name, vrf}], externals: [{name, physical_network, vlan}]}``, ``vrf`` None
     without our key, and with an ``id`` where names may not be unique; :func:`cloud_of_plan` and

@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from module_utils.isolation.test_isolation import CLEAN, PLAN, evidence_with, port
+from module_utils.isolation.test_isolation import CLEAN, PLAN, as_listed, evidence_with, port
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils.isolation import signing
 from ansible_collections.cloudwatt.socle.plugins.modules import isolation_report
@@ -133,7 +133,7 @@ def test_what_cannot_sign_is_refused_without_showing_it() -> None:
 
 
 def run(capsys: pytest.CaptureFixture[str], **options: Any) -> tuple[int, dict[str, Any]]:
-    given = {"plan": PLAN, "evidence": CLEAN, "site": "lab", **options}
+    given = {"plan": PLAN, "evidence": as_listed(CLEAN), "site": "lab", **options}
     with patch_module_args(given), pytest.raises(SystemExit) as ended:
         isolation_report.main()
     return ended.value.code, json.loads(capsys.readouterr().out)
@@ -162,7 +162,7 @@ def test_module_writes_a_report_that_openssl_verifies(
     assert verify(tmp_path, site.pem, data, signature).returncode == 0
 
     # Violations are for the caller to judge, and a signature of another report does not stay.
-    code, result = run(capsys, path=str(path), evidence=evidence_with(port("c-v0", 4000)))
+    code, result = run(capsys, path=str(path), evidence=as_listed(evidence_with(port("c-v0", 4000))))
     assert (code, result["ok"], result["signature_path"], len(result["violations"])) == (0, False, "", 1)
     assert ["not signed" in text for text in warned] == [True]
     assert [item.name for item in path.parent.iterdir()] == ["isolation.json"]
