@@ -12,9 +12,9 @@ author: [Cloudwatt, Orange (@cloudwatt)]
 description:
   - Takes the datastream of Debian 13 out of the package C(ssg-debian) and writes a tailoring for each node, without the
     checks that are waived for its groups. Runs on the operator's machine.
-  - The package is the pinned one, believed by its hash. A mirror drops it soon after the next version; then it is the
-    newest of O(suite), by the hash in the index of packages, whose hash is in InRelease, which O(keyring) must have
-    signed. The result and a warning say so.
+  - apt fetches and verifies the package, with a configuration of its own. The package is the pinned one, verified by
+    its hash. A mirror drops it soon after the next version; then it is the newest of O(suite), which must be signed by
+    a key of O(keyring). The result and a warning say so.
 attributes:
   check_mode: {support: full, description: Fetches and writes nothing.}
 options:
@@ -37,7 +37,7 @@ options:
   nodes: {description: Groups of each node., type: dict, required: true}
   waivers: {description: Waivers (see role site)., type: list, elements: dict, required: true}
   values: {description: Values of the content that the site sets., type: dict, default: {}}
-requirements: [gpgv and debian-archive-keyring where the pinned package is gone]
+requirements: [apt and dpkg; debian-archive-keyring where the pinned package is gone]
 """
 
 EXAMPLES = r"""
@@ -157,7 +157,7 @@ def main() -> None:
                 text = engine.tailoring(read, known, groups, params["values"])
                 changed = write(tailorings / f"tailoring-{node}.xml", text.encode()) or changed
             result |= {"changed": changed, "version": package.version, "note": package.note}
-    except (debian_archive.ArchiveError, engine.AuditError, PolicyError, OSError) as fault:
+    except (debian_archive.ArchiveError, engine.AuditError, PolicyError, url_logins.LoginError, OSError) as fault:
         module.fail_json(msg=str(fault))
     module.exit_json(**result)
 

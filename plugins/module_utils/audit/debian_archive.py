@@ -1,38 +1,44 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""One package of a Debian mirror: the pinned one, believed by its hash, or the newest of a suite, by its signature.
+"""One package of a Debian mirror, fetched by apt: the pinned one, verified by its hash, or the newest of a suite.
 
-A mirror drops a version soon after the next one; what is pinned is then gone, and the chain of the archive is followed:
-InRelease, signed by a key of the keyring, has the hash of the index of packages, which has that of the package.
+A mirror drops a version soon after the next one. The newest version of a suite then takes the place of the pinned one:
+apt verifies the signature of InRelease by the keyring, and the index of packages and the package by their hashes. The
+mirror of a closed network may be older than a release is valid; the minimum version keeps out what is too old.
+apt has a root of its own in a temporary folder; it neither reads nor changes the host's.
 """
 
 from __future__ import annotations
 
 import hashlib
-import http.client
-import lzma
 import os
 import re
+import shutil
 import tempfile
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..common.process import run
-from ..common.url_logins import request, shown
+from ..common.process import Completed, run
+from ..common.url_logins import apt_auth, bare
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-CLEARSIGNED = re.compile(
-    rb"-----BEGIN PGP SIGNED MESSAGE-----\n.*"
-    rb"\n-----BEGIN PGP SIGNATURE-----\n.*\n-----END PGP SIGNATURE-----\n*",
-    re.DOTALL,
-)
-TIMEOUT = 60
-"""Seconds without a byte."""
-INDEXES = ("main/binary-all/Packages.xz", "main/binary-amd64/Packages.xz")
-"""Either has the packages of all architectures; the first is half as long, and not of every mirror."""
+HELPER = "/usr/lib/apt/apt-helper"
+
+_CONFIGURATION = """\
+Dir "{root}";
+Dir::State::status "{root}/status";
+Acquire::AllowInsecureRepositories "false";
+Acquire::Check-Valid-Until "false";
+Acquire::Languages "none";
+Acquire::Retries "1";
+Acquire::http::Timeout "60";
+APT::Architecture "amd64";
+APT::Architectures {{ "amd64"; }};
+APT::Sandbox::User "root";
+APT::Update::Error-Mode "any";
+"""
+_SOURCES = "Types: deb\nURIs: {mirror}\nSuites: {suite}\nComponents: main\nSigned-By: {keyring}\n"
+_GONE = re.compile(r"^E: Failed to fetch \S+  (404 |410 |File not found)", re.MULTILINE)
 
 
 class ArchiveError(Exception):
@@ -40,26 +46,17 @@ class ArchiveError(Exception):
 
 
 class Gone(ArchiveError):
-    """A file that the mirror has not (any more)."""
+    """The mirror does not have the file (any more)."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """A package in the local cache. ``note``: why it is not the pinned one, and what vouches for it; "" when it is."""
+    """A package in the local cache. ``note``: why it is not the pinned one, and how it was verified; else ""."""
 
     path: Path
     version: str
     fetched: bool
     note: str = ""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A package in an index."""
-
-    version: str
-    filename: str
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -81,120 +78,93 @@ class Pin:
 def obtain(mirror: str, pin: Pin, suite: str, minimum: str, keyring: str, directory: Path) -> Package:
     """The pinned package, or where the mirror has dropped it the newest of ``suite`` from version ``minimum`` on.
 
-    :raises ArchiveError: nothing that can be believed was found.
+    :raises ArchiveError: no package could be fetched and verified.
+    :raises LoginError: the URL of the mirror has a login that apt cannot be given.
     """
-    try:
-        path, fetched = cached(mirror, pin, directory)
-        return Package(path, pin.version, fetched)
-    except Gone as gone:
-        lost = str(gone)
-    release = signed(fetch(mirror, f"dists/{suite}/InRelease"), keyring)
-    fields = dict(re.findall(r"^([A-Z][\w-]*): (.+)$", release, re.MULTILINE))
-    if suite not in (fields.get("Suite"), fields.get("Codename")):
-        raise ArchiveError(f"{shown(mirror)}: dists/{suite}/InRelease is of the suite {fields.get('Suite')}")
-    found = newest(packages(mirror, suite, release), pin.name, minimum)
-    if not found:
-        raise ArchiveError(f"{lost}; and {suite} has no {pin.name} from {minimum} on")
-    path, fetched = cached(mirror, Pin(found.filename, found.sha256), directory)
-    note = f"{lost}; took {pin.name} {found.version} of {suite}, whose index of {fields.get('Date')} is signed"
-    return Package(path, found.version, fetched, note)
+    with tempfile.TemporaryDirectory(prefix="socle-apt-") as root:
+        apt = _Apt(Path(root), mirror)
+        try:
+            path, fetched = apt.cached(pin, directory)
+            return Package(path, pin.version, fetched)
+        except Gone as gone:
+            lost = str(gone)
+        version, newest = apt.newest(pin.name, suite, keyring)
+        if not newest or not run(["dpkg", "--compare-versions", version, "ge", minimum]).ok:
+            raise ArchiveError(f"{lost}; and {suite} has no {pin.name} from {minimum} on")
+        path, fetched = apt.cached(newest, directory)
+    return Package(path, version, fetched, f"{lost}; took {pin.name} {version} of {suite}, whose index is signed")
 
 
-def cached(mirror: str, pin: Pin, directory: Path) -> tuple[Path, bool]:
-    """A file of the mirror in ``directory``, and whether it had to be fetched. It never is there with another hash."""
-    target = directory / os.path.basename(pin.filename)
-    if target.is_file() and hashlib.sha256(target.read_bytes()).hexdigest() == pin.sha256:
-        return target, False
-    content = fetch(mirror, pin.filename, pin.sha256)
-    temporary = target.with_name(f".{target.name}.new")
-    temporary.write_bytes(content)
-    temporary.chmod(0o644)
-    temporary.rename(target)
-    return target, True
+class _Apt:
+    """apt with a root of its own, which knows one mirror."""
 
+    def __init__(self, root: Path, mirror: str) -> None:
+        self._root, self._mirror = root, bare(mirror).rstrip("/")
+        for folder in (
+            "etc/apt/apt.conf.d",
+            "etc/apt/preferences.d",
+            "etc/apt/sources.list.d",
+            "var/lib/apt/lists/partial",
+            "var/cache/apt/archives/partial",
+        ):
+            (root / folder).mkdir(parents=True)
+        (root / "status").touch()
+        (root / "apt.conf").write_text(_CONFIGURATION.format(root=root), encoding="utf-8")
+        # Only the caller can enter the temporary folder.
+        (root / "etc/apt/auth.conf").write_text(apt_auth([mirror]), encoding="utf-8")
 
-def fetch(mirror: str, path: str, sha256: str = "") -> bytes:
-    """A file of the mirror, which must have the hash.
-
-    :raises Gone: there is none. :raises ArchiveError: it cannot be had, or has another hash.
-    """
-    whole = f"{mirror.rstrip('/')}/{path}"
-    url = shown(whole)
-    try:
-        with urllib.request.urlopen(request(whole), timeout=TIMEOUT) as answer:
-            content: bytes = answer.read()
-    except urllib.error.HTTPError as fault:
-        kind = Gone if fault.code in (404, 410) else ArchiveError
-        raise kind(f"{url}: {fault.code} {fault.reason}") from None
-    except (OSError, ValueError, http.client.HTTPException) as fault:
-        raise ArchiveError(f"{url}: {getattr(fault, 'reason', fault)}") from None
-    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
-        raise ArchiveError(f"{url}: has not the SHA-256 {sha256}")
-    return content
-
-
-def signed(inrelease: bytes, keyring: str) -> str:
-    """The text that a key of ``keyring`` signed.
-
-    It must be the only message of the file, lest the signature of one vouch for the text of another. An archive signs
-    with the keys of several releases, of which an older keyring has not all: one good signature is enough, as it is
-    for apt, and none may be bad.
-
-    :raises ArchiveError: no good signature.
-    """
-    if not os.path.exists(keyring):
-        raise ArchiveError(f"{keyring} is missing. Remedy: apt-get install debian-archive-keyring")
-    if not CLEARSIGNED.fullmatch(inrelease) or inrelease.count(b"-----BEGIN") != 2:
-        raise ArchiveError("InRelease is not one signed message")
-    with tempfile.TemporaryDirectory() as folder:
-        given, taken = Path(folder, "InRelease"), Path(folder, "Release")
-        given.write_bytes(inrelease)
-        done = run(["gpgv", "--status-fd", "1", "--weak-digest", "SHA1", "--keyring", os.path.abspath(keyring),
-                    "--output", str(taken), str(given)])  # fmt: skip
+    def _run(self, *argv: str) -> Completed:
+        done = run(argv, environment={"APT_CONFIG": str(self._root / "apt.conf")})
         if done.rc == 127:
-            raise ArchiveError("gpgv is missing. Remedy: apt-get install gpgv")
-        words = re.findall(r"^\[GNUPG:\] (\w+)", done.stdout, re.MULTILINE)
-        if "GOODSIG" not in words or "BADSIG" in words or words.count("PLAINTEXT") != 1 or not taken.exists():
-            raise ArchiveError(f"InRelease is not signed by a key of {keyring}: {done.stderr.strip()}")
-        return taken.read_text(encoding="utf-8", errors="replace")
+            raise ArchiveError(
+                f"{argv[0]} is missing. Remedy: use a control node with Debian or one of its derivatives"
+            )
+        return done
+
+    def cached(self, pin: Pin, directory: Path) -> tuple[Path, bool]:
+        """A file of the mirror in ``directory``, and whether it had to be fetched. Its hash is always that of the pin.
+
+        :raises Gone: the mirror does not have it.
+        :raises ArchiveError: it cannot be fetched, or has another hash.
+        """
+        target = directory / os.path.basename(pin.filename)
+        if target.is_file() and hashlib.sha256(target.read_bytes()).hexdigest() == pin.sha256:
+            return target, False
+        download, temporary = self._root / "download", target.with_name(f".{target.name}.new")
+        url = f"{self._mirror}/{pin.filename}"
+        done = self._run(HELPER, "download-file", url, str(download), f"SHA256:{pin.sha256}")
+        if not done.ok:
+            raise (Gone if _GONE.search(done.stderr) else ArchiveError)(_errors(done))
+        shutil.copyfile(download, temporary)  # of a mirror in a folder, apt makes a link
+        temporary.chmod(0o644)
+        temporary.rename(target)
+        return target, True
+
+    def newest(self, name: str, suite: str, keyring: str) -> tuple[str, Pin | None]:
+        """Version, path and hash of a package in the signed index of a suite; no version where it is not in it.
+
+        :raises ArchiveError: the suite cannot be had, or is not signed by a key of ``keyring``.
+        """
+        if not os.path.exists(keyring):
+            raise ArchiveError(f"{keyring} is missing. Remedy: apt-get install debian-archive-keyring")
+        source = _SOURCES.format(mirror=self._mirror, suite=suite, keyring=os.path.abspath(keyring))
+        (self._root / "etc/apt/sources.list.d/mirror.sources").write_text(source, encoding="utf-8")
+        done = self._run("apt-get", "update")
+        if not done.ok:
+            raise ArchiveError(_errors(done))
+        names = self._run("apt-get", "indextargets", "--format", "$(SUITE) $(CODENAME)").stdout.split()
+        if not names:
+            raise ArchiveError(f"{self._mirror}: {suite} has no index of main for amd64")
+        if suite not in names:  # apt only warns of it
+            raise ArchiveError(f"{self._mirror}: dists/{suite}/InRelease is of the suite {' '.join(names[:2])}")
+        record = self._run("apt-cache", "show", "--no-all-versions", name).stdout
+        fields = dict(re.findall(r"^([\w-]+): (.*)$", record, re.MULTILINE))
+        if not {"Version", "Filename", "SHA256"} <= fields.keys():
+            return "", None
+        return fields["Version"], Pin(fields["Filename"], fields["SHA256"])
 
 
-def packages(mirror: str, suite: str, release: str) -> str:
-    """The index of packages that ``release`` has the hash of."""
-    hashes = release.partition("\nSHA256:\n")[2]
-    for name in INDEXES:
-        if found := re.search(rf"^ ([0-9a-f]{{64}}) +\d+ {re.escape(name)}$", hashes, re.MULTILINE):
-            folder = os.path.dirname(name)
-            try:
-                # By its hash it is there though the mirror is being updated.
-                content = fetch(mirror, f"dists/{suite}/{folder}/by-hash/SHA256/{found[1]}", found[1])
-            except Gone:
-                content = fetch(mirror, f"dists/{suite}/{name}", found[1])
-            try:
-                return lzma.decompress(content).decode(errors="replace")
-            except lzma.LZMAError as fault:
-                raise ArchiveError(f"dists/{suite}/{name}: {fault}") from None
-    raise ArchiveError(f"dists/{suite}/InRelease has no {' or '.join(INDEXES)}")
-
-
-def newest(index: str, name: str, minimum: str) -> Entry | None:
-    """The highest version of a package, from ``minimum`` on; None when there is none."""
-    best = None
-    for entry in entries(index, name):
-        if at_least(entry.version, best.version if best else minimum):
-            best = entry
-    return best
-
-
-def entries(index: str, name: str) -> Iterator[Entry]:
-    """Versions of a package in an index."""
-    for stanza in re.split(r"\n\n+", index):
-        if stanza.startswith(f"Package: {name}\n"):
-            fields = dict(re.findall(r"^([\w-]+): (.*)$", stanza, re.MULTILINE))
-            if {"Version", "Filename", "SHA256"} <= fields.keys():
-                yield Entry(fields["Version"], fields["Filename"], fields["SHA256"])
-
-
-def at_least(version: str, least: str) -> bool:
-    """Whether ``version`` is as high as ``least``, by the rules of dpkg."""
-    return run(["dpkg", "--compare-versions", version, "ge", least]).ok
+def _errors(done: Completed) -> str:
+    """What apt says is wrong, without its progress."""
+    found = re.findall(r"^E: (?!Download Failed)(.*(?:\n .*)*)", done.stderr, re.MULTILINE)
+    return "; ".join(" ".join(text.split()) for text in found) or done.output
