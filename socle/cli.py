@@ -32,7 +32,7 @@ Each command that changes or checks a site runs a playbook of playbooks/. The op
 
 
 # Commands that write a report COMMAND.json and COMMAND.html, and the variable that holds the folder of the report.
-REPORTS = {"verify": "smoke_report_directory", "audit": "audit_report_directory"}
+REPORTS = {"verify": "verify_report_directory", "audit": "audit_report_directory"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -30,7 +30,7 @@ options:
     elements: dict
     required: true
   guests:
-    description: RV(cloudwatt.socle.smoke_guests#module:guests).
+    description: RV(cloudwatt.socle.verify_guests#module:guests).
     type: list
     elements: dict
     required: true
@@ -55,7 +55,7 @@ EXAMPLES = r"""
     sites: [{name: site-a, vrf: a, v4: 10.128.1.0/24, v6: "fd80:1::/64"}]
     guests: [{tenant: a, vrf: a, name: guest-a, v4: 10.20.0.10, v6: "fd10::10"}]
     tenants: "{{ rie_tenants }}"
-  register: smoke_reachability_result
+  register: verify_reachability_result
 """
 
 RETURN = r"""

@@ -38,7 +38,7 @@ EXAMPLES = r"""
   cloudwatt.socle.rie_cloud_info:
     auth: "{{ site_openstack_auth }}"
     region: "{{ site_region }}"
-  register: smoke_cloud_result
+  register: verify_cloud_result
 """
 
 RETURN = r"""

@@ -35,7 +35,7 @@ EXAMPLES = r"""
   cloudwatt.socle.rie_info:
     gateway: "{{ inventory_hostname }}"
     vrfs: "{{ rie_plan_result.plan.gateways[inventory_hostname].vrfs }}"
-  register: smoke_sessions_result
+  register: verify_sessions_result
 """
 
 RETURN = r"""

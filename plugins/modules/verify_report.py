@@ -27,7 +27,7 @@ options:
     type: dict
     required: true
   guests:
-    description: RV(cloudwatt.socle.smoke_guests#module:guests).
+    description: RV(cloudwatt.socle.verify_guests#module:guests).
     type: list
     elements: dict
     default: []
@@ -37,7 +37,7 @@ options:
     elements: dict
     default: []
   api:
-    description: RV(cloudwatt.socle.smoke_api#module:checks).
+    description: RV(cloudwatt.socle.verify_api#module:checks).
     type: list
     elements: dict
     default: []
@@ -66,7 +66,7 @@ EXAMPLES = r"""
     template: "{{ role_path }}/templates/verify.html.j2"
     site: lab
     plan: "{{ rie_plan_result.plan }}"
-    guests: "{{ smoke_guests_result.guests }}"
+    guests: "{{ verify_guests_result.guests }}"
   delegate_to: localhost
 """
 

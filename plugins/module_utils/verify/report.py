@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verification report: verdict, JSON form, layout of its drawing and matrix. Pure, no I/O.
 
-The HTML template (role smoke) only places what :func:`view` computed.
+The HTML template (role verify) only places what :func:`view` computed.
 """
 
 from __future__ import annotations

@@ -75,7 +75,8 @@ def _free_host(
         if (found := prefix[number]) not in used:
             return found
     raise SmokeError(
-        f"VRF {vrf}: no address left in {prefix} for a guest at host number {offset} or above; lower smoke_guest_offset"
+        f"VRF {vrf}: no address left in {prefix} for a guest at host number {offset} or above; "
+        "lower verify_guest_offset"
     )
 
 

@@ -80,7 +80,7 @@ def home(context: Context) -> Iterator[Violation]:
     folder = view.variables(first).get("inventory_dir")
     if folder is None or Path(folder).resolve() != inventory.folder.resolve():
         reason = f"controller {first} is defined outside of {inventory.label}, where the files of the authority are"
-        yield inventory.at_host(first, reason, "define it there, or set pki_directory and smoke_signer_directory")
+        yield inventory.at_host(first, reason, "define it there, or set pki_directory and verify_signer_directory")
 
 
 def names(context: Context) -> Iterator[Violation]:

@@ -178,7 +178,7 @@ def tenants(context: Context) -> Iterator[Violation]:
         return
     vrfs = [vrf for tenant in given for vrf in _mappings(tenant.get("vrfs"))]
     names, networks = _names(vrfs), [name for vrf in vrfs for name in _names(vrf.get("networks"))]
-    for option in ("backbone_sites", "smoke_sites"):
+    for option in ("backbone_sites", "verify_sites"):
         for host in ["", *sorted(context.inventory.hosts)]:
             if context.inventory.find(option, host) is None:
                 continue
@@ -188,11 +188,11 @@ def tenants(context: Context) -> Iterator[Violation]:
                 if isinstance(vrf, str) and not is_template(vrf) and vrf not in names:
                     remedy = near(vrf, names, f"VRFs of rie_tenants: {', '.join(names)}")
                     yield from _at(context, option, host, vrf, "is not a VRF of rie_tenants", remedy, (index, "vrf"))
-    chosen = context.known("smoke_networks")
+    chosen = context.known("verify_networks")
     for index, name in enumerate(chosen if isinstance(chosen, list) else []):
         if isinstance(name, str) and not is_template(name) and name not in networks:
             remedy = near(name, networks, f"networks of rie_tenants: {', '.join(sorted(set(networks)))}")
-            yield from _at(context, "smoke_networks", "", name, "is not a network of rie_tenants", remedy, (index,))
+            yield from _at(context, "verify_networks", "", name, "is not a network of rie_tenants", remedy, (index,))
 
 
 def log_collector(context: Context) -> Iterator[Violation]:

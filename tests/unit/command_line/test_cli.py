@@ -16,7 +16,7 @@ from socle import cli, lab, project, report, runs
 from socle.project import Site, UsageError, find_site
 from socle.runs import Outcome
 
-REPORTS = json.dumps({"smoke_report_directory": str(project.STATE / "reports" / "lab")})
+REPORTS = json.dumps({"verify_report_directory": str(project.STATE / "reports" / "lab")})
 
 
 @pytest.fixture

@@ -149,7 +149,7 @@ def project(tmp_path: Path) -> Path:
         "molecule/a/converge.yml": "[{import_playbook: ../../playbooks/deploy.yml}]",
         "molecule/a/tests/test_keystone.py": "def test_it(): pass",
         "playbooks/deploy.yml": "[{tasks: [{block: [{ansible.builtin.import_role: {name: keystone}}]}]}]",
-        "playbooks/verify.yml": "[{roles: [{role: smoke}]}]",
+        "playbooks/verify.yml": "[{roles: [{role: verify}]}]",
     }
     for name, text in files.items():
         path = tmp_path / name
@@ -207,6 +207,6 @@ def test_a_role_that_is_loaded_counts_when_its_service_is_called(
 def test_a_role_counts_when_its_tests_apply_it(project: Path, call: str) -> None:
     file = project / "molecule/a/tests/test_smoke.py"
     file.write_text("def test_it(): pass")
-    assert "smoke" not in covered(project)
+    assert "verify" not in covered(project)
     file.write_text(f"def test_it(): {call}")
-    assert "smoke" in covered(project)
+    assert "verify" in covered(project)

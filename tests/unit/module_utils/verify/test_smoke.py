@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import smoke, smoke_api, smoke_client
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import smoke, smoke_client, verify_api
 from ansible_collections.cloudwatt.socle.plugins.module_utils.verify.smoke_client import Smoke
 
 FLAVOR = {"ram": 192, "vcpus": 1, "disk": 1}
@@ -41,7 +41,7 @@ def test_a_vrf_without_a_chosen_network_has_no_guest() -> None:
 
 
 def test_a_full_prefix_is_refused_with_a_remedy() -> None:
-    with pytest.raises(smoke.SmokeError, match="smoke_guest_offset"):
+    with pytest.raises(smoke.SmokeError, match="verify_guest_offset"):
         smoke.wanted_guests([vrf("a", v4="10.0.0.0/28"), vrf("b", v4="10.0.0.0/28")], offset=14)
 
 
@@ -319,16 +319,16 @@ def test_a_network_that_is_not_wired_is_named(boot: dict[str, str]) -> None:
 
 def test_api_checks_fail_on_what_is_missing_down_or_not_tls() -> None:
     catalog = [{"name": "nova", "type": "compute", "endpoints": [{"interface": "public", "url": "https://a"}]}]
-    found = smoke_api.endpoints(catalog)
-    gaps = smoke_api.endpoint_gaps(found, ["nova", "neutron"])
+    found = verify_api.endpoints(catalog)
+    gaps = verify_api.endpoint_gaps(found, ["nova", "neutron"])
     assert [gap["id"] for gap in gaps] == ["nova internal", "neutron public", "neutron internal"]
-    assert not smoke_api.probe_endpoint(None, "nova", "public", "http://a")["ok"]
-    services = smoke_api.service_checks(
+    assert not verify_api.probe_endpoint(None, "nova", "public", "http://a")["ok"]
+    services = verify_api.service_checks(
         [
             {"binary": "nova-compute", "host": "cmp1", "state": "down", "status": "enabled"},
             {"binary": "nova-compute", "host": "cmp2", "state": "down", "status": "disabled"},
         ]
     )
     assert [entry["ok"] for entry in services] == [False, True]
-    missing = smoke_api.missing_hosts(["cmp1", "cmp2"], ["cmp1.lab.internal"], "hypervisor", "hypervisor")
+    missing = verify_api.missing_hosts(["cmp1", "cmp2"], ["cmp1.lab.internal"], "hypervisor", "hypervisor")
     assert [entry["id"] for entry in missing] == ["hypervisor on cmp2"]

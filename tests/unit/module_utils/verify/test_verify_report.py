@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import reachability, report_page
 from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import report as engine
 
-TEMPLATE = Path(__file__).parents[4] / "roles/smoke/templates/verify.html.j2"
+TEMPLATE = Path(__file__).parents[4] / "roles/verify/templates/verify.html.j2"
 
 
 def gateway_vrf(name: str, number: int, gateway: int) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def check(site, *variables, scope="site", **more):  # noqa: F811
             '{"hardening_lock": {"attempts": 0, "interval": 1, "seconds": 1}}',
             "hardening_lock.attempts = 0: is out of range",
         ),
-        ("smoke_state=gone", "smoke_state = gone: is not one of the choices"),
+        ("verify_state=gone", "verify_state = gone: is not one of the choices"),
         ("ansible_usr=ops", "did you mean ansible_user?"),
         ("rie_gateway_tennant=interieur", "did you mean rie_gateway_tenant?"),
     ],
@@ -69,7 +69,7 @@ def test_a_bad_variable_is_refused(site, scope, given, said):  # noqa: F811
 @pytest.mark.parametrize(
     "given",
     [
-        "smoke_state=absent", "image_rebuild=true", "guest_image_rebuild=yes", "audit_report_directory=/tmp/reports",
+        "verify_state=absent", "image_rebuild=true", "guest_image_rebuild=yes", "audit_report_directory=/tmp/reports",
         "ansible_user=ops ansible_port=2222", "mariadb_binlog_days=7", "rie_gateway_tenant=interieur",
         "rie_gateway_name=gw1 rie_gateway_drain=true", '{"lab_only": ["gw1"], "lab_recreate": true}', "socle_mine=1",
         '{"rie_mtu": 1500}', "lab_state=killed", "pki_days=30 pki_renew_days=15", "", "hardening_level=high",

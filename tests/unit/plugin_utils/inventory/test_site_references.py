@@ -129,8 +129,8 @@ WRONG = {
     "guest in no network": (
         NEW,
         "",
-        "smoke_networks: [wbe]",
-        "smoke_networks[0]: is not a network of rie_tenants; did you mean web?",
+        "verify_networks: [wbe]",
+        "verify_networks[0]: is not a network of rie_tenants; did you mean web?",
     ),
     "collector that is not there": (
         SITE,

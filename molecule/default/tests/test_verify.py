@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role smoke: `socle verify` proves a good lab, names what is broken, and `socle wire` mends it.
+"""Role verify: `socle verify` proves a good lab, names what is broken, and `socle wire` mends it.
 
 The tests build on one another, in the order of this file.
 """
@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 # The guests run already, so that nothing needs as long as at first: whatever stays silent is broken.
-QUICK = ["-e", "smoke_probe_timeout=30", "-e", "smoke_sessions_timeout=10", "-e", "smoke_probe_tries=1"]
+QUICK = ["-e", "verify_probe_timeout=30", "-e", "verify_sessions_timeout=10", "-e", "verify_probe_tries=1"]
 
 
 def report(outcome):

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: smoke_guests
+module: verify_guests
 short_description: Boot a small guest in the VRFs of all tenants
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
@@ -69,13 +69,13 @@ options:
 
 EXAMPLES = r"""
 - name: Ensure the smoke guests
-  cloudwatt.socle.smoke_guests:
+  cloudwatt.socle.verify_guests:
     auth: "{{ site_openstack_auth }}"
     region: "{{ site_region }}"
     vrfs: "{{ rie_plan_result.plan.neutron.vrfs }}"
     kernel: /var/lib/socle/smoke/vmlinuz
     ramdisk: /var/lib/socle/smoke/initrd.img
-  register: smoke_guests_result
+  register: verify_guests_result
 """
 
 RETURN = r"""

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: smoke_api
+module: verify_api
 short_description: Check that every API answers over TLS and that every service is up
 version_added: 0.1.0
 author: ["Cloudwatt, Orange (@cloudwatt)"]
@@ -43,12 +43,12 @@ options:
 
 EXAMPLES = r"""
 - name: Ask every API
-  cloudwatt.socle.smoke_api:
+  cloudwatt.socle.verify_api:
     auth: "{{ site_openstack_auth }}"
     region: "{{ site_region }}"
     services: [keystone, glance, placement, nova, neutron]
     computes: "{{ groups['compute'] }}"
-  register: smoke_api_result
+  register: verify_api_result
 """
 
 RETURN = r"""
@@ -64,7 +64,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.rest import AUTH_OPTIONS, connect
-from ansible_collections.cloudwatt.socle.plugins.module_utils.verify.smoke_api import check, survey
+from ansible_collections.cloudwatt.socle.plugins.module_utils.verify.verify_api import check, survey
 
 NAMES = {"type": "list", "elements": "str", "default": []}
 ARGUMENTS = {
