@@ -205,7 +205,7 @@ def test_a_role_that_is_loaded_counts_when_its_service_is_called(
     "call", ['socle("verify", *QUICK)', '["socle", "verify", "-i", inventory]', '[RUN, "playbooks/verify.yml"]']
 )
 def test_a_role_counts_when_its_tests_apply_it(project: Path, call: str) -> None:
-    file = project / "molecule/a/tests/test_smoke.py"
+    file = project / "molecule/a/tests/test_verify.py"
     file.write_text("def test_it(): pass")
     assert "verify" not in covered(project)
     file.write_text(f"def test_it(): {call}")
