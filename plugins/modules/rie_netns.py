@@ -19,7 +19,7 @@ version_added: 0.1.0
 attributes:
   check_mode: {support: full, description: The result is that of a real run.}
   diff_mode: {support: full, description: "The changes, as text."}
-author: [Cloudwatt, Orange]
+author: ["Cloudwatt, Orange (@cloudwatt)"]
 options:
   vrfs:
     description: The VRFs of this gateway, as the plan of M(cloudwatt.socle.rie_plan) has them.
