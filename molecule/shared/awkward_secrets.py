@@ -27,6 +27,8 @@ def awkward(name: str, value: str, catalogue) -> str:
     settled = name == catalogue.CA_PASSPHRASE and (SITE.path / "pki").exists()
     if settled or name in (*catalogue.SEEDS, *catalogue.UNQUOTED) or value.startswith(WORD[:4]):
         return value
+    if name in catalogue.LASTING:  # of a fixed length
+        return WORD[: catalogue.KEY_LENGTH // 2] + value[: catalogue.KEY_LENGTH // 2]
     word = WORD.replace("/", "") if name in catalogue.WITHOUT_SLASH else WORD
     one_word = name not in catalogue.FIXED or name in catalogue.WORDS
     return word + ("" if one_word else BLANKS) + value[:32]
