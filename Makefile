@@ -45,7 +45,7 @@ test-guest: setup-dev ## The hardening on an emulated machine with a kernel, a b
 	@$(BIN)/python scripts/test guest
 
 audit-guest: setup ## Compare a plain Debian and the nodes of the audited lab by the rules that apply to the plain one (20 minutes)
-	$(BIN)/python molecule/hardening/guest/audit_guest.py --lab .socle/reports/lab/audit.json
+	$(BIN)/python tests/guest/audit_guest.py --lab .socle/reports/lab/audit.json
 
 bench-deploy: setup ## Measure the floor of a deployment and the deployment itself in one run
 	$(BIN)/python tests/bench/deploy.py

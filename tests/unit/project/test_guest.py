@@ -18,7 +18,7 @@ import yaml
 
 @pytest.fixture
 def guest(root: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("guest_of_molecule", root / "molecule" / "shared" / "guest.py")
+    spec = importlib.util.spec_from_file_location("emulated_machine", root / "tests" / "guest" / "emulated_machine.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -54,7 +54,7 @@ def test_the_plain_node_has_nothing_of_the_hardening(root: Path, guest: ModuleTy
 
 
 def test_the_guests_variables_are_its_own_network(root: Path, guest: ModuleType) -> None:
-    given = yaml.safe_load((root / "molecule/hardening/guest/vars.yml").read_text())
+    given = yaml.safe_load((root / "tests/guest/vars.yml").read_text())
     assert given["site_not_live"] == []
     assert (given["site_management_cidr"], given["site_management_address"]) == (guest.NETWORK, guest.ADDRESS)
     form = r"grub\.pbkdf2\.sha512\.\d+\.[0-9A-F]+\.[0-9A-F]+"

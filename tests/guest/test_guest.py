@@ -17,7 +17,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import judge
-from guest import PARTITIONS, running
+from emulated_machine import PARTITIONS, running
 
 from plugins.module_utils.hardening.rules import Policy
 from plugins.plugin_utils.hardening import boot

@@ -14,10 +14,10 @@ from typing import Any
 import yaml
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "molecule" / "shared")]
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(ROOT), str(HERE)]
 
-from guest import Guest
+from emulated_machine import Guest
 
 from plugins.module_utils.audit import audit
 from plugins.module_utils.hardening.rules import NOT_LIVE, not_live, waived, waivers

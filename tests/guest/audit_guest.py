@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import judge
-from guest import GuestError, running
+from emulated_machine import GuestError, running
 
 from plugins.module_utils.lab.host import LabHostError
 

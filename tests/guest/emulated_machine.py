@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A qemu guest that starts from the node image: a machine with a kernel, a boot loader and file systems of its own.
 
-    guest.py up [--plain]    make its disk and boot it
-    guest.py ssh COMMAND     run a command on it
-    guest.py down            stop and remove it, and what a killed run left
+    emulated_machine.py up [--plain]    make its disk and boot it
+    emulated_machine.py ssh COMMAND     run a command on it
+    emulated_machine.py down            stop and remove it, and what a killed run left
 
 The disk has the partitions that ANSSI-BP-028 asks for (R28). What the image lacks, a kernel, GRUB and an initramfs, is
 installed over a copy. qemu is the image's own, and emulates: no KVM is needed. The guest is on a network of qemu's, of
