@@ -20,10 +20,12 @@ from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.cloudwatt.socle.plugins.lookup.role_packages import ROLES, role_packages
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts import services
 from socle.lab import Node, nodes
 from socle.project import Site
 
 DEFAULTS: dict[str, Any] = yaml.safe_load((ROLES / "site" / "defaults" / "main.yml").read_text())
+SERVICES = services.declared(ROLES)
 
 INSTALL = """\
 printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d && apt-get -qq update &&
@@ -33,6 +35,7 @@ DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends -o Dpkg::O
 SCHEMAS = (
     ("keystone", "keystone-manage db_sync"),
     ("glance", "glance-manage db_sync"),
+    ("heat", "heat-manage db_sync"),
     ("placement", "placement-manage db sync"),
     ("nova", "nova-manage api_db sync"),
     ("nova", "nova-manage cell_v2 map_cell0"),
@@ -48,7 +51,7 @@ SCHEMAS = (
 
 Units = dict[str, list[list[str]]]
 """By node, its units in stages: each needs those before it to answer."""
-STAGES = ("", "keystone", ("glance-", "placement-", "neutron-"), "nova-", "")
+STAGES = ("", "keystone", ("glance-", "heat-", "placement-", "neutron-"), "nova-", "")
 """Names of the controllers' units; the first has all that is not OpenStack, the last OpenStack on hypervisors."""
 UNITS = "ls /run/socle/units; systemctl list-units --plain --no-legend 'frr@*.service' | cut -d' ' -f1"
 """What the roles run on a node: the stamps of module node_service, and the FRR instances."""
@@ -61,8 +64,9 @@ def install(site: Site) -> None:
     groups = InventoryManager(loader=DataLoader(), sources=[str(site.path)]).get_groups_dict()
 
     def packages(node: Node) -> str:
-        mine = [roles for group, roles in DEFAULTS["site_roles"].items() if node.name in groups[group]]
-        return " ".join(role_packages([role for roles in mine for role in roles]))
+        mine = [role for group, roles in DEFAULTS["site_roles"].items() if node.name in groups[group] for role in roles]
+        mine += [service["role"] for service in SERVICES] if node.name in groups["control"] else []
+        return " ".join(role_packages(mine))
 
     on_all(nodes(site), lambda node: remote(node, INSTALL.format(packages=packages(node))))
 
@@ -90,7 +94,7 @@ def _stage(unit: str, node: Node) -> int:
 def start(every: list[Node], units: Units, vip: str) -> None:
     """(c): start the units of all nodes, a stage after the other, and wait until what a stage has answers."""
     controllers = [node for node in every if "control" in node.groups]
-    apis = {service["name"]: (service["port"], service["check_path"]) for service in DEFAULTS["site_api_services"]}
+    apis = {api["name"]: (api["port"], api["check_path"]) for api in services.apis(SERVICES, {})}
 
     def url(address: str, name: str) -> tuple[str, str]:
         return "url", f"https://{address}:{apis[name][0]}{apis[name][1]}"
@@ -118,7 +122,8 @@ def empty(every: list[Node], units: Units) -> None:
     users = {name: [unit for stage in stages[1:] for unit in stage] for name, stages in units.items()}
     concerned = [node for node in every if users[node.name]]
     on_all(concerned, lambda node: remote(node, f"systemctl stop {shlex.join(users[node.name])}"))
-    sets = {database["name"]: database.get("charset", "utf8mb4") for database in DEFAULTS["site_databases"]}
+    every_database = [database for service in SERVICES for database in service.get("databases", ())]
+    sets = {database["name"]: database.get("charset", "utf8mb4") for database in every_database}
     emptied = "".join(f"DROP DATABASE {name}; CREATE DATABASE {name} CHARACTER SET {sets[name]};" for name in sets)
     remote(first_controller(every), f"mariadb -e {shlex.quote(emptied)}")
 

@@ -22,7 +22,7 @@ from ansible_collections.cloudwatt.socle.plugins.action import site_validate
 from ansible_collections.cloudwatt.socle.plugins.module_utils.common import node_names
 from ansible_collections.cloudwatt.socle.plugins.module_utils.lab import plan as lab_plan
 from ansible_collections.cloudwatt.socle.plugins.module_utils.pki import certificates as node_certificates
-from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts import infrastructure
+from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts import infrastructure, services
 from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import host_rules, name_limits
 from socle import vault
 from socle.project import ROOT, Site
@@ -264,6 +264,7 @@ def files(node: Any) -> Iterator[str]:
 
 def test_groups_whose_roles_write_the_same_file_are_kept_apart():
     roles = yaml.load((ROOT / "roles" / "site" / "defaults" / "main.yml").read_text(), Tags)["site_roles"]
+    roles["control"] += [service["role"] for service in services.declared(ROOT / "roles")]
     writers = defaultdict(set)
     for path in ROOT.glob("roles/*/*/*.yml"):
         if path.parts[-2] in ("defaults", "tasks", "vars"):
