@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The half of module ``node_service`` that runs with Ansible: phases from the tags, and calls that are put together."""
+"""The part of module ``node_service`` that runs on the control node: select phases by tags, and merge calls."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Plan the wiring of every tenant, on the operator's machine; the plan is made by plugin_utils/rie/planner.py.
+"""Plan the wiring of all tenants on the control node; plugin_utils/rie/planner.py computes the plan.
 
-An action, as its work is done where the intent and the ledger are: to start a module for it, with half a megabyte in
-and more out, takes longer than the plan.
+This is an action plugin, because the intent and the ledger are on the control node. To start a module, with half a
+megabyte of input and more of output, takes longer than to compute the plan.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
-        # The validator copies all that it gets, value by value. Of the intent it would look at the kind only.
+        # The validator copies all of its input, value by value. Of the intent it would check only the type.
         intent = self._task.args.get("intent")
         if isinstance(intent, dict):
             self._task.args = self._task.args | {"intent": {}}
         _checked, options = self.validate_argument_spec(argument_spec=ARGUMENTS)
-        # Plain data, as a module would get it: Ansible's own kinds of text and number are no YAML.
+        # Convert to plain data, as modules receive it: YAML cannot represent Ansible's own types of text and number.
         plain = json.loads(json.dumps(options | {"intent": intent}))
         return result | planned(plain, self._task.check_mode)
 
 
 def planned(options: Mapping[str, Any], check_mode: bool = False) -> dict[str, Any]:
-    """What the task returns. The ledger is written unless in check mode, when it changes and nothing is wrong."""
+    """Return the result of the task. Write the ledger if it changes, except in check mode or after violations."""
     path = Path(options["ledger_path"]) if options["ledger_path"] else None
     try:
         before = path.read_text(encoding="utf-8") if path and path.exists() else ""

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Validate a site's inventory on the operator's machine; the rules are in plugin_utils/inventory/site_rules.py."""
+"""Validate a site's inventory on the control node; the rules are in plugin_utils/inventory/site_rules.py."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ActionModule(ActionBase):
         _checked, options = self.validate_argument_spec(argument_spec=ARGUMENTS)
         known = task_vars or {}
         sources = known["ansible_inventory_sources"]
-        # Ansible keeps there which hosts, groups and sources it has read, and hands it to no action.
+        # Ansible keeps the hosts, groups and sources in private attributes of hostvars, and passes them to no action.
         hostvars, extra = known["hostvars"], load_extra_vars(self._loader)
         view = AnsibleView(hostvars, hostvars._inventory._inventory, sources, self._loader, extra)
         folder = home(Path(options["inventory"]), view.sources)
@@ -67,11 +67,11 @@ class ActionModule(ActionBase):
 
 
 def command_line() -> CommandLine:
-    """What ansible-playbook was given beside the inventory."""
+    """Return the options that ansible-playbook got besides the inventory."""
     given = context.CLIARGS
     limit: list[str] = []
     for pattern in split_host_pattern(given.get("subset") or ""):
-        # A file that holds one pattern a line, as Ansible reads it.
+        # The pattern names a file with one pattern per line.
         limit += Path(pattern[1:]).read_text().split() if pattern.startswith("@") else [pattern]
     return CommandLine(
         variables=tuple(filter(None, map(str, given.get("extra_vars") or ()))),
@@ -83,13 +83,13 @@ def command_line() -> CommandLine:
 
 
 def home(given: Path, sources: Sequence[Path]) -> Path:
-    """Return the folder of a site that has several inventory sources: that of its variables, or the one given."""
+    """Return the folder of a site with several inventory sources: the one that has its variables, or `given`."""
     near = [path if path.is_dir() else path.parent for path in (given.resolve(), *reversed(sources))]
     return next((path for path in near if (path / "group_vars").is_dir()), near[0]).resolve()
 
 
 def untyped(variables: dict[str, Any]) -> list[dict[str, Any]]:
-    """A violation for values of another type than a role declares, unless the plugins are enabled that convert them."""
+    """Return a violation if values have another type than a role declares and no enabled plugin converts them."""
     names = sorted(variable_types.convert(variables))
     if not names:
         return []
@@ -99,7 +99,7 @@ def untyped(variables: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def by_severity(found: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Split findings into those that refuse the inventory, and warnings."""
+    """Split findings into errors, which refuse the inventory, and warnings."""
     refused = [violation for violation in found if violation["severity"] == "error"]
     return refused, [violation for violation in found if violation["severity"] != "error"]
 
@@ -120,11 +120,11 @@ def findings(
     scope: str = "site",
     installs: bool = True,
 ) -> list[dict[str, Any]]:
-    """Return all violations of the inventory in `folder`, warnings included, as mappings. Never raises on bad input.
+    """Return all violations of the inventory in `folder`, with warnings, as mappings. Never raises on bad input.
 
-    Without `view`, the inventory as Ansible has loaded it, it is loaded here.
-    With the scope ``command_line``, only those of what is `given` there.
-    `installs`: the run installs packages, so that a mirror which does not answer refuses it.
+    `view`: the inventory as Ansible has loaded it; without it, this function loads the inventory.
+    `scope`: with ``command_line``, only violations in the options `given` there are returned.
+    `installs`: the run installs packages, so a mirror that does not answer is a violation.
     """
     known, unreadable = list(vault_secrets or []), ""
     if not known and password_file.exists():
@@ -156,7 +156,7 @@ def findings(
         return [vars(found) for found in site_rules.check_command_line(PROJECT, folder, decrypt, given, view)]
     found = site_rules.check(PROJECT, folder, decrypt, fetch, view, given, source_of, installs)
     if not any(violation.severity == "error" for violation in found):
-        # Whatever the rules do not know of, Ansible could not read it.
+        # Ansible may fail to read the inventory for reasons that the rules do not cover.
         found += [
             site_model.Violation(str(folder), 1, "", "", f"Ansible cannot read it: {failure}", "correct it")
             for failure in [*failures, *(view.faults if view else [])]
@@ -165,7 +165,7 @@ def findings(
 
 
 def source_of(address: str) -> str:
-    """Return the address from which this machine reaches another; nothing is sent."""
+    """Return the local address that is used to reach `address`, or "". No packet is sent."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((address, 22))
@@ -175,7 +175,7 @@ def source_of(address: str) -> str:
 
 
 def fetch(url: str) -> str:
-    """Return "" when `url` answers within MIRROR_TIMEOUT seconds, else why not."""
+    """Return "" if `url` answers within MIRROR_TIMEOUT seconds, else the reason why it does not."""
     try:
         with urllib.request.urlopen(url_logins.request(url), timeout=MIRROR_TIMEOUT) as answer:
             answer.read(1)

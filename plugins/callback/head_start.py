@@ -42,7 +42,7 @@ KEPT = 3
 
 
 class CallbackModule(CallbackBase):
-    """Acts once, when it is loaded: before the first task."""
+    """Acts once, when it is loaded, before the first task."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -57,7 +57,7 @@ class CallbackModule(CallbackBase):
 
 
 def preload() -> None:
-    """Load the plugins of Jinja: finding the first of a kind, or of a collection, loads all of them."""
+    """Load the Jinja plugins: a search for the first plugin of a type, or of a collection, loads all of them."""
     with contextlib.suppress(AnsibleError):
         filter_loader.get("dirname")
         filter_loader.get("cloudwatt.socle.workers")
@@ -65,11 +65,11 @@ def preload() -> None:
 
 
 def share(root: Path, temporary: Path) -> None:
-    """Let the run whose folder is `temporary` use the payloads kept in the checkout `root`."""
+    """Let the run whose folder is `temporary` use the payloads that the checkout `root` keeps."""
     folder = root / ".ansible" / "payloads"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     owner = folder.stat()
-    # They are unpickled: nobody else may have put one there.
+    # Ansible unpickles the payloads, so no other user may be able to write in this folder.
     if owner.st_uid != os.geteuid() or owner.st_mode & 0o022:
         return
     kept = folder / key(root)
@@ -81,7 +81,7 @@ def share(root: Path, temporary: Path) -> None:
 
 
 def key(root: Path) -> str:
-    """What the payloads are made from, as a short hash."""
+    """Return a short hash of the sources of the payloads."""
     digest = hashlib.sha256(f"{__version__} {sys.version}".encode())
     for pattern in SOURCES:
         for path in sorted(root.glob(pattern)):

@@ -26,7 +26,7 @@ from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory.variable
 
 
 class CallbackModule(CallbackBase):
-    """Acts at the start of each play: hosts may have been added by the last one."""
+    """Acts at the start of each play, because the previous play may have added hosts."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"

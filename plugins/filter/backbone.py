@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Filters of the lab's stand-in for the RIE."""
+"""Filters for the lab's simulation of the RIE."""
 
 from __future__ import annotations
 

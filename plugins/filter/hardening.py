@@ -20,7 +20,7 @@ from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening import (
 
 
 def hardening_files(settings: Mapping[str, Any], groups: Sequence[str]) -> list[dict[str, Any]]:
-    """Files of the hardening for `config_files`: settings -> entries."""
+    """Return the files of the hardening for `config_files`: settings -> entries."""
     try:
         policy = rules.Policy.of(settings["level"], settings["rules_off"])
         skip = set(rules.waived(rules.waivers(settings["waivers"]), groups))
@@ -33,7 +33,7 @@ def hardening_files(settings: Mapping[str, Any], groups: Sequence[str]) -> list[
 
 
 def hardening_diverted(settings: Mapping[str, Any], groups: Sequence[str]) -> dict[str, bool]:
-    """Files of packages that are put aside, for `node_access`: settings -> path, whether it is."""
+    """Return files of packages for `node_access`: settings -> path, and whether it is diverted."""
     try:
         policy = rules.Policy.of(settings["level"], settings["rules_off"])
         skip = set(rules.waived(rules.waivers(settings["waivers"]), groups))
@@ -43,7 +43,7 @@ def hardening_diverted(settings: Mapping[str, Any], groups: Sequence[str]) -> di
 
 
 def anssi_rule(number: int, settings: Mapping[str, Any]) -> bool:
-    """Whether a rule of ANSSI-BP-028 holds at a level, with some off."""
+    """Tell whether a rule of ANSSI-BP-028 holds at a level, with some rules off."""
     try:
         return rules.Policy.of(settings["level"], settings["rules_off"]).holds(number)
     except rules.PolicyError as fault:
@@ -51,18 +51,18 @@ def anssi_rule(number: int, settings: Mapping[str, Any]) -> bool:
 
 
 def hardening_units(settings: Mapping[str, Any], not_live: Sequence[str], lock: bool) -> list[dict[str, Any]]:
-    """Units of the hardening for `service_units`."""
+    """Return the units of the hardening for `service_units`."""
     policy = rules.Policy.of(settings["level"], settings["rules_off"])
     return files.units(policy, settings, not_live, lock)
 
 
 def apparmor_off(names: Sequence[str]) -> list[dict[str, Any]]:
-    """Links that keep AppArmor profiles from being loaded, for `service`."""
+    """Return links that prevent AppArmor profiles from being loaded, for `service`."""
     return apparmor.profile_links(names)
 
 
 def audit_programs(programs: Sequence[str]) -> str:
-    """Audit rules of programs with rights of their own."""
+    """Return audit rules for privileged programs."""
     return audit_rules.privileged_rules(programs)
 
 
@@ -74,7 +74,7 @@ def host_ruleset(
     variables: Sequence[str],
     networks: Mapping[str, Any],
 ) -> str:
-    """The packet filter of a node."""
+    """Return the nftables ruleset of a node."""
     hosts = {host for members in groups.values() for host in members if host != "localhost"}
     addresses = {host: _addresses(hostvars[host], variables) for host in hosts}
     anywhere = ["0.0.0.0/0", "::/0"]
@@ -95,7 +95,7 @@ def filter_strangers(
     hostvars: Mapping[str, Mapping[str, Any]],
     variables: Sequence[str],
 ) -> dict[str, list[str]]:
-    """Nodes whose packet filter does not know all of `hosts`, and those that it does not: results of `access_info`."""
+    """Return hardened nodes whose packet filter misses some of `hosts`, with these; from results of `access_info`."""
     wanted = {host: set(_addresses(hostvars[host], variables)) for host in hosts}
     found = {
         answer["item"]: [host for host in hosts if not wanted[host] <= set(answer["filter_knows"])]
@@ -106,7 +106,7 @@ def filter_strangers(
 
 
 def audit_nodes(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Those of `hosts` that were judged, as `audit_report` takes them."""
+    """Return the audited nodes among `hosts`, in the form that `audit_report` takes."""
     judged = [(host, hostvars[host]) for host in hosts if "checks" in (hostvars[host].get("audit_judged") or {})]
     return [
         {
@@ -120,10 +120,10 @@ def audit_nodes(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]])
 
 
 class FilterModule:
-    """Derivations of the hardening."""
+    """Filters of the hardening."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Filters by name."""
+        """Return the filters by name."""
         return {
             "anssi_rule": anssi_rule,
             "apparmor_off": apparmor_off,

@@ -18,10 +18,10 @@ from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts.infrastructu
 
 
 class FilterModule:
-    """Derivations of the roles below OpenStack."""
+    """Filters for the roles below OpenStack."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Filters by name."""
+        """Return the filters by name."""
         return {
             "host_names": host_names,
             "image_store_refusals": refusals,

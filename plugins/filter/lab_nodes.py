@@ -50,7 +50,7 @@ _value:
 
 
 def lab_nodes(names: list[str], hostvars: Mapping[str, Any], cidr: str, bridge: str) -> list[dict[str, Any]]:
-    """Machines for ``names``, see DOCUMENTATION."""
+    """Return the machines for ``names``, see DOCUMENTATION."""
     network = ipaddress.ip_network(cidr)
     machines = []
     for name in names:
@@ -72,8 +72,8 @@ def lab_nodes(names: list[str], hostvars: Mapping[str, Any], cidr: str, bridge: 
 
 
 class FilterModule:
-    """Ansible's entry to the filters of this file."""
+    """Filters of this file."""
 
     def filters(self) -> dict[str, Any]:
-        """Filters by name."""
+        """Return the filters by name."""
         return {"lab_nodes": lab_nodes}

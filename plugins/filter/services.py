@@ -11,10 +11,10 @@ from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts import servi
 
 
 class FilterModule:
-    """What follows from the declarations of the services."""
+    """Filters that derive facts from the declarations of the services."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Filters by name."""
+        """Return the filters by name."""
         return {
             "service_apis": services.apis,
             "service_broker_users": services.broker_users,

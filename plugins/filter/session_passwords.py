@@ -41,7 +41,7 @@ _value:
 
 
 def session_passwords(vrfs: list[dict[str, Any]], secrets: Mapping[str, str]) -> dict[str, str]:
-    """``{vrf: key}``, see DOCUMENTATION."""
+    """Return ``{vrf: password}``, see DOCUMENTATION."""
     names = {vrf["name"]: vrf["pe"]["password_secret"] for vrf in vrfs if vrf.get("pe", {}).get("password_secret")}
     missing = sorted(set(names.values()) - set(secrets))
     if missing:

@@ -21,10 +21,10 @@ from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts.site_facts i
 
 
 class FilterModule:
-    """Derivations of a site's facts."""
+    """Filters that derive facts about a site."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Filters by name."""
+        """Return the filters by name."""
         return {
             "cell_transport_url": cell_transport_url,
             "common_name": common_name,

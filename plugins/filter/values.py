@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Filters about values: their types, what is merged over them, and how their readers want them written."""
+"""Filters about values: convert types, merge overrides, and format values for the programs that read them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import t
 
 
 def typed(value: Any, kind: str) -> Any:
-    """A value as a number or a boolean."""
+    """Return a value as a number or a boolean."""
     given = value.strip() if isinstance(value, str) else str(value)
     converted = typed_values.typed({"type": kind}, given)
     if isinstance(converted, str):
@@ -24,7 +24,7 @@ def typed(value: Any, kind: str) -> Any:
 
 
 def apt_auth(urls: Iterable[str]) -> str:
-    """Logins of URLs for apt."""
+    """Return the logins of URLs in the format of apt."""
     try:
         return url_logins.apt_auth(urls)
     except url_logins.LoginError as fault:
@@ -35,7 +35,7 @@ class FilterModule:
     """Filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Filters by name."""
+        """Return the filters by name."""
         return {
             "apt_auth": apt_auth,
             "bare_url": url_logins.bare,

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Lookup: the text of a program that runs on nodes by itself."""
+"""Lookup: the source of a program that runs on nodes by itself."""
 
 from __future__ import annotations
 

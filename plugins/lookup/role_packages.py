@@ -48,16 +48,16 @@ ROLES = Path(__file__).resolve().parents[2] / "roles"
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # libyaml may be missing
-    """Reads defaults that may hold tags of Ansible's own, which packages never need."""
+    """Reads defaults that may contain tags of Ansible. Lists of packages never contain any."""
 
 
 _Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 
 def role_packages(names: list[str], roles: Path = ROLES) -> list[str]:
-    """Sorted union of the packages of ``names`` (none: of every role under ``roles``).
+    """Return the sorted union of the packages of ``names`` (empty: of every role in ``roles``).
 
-    :raises ValueError: an unknown role, or a list that is not made of plain names.
+    :raises ValueError: a role does not exist, or a list contains anything but plain names.
     """
     wanted = names or sorted(path.parent.parent.name for path in roles.glob("*/defaults/main.yml"))
     packages: set[str] = set()
@@ -70,7 +70,7 @@ def role_packages(names: list[str], roles: Path = ROLES) -> list[str]:
         defaults = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader) or {}
         found = defaults.get(f"{name}_packages") or []
         if isinstance(found, str) and "{{" in found:
-            continue  # Computed from other roles' lists, which count themselves.
+            continue  # Computed from lists of other roles, which are counted there.
         if not isinstance(found, list) or any(not isinstance(item, str) or "{" in item for item in found):
             raise ValueError(f"{path}: {name}_packages must be a list of plain package names")
         packages.update(found)
@@ -78,10 +78,10 @@ def role_packages(names: list[str], roles: Path = ROLES) -> list[str]:
 
 
 class LookupModule(LookupBase):
-    """Ansible's entry."""
+    """The lookup plugin."""
 
     def run(self, terms: list[Any], variables: Any = None, **kwargs: Any) -> list[str]:
-        """The packages, see DOCUMENTATION."""
+        """Return the packages, see DOCUMENTATION."""
         self.set_options(var_options=variables, direct=kwargs)
         names = [name for term in terms for name in (term if isinstance(term, (list, tuple)) else [term])]
         try:

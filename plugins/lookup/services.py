@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Lookup: what the roles declare of their OpenStack services."""
+"""Lookup: the declarations of the OpenStack services by their roles."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ from ansible_collections.cloudwatt.socle.plugins.plugin_utils.facts.services imp
 
 
 class LookupModule(LookupBase):
-    """Ansible's entry."""
+    """The lookup plugin."""
 
     def run(self, terms: list[Any], variables: Any = None, **kwargs: Any) -> list[dict[str, Any]]:
-        """The declarations, see DOCUMENTATION."""
+        """Return the declarations, see DOCUMENTATION."""
         self.set_options(var_options=variables, direct=kwargs)
         try:
             return declared()

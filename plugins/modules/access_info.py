@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def group_names(session: login_session.Session) -> set[str]:
-    """Names of the connection's groups; of those that a new one would have where it is not by SSH."""
+    """Return the groups of the connection; without SSH, those that a new connection of the account would have."""
     numbers = session.groups
     if numbers is None:
         try:

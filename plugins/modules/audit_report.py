@@ -82,7 +82,7 @@ ARGUMENTS = {
 
 
 def gate(options: dict) -> engine.Gate:
-    """The gate, or what is wrong with it."""
+    """Return the gate. Raises AuditError if its options are invalid."""
     try:
         found = engine.Gate(
             str(options["level"]), float(options["rate"]), int(options["evaluated"]), int(options["lynis"])
@@ -95,7 +95,7 @@ def gate(options: dict) -> engine.Gate:
 
 
 def read(path: Path) -> dict | None:
-    """The former report; None when there is none that can be read."""
+    """Return the previous report, or None if there is none or it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

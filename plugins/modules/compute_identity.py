@@ -92,14 +92,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def ask(options: dict[str, Any], wait: float) -> str:
-    """What the API knows of the host."""
+    """Return the UUID under which the compute API knows the host."""
     keystone = Keystone(options["auth"])
     keystone.sign_in(wait)
     return engine.known(keystone.service("compute", options["region"]), options["host"])
 
 
 def write(folder: str, uuid: str) -> None:
-    """Write the file as nova-compute would: for its user, once."""
+    """Write the file as nova-compute does: owned by its user, and once."""
     user = pwd.getpwnam("nova")
     path = os.path.join(folder, engine.NAME)
     handle = os.open(f"{path}.socle-new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)

@@ -74,12 +74,12 @@ OWN = {"mysql", "performance_schema", "sys", "lost+found"}
 STATUS = (
     "SHOW STATUS WHERE Variable_name IN ('wsrep_cluster_status', 'wsrep_cluster_state_uuid', 'wsrep_last_committed')"
 )
-START_TIMEOUT = 960.0  # seconds; the unit's own is 900
+START_TIMEOUT = 960.0  # seconds; the timeout of the unit is 900
 ACTIVE = {"active": "running", "reloading": "running", "activating": "starting", "deactivating": "starting"}
 
 
 class ClusterError(Exception):
-    """The cluster cannot be formed; the message is for the operator."""
+    """The cluster cannot be bootstrapped; the message is for the operator."""
 
 
 def unit_state() -> str:
@@ -103,7 +103,7 @@ def databases(directory: str) -> list[str]:
 
 
 def ask(socket: str) -> dict[str, str]:
-    """Status of the running server."""
+    """Return the status of the running server."""
     done = run(["mariadb", f"--socket={socket}", "--batch", "--skip-column-names", f"--execute={STATUS}"], timeout=30)
     if not done.ok:
         raise ClusterError(f"mariadb runs but does not answer on {socket}: {done.output}")
@@ -111,7 +111,7 @@ def ask(socket: str) -> dict[str, str]:
 
 
 def recover() -> tuple[str, int] | None:
-    """Position of the last committed transaction, from InnoDB's own records. The server must be stopped."""
+    """Return the position of the last committed transaction in InnoDB's records. The server must be stopped."""
     done = run(["/usr/sbin/mariadbd", "--user=mysql", "--wsrep-recover", "--disable-log-error"], timeout=900)
     return engine.parse_position(done.output)
 
@@ -131,7 +131,7 @@ def probe(directory: str, socket: str, timeout: float, check: bool) -> engine.Me
             seqno=int(committed) if committed.isdigit() else None,
             databases=held,
         )
-        # Running without Galera: as good as stopped, its data count by what is on disk.
+        # A server that runs without Galera is treated as stopped: the position on disk counts.
         return member if member.status in ("Primary", "non-Primary") else replace(member, run="stopped")
     try:
         with open(os.path.join(directory, "grastate.dat"), encoding="utf-8") as file:
@@ -144,7 +144,7 @@ def probe(directory: str, socket: str, timeout: float, check: bool) -> engine.Me
 
 
 def form(directory: str, socket: str, timeout: float) -> None:
-    """Start this node as the first of its cluster."""
+    """Start this node as the first member of its cluster."""
     run(["systemctl", "stop", "mariadb"])
     path = os.path.join(directory, "grastate.dat")
     if os.path.exists(path):
@@ -155,7 +155,7 @@ def form(directory: str, socket: str, timeout: float) -> None:
             file.write(text)
     run(["systemctl", "daemon-reload"])
     run(["systemctl", "reset-failed", "mariadb"])
-    # The package's own program: where its unit looks for the word to form a cluster has changed between versions.
+    # Use the program of the package: the place where the unit reads the bootstrap option differs between versions.
     started = run(["galera_new_cluster"], timeout=START_TIMEOUT)
     if not started.ok:
         journal = run(["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=30", "--unit=mariadb"])

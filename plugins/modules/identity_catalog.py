@@ -179,7 +179,7 @@ def look(keystone: Keystone, options: dict[str, Any]) -> engine.Live:
 
 
 def stale_users(keystone: Keystone, want: engine.Wanted, live: engine.Live, domain: str) -> list[str]:
-    """Existing users that cannot sign in with the password that they should have."""
+    """Return the existing users who cannot sign in with their configured password."""
     domains = {key: item["id"] for key, item in live.objects.get("domain", {}).items()}
     users = {name: domain for name in want.passwords if name in live.objects.get("user", {})}
     for name in want.passwords.keys() & live.objects.get("domain_user", {}).keys():
@@ -202,7 +202,7 @@ def apply(keystone: Keystone, steps: list[engine.Step], live: engine.Live) -> No
 
 
 def enter(keystone: Keystone, options: dict[str, Any], check: bool) -> list[str]:
-    """Sign in, by the recovery if need be; what that changed, in words."""
+    """Sign in, after recovery if the password is refused; return descriptions of the changes."""
     try:
         keystone.sign_in(0 if check else options["wait"])
     except ApiError as fault:
@@ -219,7 +219,7 @@ def recover(keystone: Keystone, options: dict[str, Any]) -> None:
     if not done.ok:
         command = " ".join(options["recovery"])
         raise ApiError(f"Keystone refuses the password, and `{command}` ended with {done.rc}: {done.output[-2000:]}")
-    # A token of the second in which the password changed would count among those that the change revokes.
+    # The password change revokes all tokens of the same second, so wait before a new one is requested.
     time.sleep(1)
     keystone.sign_in(options["wait"])
 

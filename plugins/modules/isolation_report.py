@@ -142,7 +142,7 @@ def main() -> None:
             certificate, key = Path(options["certificate_path"]).read_bytes(), Path(options["key_path"]).read_bytes()
             signature = signing.sign(data, certificate, key, options["key_passphrase"])
         if not module.check_mode:
-            # A signature of another report must never lie beside this one.
+            # The signature of an older report must never be beside the new report.
             signature_path.unlink(missing_ok=True)
             files.write(path, data, owner=None)
             if signature:

@@ -284,7 +284,7 @@ ARGUMENT_SPEC = {
 
 
 def plan(module: AnsibleModule, manager: LabManager) -> list:
-    """The steps to the wanted state."""
+    """Return the steps to the wanted state."""
     params = module.params
     if params["state"] == "present":
         return manager.plan_present(recreate=(params["only"] or True) if params["recreate"] else False)
@@ -299,7 +299,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     down = params["state"] != "present"
-    # A name of an image may stand for another tree tomorrow; a machine stays on the tree it was made from.
+    # The link of an image may later point to another tree; a machine keeps the tree that it was made from.
     for owner in (params, *params["machines"]):
         if owner["image"]:
             owner["image"] = os.path.realpath(owner["image"])

@@ -60,7 +60,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import netns, 
 
 
 def main() -> None:
-    """Read the options, converge, report."""
+    """Read the options, apply the changes, report."""
     module = AnsibleModule(
         argument_spec={
             "definitions": {"type": "list", "elements": "dict", "required": True},

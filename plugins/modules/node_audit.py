@@ -118,7 +118,7 @@ def main() -> None:
     look = ["lynis", "audit", "system", "--cronjob", "--no-log", "--report-file", str(lynis)]
 
     def programme(command: list[str], report: Path) -> Path:
-        """Run a judge out of the way of the node's services; its report."""
+        """Run a scanner with low priority, so that it does not slow down services; return the path of its report."""
         report.unlink(missing_ok=True)
         done = run(["nice", "-n", "5", *command], timeout=params["timeout"])
         if not report.exists():

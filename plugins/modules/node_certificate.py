@@ -111,7 +111,7 @@ ARGUMENTS = {
 
 
 class Node:
-    """The node's side: every step looks first, notes what it does, and does it unless in check mode."""
+    """The steps on the node. Each step checks the state, records the change, and makes it unless in check mode."""
 
     def __init__(self, params: dict, check: bool) -> None:
         self.params = params
@@ -130,7 +130,7 @@ class Node:
         return os.path.join(self.params["directory"], name)
 
     def file(self, path: str, content: str, mode: int, gid: int = 0) -> None:
-        """Have a file with this content, owner root, group and mode."""
+        """Make sure that a file has this content, group and mode, and that root owns it."""
         try:
             status = os.stat(path)
             same = (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (0, gid, mode)
@@ -147,7 +147,7 @@ class Node:
         self.paths += [path] if path else []
 
     def key(self) -> str:
-        """The private key; made when there is none."""
+        """Return the private key; generate it if there is none."""
         held = read(self.path("node.key"))
         content = held or ("" if self.check else engine.new_key())
         if content:
@@ -157,7 +157,7 @@ class Node:
         return content
 
     def trust(self) -> None:
-        """The authority in the system's store. Healed when a killed run left the bundle without it."""
+        """Add the CA to the system's trust store, also if an interrupted run left the bundle without it."""
         authority = self.params["authority"]
         self.file(self.params["trust_file"], authority, 0o644)
         if authority.strip() in read(BUNDLE):
@@ -169,7 +169,7 @@ class Node:
                 raise OSError(f"update-ca-certificates failed: {done.output}")
 
     def admit(self) -> None:
-        """Readers of the key become members of the group."""
+        """Add the users that read the key to its group."""
         try:
             members = set(grp.getgrnam(self.params["group"]).gr_mem)
         except KeyError:
@@ -184,7 +184,7 @@ class Node:
                     raise OSError(f"gpasswd failed: {done.output}")
 
     def announce(self) -> None:
-        """Make the key no older than the certificate: OVN takes a new certificate in when both have another time."""
+        """Make the key newer than the certificate: OVN loads a new certificate only if both files have a new time."""
         key, certificate = self.path("node.key"), self.path("node.pem")
         if not self.check and os.stat(key).st_mtime_ns <= os.stat(certificate).st_mtime_ns:
             os.utime(key)
@@ -230,7 +230,7 @@ def read(path: str) -> str:
 
 
 def write(path: str, content: str, mode: int, gid: int) -> None:
-    """Replace a file in one rename; it is never readable by more than its mode says."""
+    """Replace a file in one rename; at no time is it more readable than its mode allows."""
     make_directory(os.path.dirname(path))
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".socle-")
     with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -143,7 +143,7 @@ ARGUMENT_SPEC = {
 
 
 def bring_up_to_date(module: AnsibleModule) -> dict:
-    """Build, point and prune as far as needed; returns the module's result."""
+    """Build the image, set its link and prune old ones as needed; return the module's result."""
     params = module.params
     spec = ImageSpec(
         tuple(params["packages"]), params["suite"], params["mirror"], params["security_mirror"], plain=params["plain"]

@@ -344,7 +344,7 @@ DPKG_STATUS = "/var/lib/dpkg/status"
 
 
 class Call:
-    """One call: its options are read as a whole, then each phase adds to ``result`` what it did."""
+    """One call of the module: all options are read first, then each phase adds its changes to ``result``."""
 
     def __init__(self, options: dict[str, Any], check: bool) -> None:
         self.options = options
@@ -363,18 +363,18 @@ class Call:
 
     @property
     def secrets(self) -> list[str]:
-        """Secrets beyond those of the options that are secret as a whole."""
+        """Return secrets that are not in options which are secret as a whole."""
         commands = (command for schema in self.schemas for command in schema.commands)
         return [value for command in commands for value in command.environment.values()]
 
     def add(self, part: dict[str, Any]) -> None:
-        """Take over the result of a phase."""
+        """Add the result of a phase."""
         for key, value in part.items():
             have = self.result[key]
             self.result[key] = have + value if isinstance(value, list) else have | value
 
     def apply(self) -> None:
-        """Do the phases asked for. Raises what they raise; ``result`` then tells of those before."""
+        """Run the requested phases. Errors of a phase are raised; ``result`` then has the changes of earlier phases."""
         phases = self.options["phases"]
         if "configure" in phases:
             self.configure()
@@ -399,7 +399,7 @@ class Call:
         self.add({"changed": bool(changes), "changed_paths": [after.path for _, after in changes], "diff": parts})
 
     def look_for_packages(self) -> None:
-        """In check mode what lacks counts as a change: nothing after it can tell, as an empty node has no index."""
+        """In check mode, count missing packages as a change: an empty node has no index, so no later task can tell."""
         with open(DPKG_STATUS, encoding="utf-8", errors="replace") as status:
             absent = missing(self.options["packages"], status)
         if package_starts.unfinished():

@@ -92,7 +92,7 @@ ARGUMENTS = {
 
 
 class OvnError(Exception):
-    """A database did not answer, or refused."""
+    """A database did not answer, or refused the request."""
 
 
 def ctl(program: str, database: str, *words: str) -> str:
@@ -136,7 +136,7 @@ def main() -> None:
         if commands and not faults and not module.check_mode:
             ctl("ovn-nbctl", options["nb"], *commands[1:])
     except (OvnError, ValueError) as error:
-        if module.check_mode and not ports:  # nothing is there yet, not even OVN
+        if module.check_mode and not ports:  # nothing is installed yet, not even OVN
             module.exit_json(changed=False, sessions=[], places=[], placed={})
         module.fail_json(msg=str(error))
     if faults:

@@ -122,7 +122,7 @@ ARGUMENTS = {
 
 
 class VsctlError(Exception):
-    """``ovs-vsctl`` refuses, or no switch answers."""
+    """``ovs-vsctl`` refuses, or Open vSwitch does not answer."""
 
 
 def vsctl(timeout: int, *argv: str) -> str:

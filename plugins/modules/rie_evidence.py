@@ -72,19 +72,19 @@ def ask(question: tuple[list[str], int]) -> Completed:
 
 
 def reason(done: Completed) -> str:
-    """Why a question has no answer; what FRR says may quote its configuration."""
+    """Return why a command failed, without secrets: the output of FRR may contain its configuration."""
     return without_secrets(done.output)[-500:] or f"{done.argv[0]} ended with {done.rc}"
 
 
 def vlans(port: Mapping[str, Any]) -> list[int]:
-    """The VLANs that a port of Open vSwitch carries, [] for all of them."""
+    """Return the VLANs that a port of Open vSwitch carries; [] means all of them."""
     trunks = port.get("trunks")
     listed = trunks if isinstance(trunks, list) else [] if trunks is None else [trunks]
     return sorted({*listed, *([] if port.get("tag") is None else [port["tag"]])})
 
 
 def bridge_ports(text: str, names: set[str]) -> dict[str, list[int]]:
-    """VLANs of every port on a bridge that has one of the named ports."""
+    """Return the VLANs of every port on a bridge that has one of the named ports."""
     live = ovs_switch.read(text)
     bridges = {live.on.get(name) for name in names} - {None}
     return {name: vlans(port) for name, port in live.ports.items() if live.on.get(name) in bridges}

@@ -82,10 +82,10 @@ ARGUMENTS = {
 
 
 def ask(vrf: str, daemon: str, questions: list[str]) -> list[Any]:
-    """The JSON answers of a daemon of a VRF's FRR instance, None each when there is none.
+    """Return the JSON answers of a daemon in a VRF's FRR instance; None for a question without an answer.
 
-    Without vtysh, which takes far longer, and connects to mgmtd as well: that forgets what it is being sent
-    when anybody hangs up.
+    It does not use vtysh, which takes much longer and also connects to mgmtd: when any client disconnects, mgmtd loses
+    the configuration that is being sent to it.
     """
     try:
         said = frr_host.ask(frr_host.RUN / vrf / f"{daemon}.vty", questions)
@@ -95,7 +95,7 @@ def ask(vrf: str, daemon: str, questions: list[str]) -> list[Any]:
 
 
 def document(said: bytes) -> Any:
-    """The JSON that FRR said, or None."""
+    """Return the parsed JSON of FRR, or None."""
     try:
         return json.loads(said)
     except ValueError:
@@ -103,7 +103,7 @@ def document(said: bytes) -> Any:
 
 
 def look(gateway: str, vrf: dict, with_routes: bool) -> tuple[list[dict], list[dict]]:
-    """The sessions of a VRF, and the routes of those with a provider edge: what of them is refused, what announced."""
+    """Return the sessions of a VRF, and the refused and announced routes of its sessions with provider edges."""
     edges = [session for session in expected(vrf) if session["kind"] == "PE"] if with_routes else []
     questions = ["show bgp summary json"]
     for session in edges:

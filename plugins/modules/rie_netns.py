@@ -70,7 +70,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import gateway
 
 
 def main() -> None:
-    """Read the options, converge, report."""
+    """Read the options, apply the changes, report."""
     module = AnsibleModule(
         argument_spec={
             "vrfs": {"type": "list", "elements": "dict", "required": True},

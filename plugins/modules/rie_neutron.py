@@ -131,7 +131,7 @@ ARGUMENTS = {
 
 
 def routers(plan: dict, live: dict) -> list[dict]:
-    """Where each VRF's router and gateway ports are, for what comes after Neutron."""
+    """Return the location of each VRF's router and gateway ports, for later tasks."""
 
     def found(kind: str, key: str) -> str | None:
         entries = live.get(Ref(kind, key))
@@ -155,7 +155,7 @@ def routers(plan: dict, live: dict) -> list[dict]:
 
 
 def shown(operations: list[Operation]) -> list[dict]:
-    """The diff of a run: one entry for each object that changes."""
+    """Return the diff of a run: one entry per changed object."""
 
     def text(attrs: dict) -> str:
         return json.dumps(attrs, indent=1, sort_keys=True, ensure_ascii=False) + "\n" if attrs else ""

@@ -108,7 +108,7 @@ ARGUMENTS = {
 
 
 def moved(path: Path, found: dict) -> str:
-    """Why what was shown must not be applied, or "" when it is still true."""
+    """Return why the preview at ``path`` must not be applied, or "" if it is still correct."""
     try:
         shown = json.loads(path.read_text(encoding="utf-8"))
         before = engine.text(shown)

@@ -132,14 +132,14 @@ ARGUMENTS = {
 
 
 def faults(results: dict[str, dict[str, Any]]) -> Iterator[str]:
-    """Why each result that is not there, or failed, is not to be used; results by what they look at."""
+    """Yield the reason for each failed result; the keys of ``results`` name their subject."""
     for what, result in results.items():
         if result.get("failed"):
             yield f"{what}: {result.get('msg') or 'failed'}"
 
 
 def last(directory: str | None, name: str, keys: set[str], notes: list[str]) -> dict | None:
-    """A report of the last verification, None when there is none; one that cannot be read is noted."""
+    """Return a report of the last verification, or None if there is none. Add a note if it cannot be read."""
     path = Path(directory, name) if directory else None
     try:
         found = json.loads(path.read_text(encoding="utf-8")) if path else None
@@ -155,13 +155,13 @@ def last(directory: str | None, name: str, keys: set[str], notes: list[str]) -> 
 
 
 def document(options: dict[str, Any]) -> dict[str, Any]:
-    """The report, from the options of the module."""
+    """Return the report for the options of the module."""
     known = {
         **{f"cloud, {part}": result for part, result in options["compared"].items()},
         **{f"{gateway}, {part}": result for part in PARTS for gateway, result in options[part].items()},
     }
     notes = list(faults(known | {f"{name}, sessions": result for name, result in options["sessions"].items()}))
-    # A result that is not there (a node that does not answer) is empty: then nobody knows whether something differs.
+    # The result of a node that does not answer is empty. Then the report cannot tell whether anything differs.
     whole = bool(options["compared"]) and all(result and not result.get("failed") for result in known.values())
     usable = {key: {} if not result or result.get("failed") else result for key, result in known.items()}
     bfd = options["compared"].get("bfd", {})

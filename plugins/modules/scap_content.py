@@ -100,7 +100,7 @@ ARGUMENTS = {
 
 
 def extract(package: Path, member: str, target: Path) -> bool:
-    """Take a file out of a Debian package, unless it was taken from it before; whether it was taken."""
+    """Extract a file from a Debian package, unless this was done before; return whether it was extracted."""
     stamp = target.with_name(f"{target.name}.from")
     if target.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == package.name:
         return False
@@ -121,7 +121,7 @@ def extract(package: Path, member: str, target: Path) -> bool:
 
 
 def write(target: Path, content: bytes) -> bool:
-    """Replace a file by one rename; whether it differed."""
+    """Replace a file in one rename; return whether its content changed."""
     if target.exists() and target.read_bytes() == content:
         return False
     temporary = target.with_name(f".{target.name}.new")

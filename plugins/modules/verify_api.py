@@ -79,7 +79,7 @@ ARGUMENTS = {
 
 
 def look(params: dict) -> list[dict]:
-    """One round; a connection that cannot even be made is a failed check."""
+    """Run one round of checks; a check fails if its connection cannot be made."""
     try:
         conn = connect(params["auth"], params["region"])
         return survey(conn, params["services"], params["computes"], params["chassis"], params["probes"])

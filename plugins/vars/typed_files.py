@@ -27,7 +27,7 @@ FOUND: dict[tuple[str, tuple[str, ...]], dict[str, Any]] = {}
 
 
 class VarsModule(BaseVarsPlugin):
-    """Asks Ansible's own plugin, so that both see the same files."""
+    """Calls Ansible's own plugin, so that both read the same files."""
 
     is_stateless = True
 

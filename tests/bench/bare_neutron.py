@@ -1,9 +1,9 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Neutron without a tool, on a controller: what it costs at least, and what a benchmark left. See rie.py.
+"""Create objects in Neutron from a controller without any tool, as the minimum cost; remove leftovers. See rie.py.
 
-The job is JSON on standard input, credentials are the usual ``OS_`` variables, the answer is JSON. A tool has more to
-do than this: nothing here looks at what is there, or could be run again.
+It reads the job as JSON from standard input and credentials from the usual ``OS_`` variables, and prints JSON. A tool
+has more to do: this program does not check existing objects, and cannot be run again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import openstack
 
 CLOUD = openstack.connect()
-CLOUD.network.status_code_retries = 6  # a proxy's 503, as rie_neutron has it
+CLOUD.network.status_code_retries = 6  # for a 503 of a proxy, as in rie_neutron
 CALLS: Counter[str] = Counter()
 
 
@@ -34,9 +34,9 @@ def call(method: str, path: str, body: Any = None) -> Any:
 
 
 def make(project: str, plan: dict[str, Any], workers: int, batch: int) -> dict[str, Any]:
-    """POST the objects of a plan whose networks are IPv4 only; the seconds from first to last request."""
+    """POST the objects of a plan with IPv4 networks only; return the seconds from the first to the last request."""
     owner = CLOUD.identity.find_project(project, ignore_missing=False).id
-    call("GET", "/networks?limit=1&fields=id")  # a token and a connection
+    call("GET", "/networks?limit=1&fields=id")  # obtains a token and opens a connection
     CALLS.clear()
     begun = time.monotonic()
     unlimited = dict.fromkeys(("network", "subnet", "port", "router", "rbac_policy"), -1)
@@ -47,14 +47,14 @@ def make(project: str, plan: dict[str, Any], workers: int, batch: int) -> dict[s
             [(*ids, vrf["networks"][at : at + batch]) for at in range(0, len(vrf["networks"]), batch)]
             for ids, vrf in zip(shared, plan["vrfs"], strict=True)
         ]
-        # A router takes one change at a time: those of several side by side.
+        # A router accepts only one change at a time, so changes of several routers run in parallel.
         turns = [part for turn in zip_longest(*parts) for part in turn if part]
         list(pool.map(lambda part: _networks(owner, *part), turns))
     return {"seconds": round(time.monotonic() - begun, 2), "api_calls": CALLS.total()}
 
 
 def _around(owner: str, vrf: dict[str, Any]) -> tuple[str, str]:
-    """What the networks of a VRF share: ids of its subnet pool and of its router."""
+    """Create the objects that the networks of a VRF share; return the ids of its subnet pool and of its router."""
     (scope,), (pool,) = vrf["address_scopes"], vrf["subnet_pools"]
     body = {"name": scope["name"], "ip_version": 4, "project_id": owner}
     made = call("POST", "/address-scopes", {"address_scope": body})["address_scope"]
@@ -66,7 +66,7 @@ def _around(owner: str, vrf: dict[str, Any]) -> tuple[str, str]:
 
 
 def _networks(owner: str, pool: str, router: str, part: list[dict[str, Any]]) -> None:
-    """Some networks with all that is theirs: nobody waits for the networks of others."""
+    """Create some networks with their subnets and ports; they do not wait for other networks."""
     bodies = [
         {"name": net["name"], "description": net["tag"], "project_id": owner, "mtu": net["mtu"],
          "admin_state_up": True, "router:external": False}
@@ -84,7 +84,7 @@ def _networks(owner: str, pool: str, router: str, part: list[dict[str, Any]]) ->
 
 
 def sweep(prefix: str) -> dict[str, int]:
-    """Delete the projects of a prefix and all that Neutron has of them, until nothing comes back; what was found."""
+    """Delete projects by prefix and all their objects in Neutron, until none is left; return the numbers by kind."""
     found: Counter[str] = Counter()
     while True:
         projects = [project for project in CLOUD.identity.projects() if project.name.startswith(prefix)]
@@ -100,7 +100,7 @@ def sweep(prefix: str) -> dict[str, int]:
 
 
 def _empty(owner: str) -> Counter[str]:
-    """Delete what Neutron has of a project. What is in the way of another thing is tried again by the next look."""
+    """Delete the objects of a project in Neutron. Objects that others still use are tried again by the next call."""
     found: Counter[str] = Counter()
     stubborn = []
 
@@ -111,7 +111,7 @@ def _empty(owner: str) -> Counter[str]:
             stubborn.append(error)
 
     def every(kind: str, delete: Any) -> None:
-        # No filter for the project: Neutron makes a default security group for one whose groups are asked for.
+        # The request does not filter by project: otherwise Neutron makes a default security group for the project.
         rows = call("GET", f"/{kind}")[kind.replace("-", "_")]
         verbs = [verb for row in rows if row["project_id"] == owner for verb in delete(row)]
         found[kind] += len(verbs)
@@ -126,7 +126,7 @@ def _empty(owner: str) -> Counter[str]:
     def remove(kind: str, row: dict[str, Any]) -> list[tuple[str, str, Any]]:
         return [("DELETE", f"/{kind}/{row['id']}", None)]
 
-    # Neutron takes it for a lack of room at once, whatever a run that was cut off still asks for.
+    # With a quota of 0, Neutron refuses at once all requests of an interrupted run that are still in progress.
     none = dict.fromkeys(("network", "subnet", "port", "router"), 0)
     call("PUT", f"/quotas/{owner}", {"quota": none | {"force": True}})
     every("ports", unplug)
@@ -138,7 +138,7 @@ def _empty(owner: str) -> Counter[str]:
 
 
 def guests(mark: str, pause: bool) -> list[str]:
-    """Pause the guests that run, or let those go on that carry the mark; their names."""
+    """Pause the guests that run, or resume those that carry the mark; return their names."""
     found = []
     for server in CLOUD.compute.servers(all_projects=True, status="ACTIVE" if pause else "PAUSED"):
         if pause:

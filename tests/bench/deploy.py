@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Measure a deployment against its floor: what no tool can avoid, run bare on the same machines in the same run.
+"""Compare a deployment with its floor: the work that no tool can avoid, run bare on the same machines in the same run.
 
-The floor is (a) apt installing each node's packages on empty nodes, all nodes at once, (b) the schema commands
-one after another on empty databases, (c) the services of all nodes started in the order they depend on one another,
-until each answers. Packages are downloaded from the mirror in (a) as in the deployment: no node has any at first.
+The floor is (a) the installation of each node's packages with apt on empty nodes, in parallel; (b) the schema commands
+in sequence on empty databases; (c) the start of all services on all nodes in the order of their dependencies, until
+each answers. In (a) packages are downloaded from the mirror, as in the deployment: at first, no node has any.
 
-The machines are those of molecule/shared/inventory, so no molecule run may be under way; they are removed at the
-end, whatever happens. Only ratios from one run mean anything, and only on a quiet machine: the load is printed.
+The machines are those of molecule/shared/inventory, so no molecule run may be in progress. They are always removed at
+the end. Only ratios from one run are meaningful, and only on an idle machine, so the load is printed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / ".ansible" / "collections"), str(ROOT)]
-os.environ["ANSIBLE_CONFIG"] = str(ROOT / "ansible.cfg")  # floor imports Ansible, and before socle
+os.environ["ANSIBLE_CONFIG"] = str(ROOT / "ansible.cfg")  # floor imports Ansible, and must come before socle
 
 import floor
 
@@ -42,7 +42,7 @@ SITE = Site(ROOT / "molecule" / "shared" / "inventory")
 VIP: str = yaml.safe_load((SITE.path / "group_vars" / "all" / "site.yml").read_text())["site_internal_vip"]
 
 TARGETS = {"plain": 1.5, "image": 3.0, "no_change": 30.0}
-"""The first two are times the floor, the last is seconds."""
+"""The first two are multiples of the floor, the last is in seconds."""
 
 
 def main() -> int:
@@ -78,7 +78,7 @@ def _options() -> argparse.Namespace:
 
 
 def measure(results: dict[str, Any], plain: bool) -> None:
-    """Fill ``results`` with seconds, by what took them."""
+    """Fill ``results`` with seconds by step."""
     subprocess.run([BIN / "socle", "secrets", "init", "-i", SITE.path], stdout=sys.stderr, check=True)
     if plain:
         machines("plain")
@@ -101,7 +101,7 @@ def measure(results: dict[str, Any], plain: bool) -> None:
 
 
 def machines(image: str) -> None:
-    """Have new machines of an image; what was on them is gone."""
+    """Make new machines from an image; existing ones are removed."""
     say(f"make machines of the image {image}")
     playbook("molecule/shared/destroy.yml")
     playbook("tests/bench/machines.yml", "-e", f"bench_image={image}")
@@ -115,7 +115,7 @@ def playbook(path: str, *arguments: str) -> None:
 
 
 def deploy(results: dict[str, Any], name: str) -> None:
-    """Time ``socle deploy``; its SSH connections are its own, since machines before it had the same addresses."""
+    """Time ``socle deploy`` with new SSH connections, because the previous machines had the same addresses."""
     with tempfile.TemporaryDirectory(prefix="bench-") as control, timed(results, name):
         process = subprocess.Popen(
             [BIN / "socle", "deploy", "-i", SITE.path, "--json"],
@@ -134,7 +134,7 @@ def deploy(results: dict[str, Any], name: str) -> None:
 
 
 def judge(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Ratios to the floor (for the no-change run: seconds), against the targets."""
+    """Return ratios to the floor (seconds for the run without changes), with their targets."""
     floors = {"plain": ("a", "b", "c"), "image": ("b", "c")}
     values = {
         name: round(results[name] / sum(results[part] for part in parts), 2)
@@ -147,7 +147,7 @@ def judge(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def table(results: dict[str, Any], verdicts: dict[str, dict[str, Any]]) -> str:
-    """The figures for a reader."""
+    """Return the figures as text."""
     lines = [f"{results['cores']} cores, load {results['load']} at the start"]
     rows = (
         ("a", "floor: install packages"),
@@ -170,7 +170,7 @@ def table(results: dict[str, Any], verdicts: dict[str, dict[str, Any]]) -> str:
 
 @contextlib.contextmanager
 def timed(results: dict[str, Any], name: str) -> Iterator[None]:
-    """Put the seconds of a block into ``results``, unless it fails."""
+    """Add the seconds of a block to ``results``, unless it fails."""
     say(f"measure {name}")
     begun = time.monotonic()
     yield

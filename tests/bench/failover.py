@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Measure what tenants lose when a part of the wiring dies, and when a gateway is drained, on a deployed lab.
+"""Measure the packets that tenants lose when a part of the wiring fails or a gateway is drained, on a deployed lab.
 
-Every ministry's site sends pings from several of its addresses, so that the flows hash to both gateways, to the smoke
-guest of its own VRF, over IPv4 and IPv6; and to those of the other VRFs, which must never answer. Meanwhile something
-is broken, and mended again. A flow's outage is the longest row of pings without an answer. The guests are those
-that `socle verify` made; run it first. Every fault is undone, whatever happens.
+The site of every ministry sends pings to the smoke guest of its own VRF over IPv4 and IPv6, from several addresses, so
+that the flows are hashed to both gateways. It also sends pings to guests of other VRFs, which must never answer.
+Meanwhile, one part fails and is repaired. The outage of a flow is its longest sequence of pings without an answer. The
+guests are those of `socle verify`, so run it first. Every fault is always undone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SOCLE = str(ROOT / ".venv" / "bin" / "socle")
 INTERVAL = 0.05
 SOURCES = 4
 OUTAGE = 1.0
-"""Seconds of the longest outage that a fault may cost."""
+"""Longest outage in seconds that a fault may cause."""
 
 PROBE = """
 import json, re, signal, subprocess, sys, tempfile
@@ -63,7 +63,7 @@ print(json.dumps([flow for flow, _said, _process in flows]))
 
 
 class Lab:
-    """The nodes of the site, and the flows between its ministries' sites and guests."""
+    """The nodes of the site, and the flows between sites and guests of its ministries."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -74,7 +74,7 @@ class Lab:
         for own in report["sites"]:
             for guest in report["guests"]:
                 for family in ("v4", "v6"):
-                    # Of overlapping addresses nobody can tell who answers.
+                    # If addresses overlap, it is unknown which guest answers.
                     if guest["vrf"] != own["vrf"] and family == "v4":
                         continue
                     for source in self._sources(own, family):
@@ -84,7 +84,7 @@ class Lab:
                         )  # fmt: skip
 
     def _sources(self, own: dict[str, Any], family: str) -> list[str]:
-        """Addresses of a site besides its first; its whole prefix is announced."""
+        """Return addresses of a site besides its first; the site announces its whole prefix."""
         base, separator = own[family], "." if family == "v4" else ":"
         stem, _separator, _last = base.rpartition(separator)
         found = [f"{stem}{separator}{number}" for number in range(101, 101 + SOURCES)]
@@ -100,7 +100,7 @@ class Lab:
         return done.stdout
 
     def watch(self, seconds: float, act: Callable[[], object]) -> list[dict[str, Any]]:
-        """Send every flow, act three seconds later, go on for so long when that is done; return what each has seen."""
+        """Send every flow, call ``act`` after three seconds, wait ``seconds`` after it; return the results per flow."""
         process = subprocess.Popen(
             [*self.ssh[self.backbone], f"python3 -c {_quoted(PROBE)}"], text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -120,7 +120,7 @@ class Lab:
         return json.loads(told)
 
     def settle(self) -> None:
-        """Wait until every session is up again, as the product itself tells."""
+        """Wait until every session is up again according to `socle rie drift`."""
         for _attempt in range(12):
             done = subprocess.run([SOCLE, "rie", "drift", "-i", str(self.site.path)], text=True, capture_output=True)
             if done.returncode == 0:
@@ -134,7 +134,7 @@ def _quoted(text: str) -> str:
 
 
 def edge(lab: Lab, state: str) -> Callable[[], object]:
-    """Take all links of the first provider edge away, or give them back: its BIRD lives on, and reaches nobody."""
+    """Return a function that sets all links of pe1 down or up. Its BIRD keeps running, but reaches no neighbor."""
     script = (
         "for space in $(ip netns list | cut -d' ' -f1 | grep ^pe1-); do for link in $(ip -n $space -o link | "
         f"cut -d: -f2 | cut -d@ -f1 | grep -v lo); do ip -n $space link set $link {state}; done; done"
@@ -143,13 +143,13 @@ def edge(lab: Lab, state: str) -> Callable[[], object]:
 
 
 def cloud(lab: Lab, state: str) -> Callable[[], object]:
-    """Cut every VRF on gw1 off OpenStack's routers, or join it again."""
+    """Return a function that disconnects every VRF on gw1 from OpenStack's routers, or connects it again."""
     every = "for space in $(ip netns list | cut -d' ' -f1 | grep ^vrf-); do ip -n $space link set cloud"
     return lambda: lab.run("gw1", f"{every} {state}; done") and None
 
 
 def gateway(lab: Lab, state: str) -> Callable[[], object]:
-    """Let gw1 fall silent on all sides at once, as a machine that lost its power, or come back."""
+    """Return a function that silences gw1 on all sides at once, as in a power failure, or reverts that."""
     daemons = "ovs-vswitchd|ovn-controller|bfdd|bgpd|zebra|staticd|watchfrr"
     links = "; ".join(f"ip link set {name} {state}" for name in ("tun0", "rie0", "peer0"))
     return lambda: lab.run("gw1", f"pkill -{'STOP' if state == 'down' else 'CONT'} '{daemons}'; {links}") and None
@@ -165,7 +165,7 @@ def socle(lab: Lab, *words: str) -> Callable[[], object]:
 
 
 def faults(lab: Lab) -> dict[str, tuple[Callable[[], object], Callable[[], object], float, bool]]:
-    """Name -> how to break it, how to mend it, how many seconds to watch after that, whether anything may be lost."""
+    """Return by name: cause the fault, repair it, seconds to watch after the fault, whether packets may be lost."""
     link = "ip link set {} {}"
     return {
         "uplink of gw1": (lambda: lab.run("gw1", link.format("rie0", "down")) and None,

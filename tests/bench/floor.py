@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The floor of a deployment: what no tool can avoid, run bare over SSH. See deploy.py for (a), (b) and (c)."""
+"""The floor of a deployment: the work that no tool can avoid, run bare over SSH. See deploy.py for (a), (b) and (c)."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ SCHEMAS = (
         "--config-file /etc/neutron/plugins/ml2/ml2_conf.ini upgrade heads",
     ),
 )
-"""System user and command, in the order in which they need one another."""
+"""System user and command, in the order of their dependencies."""
 
 Units = dict[str, list[list[str]]]
-"""By node, its units in stages: each needs those before it to answer."""
+"""The units of each node in stages. Each stage needs the services of the previous stages."""
 STAGES = ("", "keystone", ("glance-", "heat-", "placement-", "neutron-"), "nova-", "")
-"""Names of the controllers' units; the first has all that is not OpenStack, the last OpenStack on hypervisors."""
+"""Name prefixes of the controllers' units. The first stage has all but OpenStack, the last OpenStack on hypervisors."""
 UNITS = "ls /run/socle/units; systemctl list-units --plain --no-legend 'frr@*.service' | cut -d' ' -f1"
-"""What the roles run on a node: the stamps of module node_service, and the FRR instances."""
+"""Command that lists the units of the roles on a node: the stamps of module node_service, and the FRR instances."""
 SYNCED = """\
 until mariadb -BNe "SHOW STATUS LIKE 'wsrep_local_state_comment'" 2>/dev/null | grep -q Synced; do sleep 0.2; done"""
 
 
 def install(site: Site) -> None:
-    """(a): what the roles of each node need, by apt, on all nodes at once."""
+    """(a): install the packages of each node's roles with apt, on all nodes in parallel."""
     groups = InventoryManager(loader=DataLoader(), sources=[str(site.path)]).get_groups_dict()
 
     def packages(node: Node) -> str:
@@ -72,7 +72,7 @@ def install(site: Site) -> None:
 
 
 def stop(every: list[Node]) -> Units:
-    """Stop what the roles run, the last stage first; what that is."""
+    """Stop the units of the roles, the last stage first, and return them."""
 
     def of_node(node: Node) -> list[list[str]]:
         stages: list[list[str]] = [[] for _ in STAGES]
@@ -86,13 +86,13 @@ def stop(every: list[Node]) -> Units:
 
 
 def _stage(unit: str, node: Node) -> int:
-    """The stage of a unit of a node."""
+    """Return the stage of a unit of a node."""
     found = next((number for number in (1, 2, 3) if unit.startswith(STAGES[number])), 0)
     return found if "control" in node.groups or not found else 4
 
 
 def start(every: list[Node], units: Units, vip: str) -> None:
-    """(c): start the units of all nodes, a stage after the other, and wait until what a stage has answers."""
+    """(c): start the units of all nodes by stage, and wait after each stage until its services answer."""
     controllers = [node for node in every if "control" in node.groups]
     apis = {api["name"]: (api["port"], api["check_path"]) for api in services.apis(SERVICES, {})}
 
@@ -118,7 +118,7 @@ def start(every: list[Node], units: Units, vip: str) -> None:
 
 
 def empty(every: list[Node], units: Units) -> None:
-    """Stop what uses the databases, and empty them. The accounts keep their rights: these go by name."""
+    """Stop the users of the databases, and empty these. The accounts keep their rights, because rights are by name."""
     users = {name: [unit for stage in stages[1:] for unit in stage] for name, stages in units.items()}
     concerned = [node for node in every if users[node.name]]
     on_all(concerned, lambda node: remote(node, f"systemctl stop {shlex.join(users[node.name])}"))
@@ -129,7 +129,7 @@ def empty(every: list[Node], units: Units) -> None:
 
 
 def schemas(every: list[Node]) -> None:
-    """(b): the schema commands, one after another."""
+    """(b): run the schema commands in sequence."""
     remote(first_controller(every), " && ".join(f"runuser -u {user} -- {command}" for user, command in SCHEMAS))
 
 
@@ -138,7 +138,7 @@ def first_controller(every: list[Node]) -> Node:
 
 
 def remote(node: Node, script: str) -> str:
-    """Run a script on a node; what it printed."""
+    """Run a script on a node; return its output."""
     alive = ["-o", "BatchMode=yes", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]
     done = subprocess.run([*node.ssh[:1], *alive, *node.ssh[1:], script], text=True, capture_output=True)
     if done.returncode:
@@ -147,7 +147,7 @@ def remote(node: Node, script: str) -> str:
 
 
 def on_all(every: list[Node], act: Callable[[Node], Any]) -> list[Any]:
-    """Act on nodes side by side. Interrupted, it does not wait: removing the machines ends what runs there."""
+    """Run ``act`` on nodes in parallel. If interrupted, do not wait: scripts end when the machines are removed."""
     pool = ThreadPoolExecutor(max_workers=16)
     try:
         return list(pool.map(act, every))
@@ -156,7 +156,7 @@ def on_all(every: list[Node], act: Callable[[Node], Any]) -> list[Any]:
 
 
 def await_all(targets: list[tuple[str, Any]], timeout: float = 180.0) -> None:
-    """Wait until every TCP port accepts and every URL answers below 500, as the roles do."""
+    """Wait until every TCP port accepts connections and every URL answers below 500, as the roles do."""
     deadline = time.monotonic() + timeout
     while targets := [target for target in targets if not _answers(*target)]:
         if time.monotonic() > deadline:

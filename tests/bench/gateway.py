@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Measure a gateway with a hundred VRFs: `socle wire` of it when nothing changes, and when a VRF is added.
+"""Measure `socle wire` of a gateway with a hundred VRFs: once without a change, and once with a new VRF.
 
-The gateway and its provider edge are machines of a lab of their own, with the names of inventories/lab on other
-networks; the plan is made of an intent of so many tenants. There is no OpenStack and no second gateway, whose sessions
-stay down. Every session with the provider edge must have come up before a VRF is added, and must be the same session
-afterwards. The machines are removed at the end, whatever happens.
+The gateway and its provider edge are machines of a separate lab, with the names of inventories/lab on other networks.
+The plan comes from an intent with as many tenants. There is no OpenStack and no second gateway, so sessions with those
+stay down. Every session with the provider edge must be up before a VRF is added, and must not restart afterwards. The
+machines are always removed at the end.
 
-The machine that runs this also is the provider edge, and its switches may be without a kernel datapath: 200 BFD
-sessions of 300 ms alone then keep two cores busy, and what is measured is how they are shared. So BFD is sent once a
-second here, unless `--bfd` says otherwise.
+The machine that runs this program also runs the provider edge, and its switches may lack a kernel datapath. Then 200
+BFD sessions of 300 ms alone keep two cores busy, and the figures only show how these cores are shared. So BFD sends
+once per second here, unless `--bfd` sets another interval.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ LAB = ROOT / "inventories" / "lab"
 SITE = Site(ROOT / ".socle" / "bench" / "gateway")
 GATEWAY, BACKBONE = "gw1", "rie"
 OWN = {"10.99.": "10.96.", "sol-": "ben-", "lab_name: lab": "lab_name: bench", ".socle/lab/": ".socle/bench/"}
-"""What differs from the lab, so that both can be there."""
+"""Differences from the lab, so that both can exist at the same time."""
 
 TARGETS = {"no_change": 10.0, "add": 10.0}
-"""Seconds."""
+"""In seconds."""
 
 SESSIONS = """
 import json, subprocess, sys
@@ -112,9 +112,9 @@ def _options() -> argparse.Namespace:
 
 
 def measure(results: dict[str, Any], count: int, bfd: int) -> None:
-    """Fill ``results`` with seconds, by what took them."""
+    """Fill ``results`` with seconds by step."""
     inventory()
-    intend(count + 1, bfd)  # the provider edge is ready for the VRF that comes
+    intend(count + 1, bfd)  # the provider edge is ready for the new VRF
     subprocess.run([BIN / "socle", "secrets", "init", "-i", SITE.path], stdout=sys.stderr, check=True)
     say("make and prepare the machines")
     command: list[str | Path] = [
@@ -143,12 +143,12 @@ def measure(results: dict[str, Any], count: int, bfd: int) -> None:
 
 
 def same(before: list[Any], after: list[Any]) -> bool:
-    """Whether a session is the one that it was: none was lost since. FRR's instant of its start is rounded."""
+    """Tell whether a session has not restarted. The start time that FRR reports is rounded."""
     return before[1] == after[1] and abs(before[2] - after[2]) <= 2
 
 
 def inventory() -> None:
-    """The lab's inventory on other networks, without its tenants, and nothing that an earlier run allocated."""
+    """Write the lab's inventory with other networks and without its tenants; remove earlier allocations."""
     shutil.rmtree(SITE.path, ignore_errors=True)
     given = [path for path in LAB.glob("group_vars/**/*.yml") if path.name != "secrets.yml"]
     for source in (LAB / "hosts.yml", *given):
@@ -167,7 +167,7 @@ def inventory() -> None:
 
 
 def intend(count: int, bfd: int) -> None:
-    """Write the intent of so many tenants, of one VRF each, whose BFD sends that often (ms)."""
+    """Write an intent of ``count`` tenants with one VRF each, and the interval of BFD (ms)."""
     given = yaml.safe_load((LAB / "group_vars" / "all" / "rie.yml").read_text(encoding="utf-8"))
     given["rie_bgp"]["bfd"] |= {"transmit_ms": bfd, "receive_ms": bfd}
     given["rie_tenants"] = [tenant(number) for number in range(1, count + 1)]
@@ -206,7 +206,7 @@ def link(vrf: str, number: int, half: int) -> dict[str, Any]:
 
 
 def wire(results: dict[str, Any], name: str) -> None:
-    """Time `socle wire` of the gateway, as a whole."""
+    """Time a whole run of `socle wire` of the gateway."""
     say(f"measure {name}")
     begun = time.monotonic()
     process = subprocess.Popen(
@@ -226,7 +226,7 @@ def wire(results: dict[str, Any], name: str) -> None:
 
 
 def settled(count: int, timeout: float = 120.0) -> dict[str, dict[str, Any]]:
-    """By VRF and neighbour, the sessions with the provider edge, once all are up: when each came up."""
+    """Wait until all sessions with the provider edge are up; return by VRF and neighbor when each came up."""
     vrfs = {f"v{number:03}": tenant(number)["vrfs"][0]["links"][GATEWAY] for number in range(1, count + 1)}
     deadline = time.monotonic() + timeout
     while True:
@@ -249,7 +249,7 @@ def settled(count: int, timeout: float = 120.0) -> dict[str, dict[str, Any]]:
 
 
 def on_gateway(program: str, stdin: str = "") -> str:
-    """Run a Python program on the gateway; what it printed."""
+    """Run a Python program on the gateway; return its output."""
     ssh = next(node.ssh for node in nodes(SITE) if node.name == GATEWAY)
     quoted = "'" + program.replace("'", "'\\''") + "'"
     done = subprocess.run([*ssh, f"python3 -c {quoted}"], input=stdin, text=True, capture_output=True)
@@ -259,7 +259,7 @@ def on_gateway(program: str, stdin: str = "") -> str:
 
 
 def table(results: dict[str, Any], verdicts: dict[str, dict[str, Any]]) -> str:
-    """The figures for a reader."""
+    """Return the figures as text."""
     cores, load, count, bfd = (results[key] for key in ("cores", "load", "vrfs", "bfd_ms"))
     lines = [f"{cores} cores, load {load} at the start, {count} VRFs, BFD every {bfd} ms"]
     rows = (("first", "wire all"), ("no_change", "wire again"), ("add", "add a VRF"))

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Measure tenant networks made by rie_neutron, by a loop of openstack.cloud modules, and by the bare API.
+"""Measure the creation of tenant networks by rie_neutron, by a loop of openstack.cloud modules, and by the bare API.
 
-All on the Neutron of a deployed site, one after the other, each with the same objects in a project of its own: so many
-networks, each with a subnet and a port of a router, in VRFs, each with an address scope, a subnet pool and a router.
-Once in VRFs of one network, as a public body has it, and once in VRFs of the State's mean: Neutron takes longer for a
-port the more its router has. Modules run on the first controller, over the same kind of connection. Then many networks
-by rie_neutron alone. Guests of the site are paused meanwhile: on an emulated processor, one that idles takes a tenth
-of a core from what is measured.
+All use the Neutron of a deployed site in sequence, and create the same objects, each in its own project: a number of
+networks, each with a subnet and a router port, in VRFs, each with an address scope, a subnet pool and a router. The
+VRFs have one network, as those of a public body, or as many as an average VRF of the State: Neutron takes longer for a
+port if its router has more of them. Modules run on the first controller, over the same type of connection. Then
+rie_neutron alone creates many networks. Meanwhile, the guests of the site are paused: an idle guest on an emulated
+processor takes a tenth of a core from the measurement.
 
-Times of the modules are those of their tasks from start to end, as ansible reports them; that of the bare API is from
-its first request to its last, with a token in hand, and is the best of several ways to share out the requests. What
-was made is removed, whatever happens, and so is what a killed run left: it is all in the projects `bench-rie-*`. Guests
-that it paused go on.
+Times of the modules are those of their tasks from start to end, as ansible reports them. The time of the bare API is
+from its first to its last request, with a token already obtained, and is the best of several ways to distribute the
+requests. All objects are always removed at the end, also those that a killed run left: they are in the projects
+`bench-rie-*`. The guests that it paused are resumed.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from socle.project import Site, find_site
 PREFIX = "bench-rie-"
 PROJECT = "Make the project"
 POOL = ipaddress.IPv4Network("10.64.0.0/14")
-STATE_VRF = 17  # networks of a VRF in the mean: 5,000 in 300
+STATE_VRF = 17  # mean number of networks per VRF: 5,000 in 300
 BARE = ((2, 5), (4, 5))
-"""Ways to share out the bare requests: how many side by side, how many networks in one."""
+"""Ways to distribute the bare requests: number of parallel requests, number of networks per request."""
 
 TARGETS = {"first": (">=", 5.0), "no_change": (">=", 90.0), "floor": ("<=", 1.2), "many_no_change": ("<=", 5.0)}
-"""The first two are times the loop's speed, then times the bare API's time a network, then seconds."""
+"""First two: multiples of the loop's speed. Then: multiple of the bare API's time per network. Last: seconds."""
 
 
 def main() -> int:
@@ -92,7 +92,7 @@ def _options() -> argparse.Namespace:
 
 
 def measure(site: Site, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Yield seconds and API calls by what took them: a part for each size of a VRF, then that of many networks."""
+    """Yield seconds and API calls by step: a part for each size of a VRF, then one for many networks."""
     for in_a_vrf in options.in_a_vrf:
         yield compare(site, options.networks, in_a_vrf, loop=not options.no_loop)
     if options.many:
@@ -100,7 +100,7 @@ def measure(site: Site, options: argparse.Namespace) -> Iterator[dict[str, Any]]
 
 
 def compare(site: Site, count: int, in_a_vrf: int, *, loop: bool) -> dict[str, Any]:
-    """The same networks by everybody, one after the other."""
+    """Create the same networks with each tool in sequence."""
     say(f"{count} networks, {in_a_vrf} in a VRF")
     bare = []
     for workers, batch in BARE:
@@ -110,7 +110,7 @@ def compare(site: Site, count: int, in_a_vrf: int, *, loop: bool) -> dict[str, A
         (answer,) = job.run("bare", bench_job=job.bare("make", workers=workers, batch=batch)).values()
         bare.append({"name": name, **json.loads(answer["result"]["stdout"])})
         say(f"{name}: {bare[-1]['seconds']} s")
-        # Our own module finds them as it would have made them: they are the same objects.
+        # rie_neutron must find no difference: the bare API must have created the same objects.
         (same,) = job.run("module", "--check").values()
         if same["result"]["operations"]:
             raise RuntimeError(f"the bare API's objects are not the same: {same['result']['operations']}")
@@ -126,7 +126,7 @@ def compare(site: Site, count: int, in_a_vrf: int, *, loop: bool) -> dict[str, A
 
 
 def ours(job: Job) -> dict[str, Any]:
-    """A job by rie_neutron, then once more."""
+    """Run a job by rie_neutron twice."""
     job.run("project")
     part = {"module": job.timed("module"), "module_no_change": job.timed("module", changes=False)}
     job.end()
@@ -134,7 +134,7 @@ def ours(job: Job) -> dict[str, Any]:
 
 
 class Job:
-    """One project, and the networks that are made in it."""
+    """A project, and the networks to create in it."""
 
     def __init__(self, site: Site, name: str, count: int, in_a_vrf: int) -> None:
         self.site = site
@@ -150,7 +150,7 @@ class Job:
         return play(self.site, tag, *arguments, bench_project=self.project, bench_plan=self.plan, **variables)
 
     def timed(self, tag: str, changes: bool = True) -> dict[str, Any]:
-        """Seconds of the tasks and of the whole process, and API calls if they are known."""
+        """Return the seconds of the tasks and of the whole process, and the number of API calls if known."""
         what = f"{self.name}, {self.count} networks{'' if changes else ', no change'}"
         say(f"measure {what}")
         begun = time.monotonic()
@@ -167,7 +167,7 @@ class Job:
         return timed
 
     def end(self) -> None:
-        """Remove what was made, and see that it was all."""
+        """Remove the created objects, and check that their number is right."""
         found = sweep(self.site)
         for kind in ("networks", "subnets", "ports"):
             if found.get(kind) != self.count:
@@ -175,7 +175,7 @@ class Job:
 
 
 def plan(project: str, count: int, in_a_vrf: int) -> dict[str, Any]:
-    """What rie_plan says of so many networks in a project, without links to the gateways."""
+    """Return the plan of rie_plan for ``count`` networks in a project, without links to the gateways."""
     cidrs = list(POOL.subnets(new_prefix=24))[:count]
     parts = [cidrs[at : at + in_a_vrf] for at in range(0, count, in_a_vrf)]
     return {"projects": [], "quotas": {}, "vrfs": [_vrf(project, number, part) for number, part in enumerate(parts)]}
@@ -202,20 +202,20 @@ def _vrf(project: str, number: int, cidrs: list[ipaddress.IPv4Network]) -> dict[
 
 
 def sweep(site: Site) -> dict[str, int]:
-    """Remove whatever a benchmark has made; how much that was, by kind."""
+    """Remove all objects of all benchmarks; return their numbers by kind."""
     (answer,) = play(site, "bare", bench_project="", bench_job={"verb": "sweep", "prefix": PREFIX}).values()
     return json.loads(answer["result"]["stdout"])
 
 
 def guests(site: Site, pause: bool) -> list[str]:
-    """Pause the site's guests, or let those go on that were paused here; their names."""
+    """Pause the site's guests, or resume those that were paused here; return their names."""
     job = {"verb": "guests", "mark": PREFIX.strip("-"), "pause": pause}
     (answer,) = play(site, "bare", bench_project="", bench_job=job).values()
     return json.loads(answer["result"]["stdout"])
 
 
 def play(site: Site, tag: str, *arguments: str, **variables: Any) -> dict[str, dict[str, Any]]:
-    """Run the tasks of a tag; by name, what each returned and how many seconds it took."""
+    """Run the tasks of a tag; return, by name of the task, its result and its duration in seconds."""
     command: list[Any] = [ROOT / ".venv" / "bin" / "ansible-playbook", "-i", site.path, "--tags", tag, *arguments]
     if site.vault_password_file.exists():
         command += ["--vault-password-file", site.vault_password_file]
@@ -254,7 +254,7 @@ def _seconds(duration: dict[str, str]) -> float:
 
 
 def judge(part: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The ratios of a part against the targets."""
+    """Compare the ratios of a part with the targets."""
     module, again = part["module"]["seconds"], part["module_no_change"]["seconds"]
     values = {"floor": module / part["bare"]["seconds"]} if "bare" in part else {"many_no_change": again}
     if "loop" in part:
@@ -268,7 +268,7 @@ def judge(part: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def table(results: dict[str, Any]) -> str:
-    """The figures for a reader."""
+    """Return the figures as text."""
     lines = [f"{results['cores']} cores, load {results['load']} at the start"]
     for part in results["parts"]:
         lines += ["", f"{part['networks']} networks, {part['in_a_vrf']} in a VRF"]

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Harden a site after its deployment, then, on machines made anew, before it; compare /etc and /usr/local.
+"""Harden a site after its deployment, then, on new machines, before it; compare /etc and /usr/local.
 
-It passes when every node has the same files in both orders (content, owner, group, mode), neither verb changes
-anything afterwards, and the reachability matrix is as expected. The machines are those of the inventory given
-(inventories/lab); they are left running. What differs is printed, a line each: node, path, former and latter state.
+It passes if every node has the same files in both orders (content, owner, group, mode), neither command changes
+anything afterwards, and the reachability matrix is as expected. The machines are those of the given inventory
+(inventories/lab) and are left running. Each difference is printed as a line: node, path, first and second state.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ OWN = (
     "machine-id",
     "socle/pki/node.*",
     "ssh/ssh_host_*",
-    # Backups and caches that programs write by themselves: they keep what was before, which is the order.
+    # Backups and caches that programs write: they contain earlier content, which depends on the order.
     "*-",
     "ld.so.cache",
 )
-"""Patterns below /etc of what is one machine's own."""
+"""Patterns of paths below /etc that differ on each machine."""
 
 LOOK = r"""
 import fnmatch, grp, hashlib, json, os, pwd, re, stat, sys
@@ -89,7 +89,7 @@ def main() -> int:
 
 
 def compare(former: dict[str, dict[str, str]], latter: dict[str, dict[str, str]]) -> list[str]:
-    """One line a path that is not the same: node, path, state in either order ("none": it is not there)."""
+    """Return one line per path that differs: node, path, state in either order ("none" if it does not exist)."""
     lines = []
     for node in former:
         for path in sorted({*former[node], *latter[node]}):
@@ -100,13 +100,13 @@ def compare(former: dict[str, dict[str, str]], latter: dict[str, dict[str, str]]
 
 
 def look(node: Node) -> dict[str, str]:
-    """Path in /etc or /usr/local: what it is."""
+    """Return the state of each path in /etc and /usr/local."""
     words = [*node.ssh, shlex.join(["python3", "-", *OWN])]
     return json.loads(subprocess.run(words, input=LOOK, text=True, stdout=subprocess.PIPE, check=True).stdout)
 
 
 def run(*words: str) -> dict:
-    """The JSON outcome of a verb; progress goes to our standard error."""
+    """Return the JSON result of a command; its progress goes to standard error."""
     done = subprocess.run([SOCLE, *words, "--json"], cwd=ROOT, text=True, stdout=subprocess.PIPE, check=False)
     return json.loads(done.stdout)
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Kill a deployment again and again, each time a little later, on machines fresh from their image; then let it finish.
+"""Kill a deployment repeatedly, each time a little later, on machines fresh from their image; then let it finish.
 
-It passes when the run that is let alone succeeds, the one after it changes nothing, and the reachability matrix is
-as expected. The machines are those of the inventory given (inventories/lab); they are made anew and left running.
-SIGKILL goes to the whole process group, so that nothing can tidy up.
+It passes if the uninterrupted run succeeds, the run after it changes nothing, and the reachability matrix is as
+expected. The machines are those of the given inventory (inventories/lab); they are made anew and left running.
+SIGKILL goes to the whole process group, so that no process can clean up.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def killed(inventory: str, moment: float) -> str:
-    """Start a deployment, kill it after so many seconds; the last thing it said."""
+    """Start a deployment and kill it after ``moment`` seconds; return the last line of its output."""
     process = subprocess.Popen(
         [SOCLE, "deploy", "-i", inventory], cwd=ROOT, text=True, stdout=subprocess.PIPE, start_new_session=True
     )
@@ -67,7 +67,7 @@ def killed(inventory: str, moment: float) -> str:
 
 
 def descendants(pid: int) -> list[int]:
-    """A process and all below it: ansible-runner gives ansible a session of its own."""
+    """Return a process and all its descendants: ansible-runner starts ansible in a session of its own."""
     found = [pid]
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -77,7 +77,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def run(*words: str) -> dict:
-    """The JSON outcome of a verb; progress goes to our standard error."""
+    """Return the JSON result of a command; its progress goes to standard error."""
     done = subprocess.run([SOCLE, *words, "--json"], cwd=ROOT, text=True, stdout=subprocess.PIPE)
     return json.loads(done.stdout)
 

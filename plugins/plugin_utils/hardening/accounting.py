@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of the node, and the check of the files of packages."""
+"""Activity statistics (sysstat), and the check of package files (debsums)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .entries import Entry, Settings, text_file
 
 
 def accounting(policy: Policy, settings: Settings) -> list[Entry]:
-    """Figures of the node, and a weekly look whether packages' files are theirs."""
+    """Return the files that enable sysstat, and a weekly check that the files of packages are unchanged."""
     return [
         text_file("/etc/default/sysstat", 'ENABLED="true"\n'),
         text_file("/etc/default/debsums", "CRON_CHECK=weekly\n"),

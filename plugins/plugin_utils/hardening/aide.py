@@ -27,17 +27,17 @@ def aide(policy: Policy, settings: Settings) -> list[Entry]:
         "!/etc/(mtab|resolv.conf)$",
         "!/etc/.*(-|~|[.]socle-new)$",
         "!/root/[.](ansible|cache|bash_history)",
-        # Data, which changes all the time: guests, databases, queues, logs.
+        # These data change all the time: guests, databases, queues, logs.
         "!/var/",
     ]
     lines += [f"!{path}" for path in settings["aide_exclude"]]
-    # The whole file: Debian's own would watch every database and guest.
+    # The file replaces that of Debian, which would check the files of every database and guest.
     text = text_file("/etc/aide/aide.conf", "\n".join(lines) + "\n")
     return [{**text, "mode": "0640", "validate": "/usr/bin/aide --config-check --config=%s"}]
 
 
 def check_units() -> list[Entry]:
-    """Units that record the state of the files once, and compare it each night."""
+    """Return units that record the state of the files once, and compare the files with it each night."""
     return [
         service_unit(
             "aide-database",
@@ -57,7 +57,7 @@ def check_units() -> list[Entry]:
                 "Service": {
                     "Type": "oneshot",
                     "ExecStart": "/usr/bin/aide --check --config=/etc/aide/aide.conf",
-                    # Differences are told by the code; they are no failure of the unit's.
+                    # The exit code reports differences. They are not failures of the unit.
                     "SuccessExitStatus": "1 2 3 4 5 6 7",
                     "Nice": 19,
                 },

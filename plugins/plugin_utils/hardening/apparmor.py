@@ -10,5 +10,5 @@ from .entries import Entry
 
 
 def profile_links(names: Iterable[str]) -> list[Entry]:
-    """Links that keep AppArmor profiles from being loaded."""
+    """Return links that prevent AppArmor profiles from being loaded."""
     return [{"path": f"/etc/apparmor.d/disable/{name}", "target": f"/etc/apparmor.d/{name}"} for name in names]

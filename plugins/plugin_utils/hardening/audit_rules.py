@@ -13,7 +13,7 @@ _USERS = "-F auid>=1000 -F auid!=unset"
 
 
 def audit_rules(settings: Settings) -> str:
-    """Rules of the audit daemon (R73), but for the commands with special rights, which each node looks up itself."""
+    """Return the rules of the audit daemon (R73), except those of privileged programs, which each node finds itself."""
     out = ["-D", "-b 8192", "-f 1", "--backlog_wait_time 60000"]
 
     def calls(names: str, key: str, *fields: str, archs: Sequence[str] = ("b32", "b64")) -> None:
@@ -66,7 +66,7 @@ def audit_rules(settings: Settings) -> str:
 
 
 def privileged_rules(programs: Iterable[str]) -> str:
-    """Audit rules of programs that run with rights of their own (R73): their use is always told."""
+    """Return audit rules that record every use of the given privileged programs (R73)."""
     known = sorted({*programs, "/usr/bin/kmod"})
     return "".join(f"-a always,exit -F path={path} -F perm=x {_USERS} -F key=privileged\n" for path in known)
 
@@ -77,7 +77,7 @@ def auditd(policy: Policy, settings: Settings) -> list[Entry]:
             "local_events": "yes",
             "write_logs": "yes",
             "log_file": "/var/log/audit/audit.log",
-            # With any other group auditd opens its folder to it, at each start.
+            # With any other group, auditd makes its folder readable by that group at each start.
             "log_group": "root",
             "log_format": "ENRICHED",
             "flush": "INCREMENTAL_ASYNC",
@@ -91,7 +91,7 @@ def auditd(policy: Policy, settings: Settings) -> list[Entry]:
             "verify_email": "yes",
             "action_mail_acct": "root",
             "admin_space_left": 100,
-            # A node that stops for a full disk is a denial of service to its tenants.
+            # If nodes stopped when the disk is full, this would be a denial of service to their tenants.
             "admin_space_left_action": "rotate",
             "disk_full_action": "rotate",
             "disk_error_action": "syslog",
@@ -100,6 +100,6 @@ def auditd(policy: Policy, settings: Settings) -> list[Entry]:
     return [
         {"path": "/etc/audit/auditd.conf", "format": "ini", "content": daemon, "mode": "0640"},
         {**text_file("/etc/audit/rules.d/30-anssi.rules", audit_rules(settings)), "mode": "0640"},
-        # From here on only a reboot changes the rules.
+        # After this rule, only a reboot changes the rules.
         {**text_file("/etc/audit/rules.d/99-immutable.rules", "-e 2\n"), "mode": "0640"},
     ]

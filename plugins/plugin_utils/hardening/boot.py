@@ -34,7 +34,7 @@ def command_line(policy: Policy, settings: Settings) -> list[Entry]:
 
 
 def boot_password(policy: Policy, settings: Settings) -> list[Entry]:
-    """Editing an entry of the boot menu takes the password; booting one does not (R5)."""
+    """Require the password to edit an entry of the boot menu, but not to boot one (R5)."""
     if not settings["boot_password_hash"]:
         return []
     script = (
@@ -46,20 +46,20 @@ def boot_password(policy: Policy, settings: Settings) -> list[Entry]:
 
 
 def menu_units() -> list[Entry]:
-    """Units that write the boot menu, and keep it readable by root only (R29)."""
+    """Return units that write the boot menu, and keep it readable by root only (R29)."""
     return [
         service_unit(
             "boot-menu",
             "Write the boot menu",
             "oneshot",
-            # Only when something it is made from is newer: this also runs at each boot.
+            # The menu is written only if one of its sources is newer, because this also runs at each boot.
             "/bin/sh -c 'command -v update-grub >/dev/null || exit 0; "
             "if ! test -e /boot/grub/grub.cfg || "
             "find /etc/default/grub* /etc/grub.d -newer /boot/grub/grub.cfg | grep -q .; "
             "then update-grub || exit 1; fi; chmod 0600 /boot/grub/grub.cfg'",
         ),
-        # R29: an upgrade of the kernel writes the menu again, readable by all. A chmod wakes the watch again, so it is
-        # done only where needed.
+        # R29: an upgrade of the kernel writes the menu again, readable by all users. The watch also reacts to chmod, so
+        # the mode is changed only if needed.
         {
             "path": "/etc/systemd/system/boot-menu-rights.service",
             "format": "ini",

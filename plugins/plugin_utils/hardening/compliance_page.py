@@ -29,10 +29,10 @@ remote accounts | separate directory administrators | logs | own logs | audit | 
 mail aliases | integrity | integrity database | network services apart | hardened exposed services |
 few network interfaces
 """
-#: The subject of each rule, in our words; the guide has the text.
+#: The subject of each rule, in this project's words. The guide has the full text.
 ABOUT: dict[int, str] = dict(enumerate(_ABOUT.split("|"), 1))
 
-#: Rules that are implemented by something other than a file of the role, or by no configuration at all.
+#: Rules that are not implemented by a file of the role, or not by configuration at all.
 ELSEWHERE = {
     1: "the choice of hardware",
     2: "the operator, in the firmware",
@@ -81,7 +81,7 @@ Written by `scripts/docs` from the rule table, the role `hardening` and `roles/s
 
 
 def page(known: Sequence[Waiver]) -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     rows = [
         f'| <a id="r{number}"></a>R{number} | {level} | {" ".join(ABOUT[number].split())} | {_done(number)} |\n'
         for number, level in RULES.items()

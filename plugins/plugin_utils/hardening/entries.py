@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The form of a file's entry for ``config_files``, and the complete files of folder templates."""
+"""Entries of files for ``config_files``, and complete files from the folder templates."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Settings = Mapping[str, Any]
 
 
 def text_file(path: str, content: str, comment: str = "#") -> Entry:
-    """A file of text under the header; an empty ``comment`` leaves the header out."""
+    """Return the entry of a text file below the header; an empty ``comment`` omits the header."""
     head = f"{comment}{HEADER[1:]}" if comment else ""
     return {"path": path, "content": head + content}
 
 
 def service_unit(name: str, description: str, kind: str, command: str, **more: Any) -> Entry:
-    """A unit of ours that does a thing once, and again when what it reads has changed."""
+    """Return a unit of Socle that runs once, and again when the files that it reads have changed."""
     content = {
         "Unit": {"Description": description},
         "Service": {"Type": kind, "RemainAfterExit": True, "ExecStart": command, **more},
@@ -32,7 +32,7 @@ def service_unit(name: str, description: str, kind: str, command: str, **more: A
 
 
 def template(name: str, **values: object) -> str:
-    """The text of a file of folder templates, with each ``@NAME@`` of ``values`` replaced."""
+    """Return the text of a file of the folder templates, with each ``@NAME@`` of ``values`` replaced."""
     text = _read(name)
     for key, value in values.items():
         text = text.replace(f"@{key.upper()}@", str(value))

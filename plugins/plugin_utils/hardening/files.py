@@ -1,9 +1,10 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The files that harden a node to ANSSI-BP-028 v2.0, from the level, the rules that are off and the waivers.
+"""The files that harden a node to ANSSI-BP-028 v2.0, computed from the level, the rules that are off and the waivers.
 
-Pure. :func:`files` gives entries for ``config_files``, :func:`units` gives what runs. Each subject has a module of its
-own. ``BUILDERS`` names the rules that each of their functions carries out; one whose rules do not hold gives nothing.
+Pure. :func:`files` returns entries for ``config_files``, :func:`units` returns the units to run. Each subject has its
+own module. ``BUILDERS`` lists the rules that each function implements. A function is called only if one of its rules
+holds.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from .entries import Entry, Settings
 
 
 def files(policy: Policy, settings: Settings) -> list[Entry]:
-    """Every file of the hardening, for ``config_files``.
+    """Return every file of the hardening, for ``config_files``.
 
     ``settings``: the role's variables without their prefix (see its argument specification), and ``skip``, the
     waived checks of the node.
@@ -41,11 +42,11 @@ def files(policy: Policy, settings: Settings) -> list[Entry]:
 
 
 def _helpers(policy: Policy, settings: Settings) -> list[Entry]:
-    """Units of ours that do a thing once, and again when what they read has changed."""
+    """Return units of Socle that run once, and again when the files that they read have changed."""
     return [*boot.menu_units(), *aide.check_units()]
 
 
-#: The rules that ask for files, and what makes them. Any of the rules is enough.
+#: The rules that need files, and the functions that make these. A function is used if any of its rules holds.
 BUILDERS: tuple[tuple[tuple[int, ...], Callable[[Policy, Settings], list[Entry]]], ...] = (
     ((5,), boot.boot_password),
     ((7, 8, 45, 73), boot.command_line),
@@ -72,7 +73,7 @@ BUILDERS: tuple[tuple[tuple[int, ...], Callable[[Policy, Settings], list[Entry]]
 
 
 def units(policy: Policy, settings: Settings, places: Iterable[str], lock: bool) -> list[Entry]:
-    """What runs, for ``service_units``; ``places`` is what cannot be applied live on the node."""
+    """Return the units to run, for ``service_units``; ``places``: the settings that are unsupported on the node."""
     places = set(places)
     found: list[Entry] = [
         {"name": "systemd-sysctl", "reads": ["/etc/sysctl.d"]},

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Kernel parameters, and core dumps."""
+"""Kernel parameters and core dumps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SYSCTLS: tuple[tuple[int, str, str], ...] = (
     (9, "kernel.randomize_va_space", "2"),
     (9, "kernel.sysrq", "0"),
     (9, "kernel.unprivileged_bpf_disabled", "1"),
-    # A fault of the kernel ends the node, which comes back by itself; guests are then evacuated.
+    # After a kernel fault the node reboots by itself, and its guests are then evacuated.
     (9, "kernel.panic_on_oops", "1"),
     (9, "kernel.panic", "60"),
     (11, "kernel.yama.ptrace_scope", "1"),
@@ -67,20 +67,20 @@ SYSCTLS: tuple[tuple[int, str, str], ...] = (
     (14, "fs.protected_symlinks", "1"),
     (14, "fs.suid_dumpable", "0"),
 )
-#: What holds instead where the check of a parameter is waived; others are then left alone.
+#: Values that apply if the check of a parameter is waived. Other waived parameters are not set.
 INSTEAD = {"net.ipv4.conf.all.rp_filter": "2", "net.ipv4.conf.default.rp_filter": "2"}
-#: Files of packages that set a parameter to another value. Ours wins over them, but whoever reads all files of sysctl.d
-#: sees both.
+#: Files of packages that set a parameter to another value. The value of Socle overrides it, but a scanner that reads
+#: all files of sysctl.d finds both.
 RIVALS = {"kernel.pid_max": "/usr/lib/sysctl.d/50-pid-max.conf"}
 
 
 def check_of(parameter: str) -> str:
-    """The judges' check of a kernel parameter."""
+    """Return the scanner's check of a kernel parameter."""
     return "sysctl_" + parameter.replace(".", "_")
 
 
 def sysctls(policy: Policy, skip: Iterable[str], own: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """Kernel parameters of a node: those whose rule holds, but for the waived, and the site's ``own`` over them."""
+    """Return the kernel parameters of a node: those of rules that hold and are not waived, overridden by ``own``."""
     skip = set(skip)
     wanted: dict[str, str] = {}
     for rule, key, value in SYSCTLS:
@@ -99,7 +99,7 @@ def kernel(policy: Policy, settings: Settings) -> list[Entry]:
 
 
 def diverted(policy: Policy, settings: Settings) -> dict[str, bool]:
-    """Files of packages, and whether each is put aside as the node has a value of ours instead."""
+    """Return the files of packages, and for each whether it is diverted because Socle sets another value."""
     found = sysctls(policy, settings["skip"], settings["sysctl"])
     return {path: key in found for key, path in RIVALS.items()}
 
@@ -108,6 +108,6 @@ def core_dumps(policy: Policy, settings: Settings) -> list[Entry]:
     return [
         text_file("/etc/security/limits.d/hardening.conf", "* hard core 0\nroot hard core 0\n"),
         text_file("/etc/profile.d/core-dumps.sh", "ulimit -c 0\n"),
-        # Not as `ini`, whose blanks around = a judge does not read.
+        # Not in the format `ini`, because a scanner does not accept its blanks around the equals sign.
         text_file("/etc/systemd/coredump.conf.d/hardening.conf", "[Coredump]\nStorage=none\nProcessSizeMax=0\n"),
     ]

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Kernel modules: those that are never loaded, and the lock of the loader."""
+"""Kernel modules: those that are never loaded, and the lock of the module loader."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _RARE = """
     cramfs freevxfs jffs2 hfs hfsplus udf dccp sctp rds tipc usb-storage firewire-core firewire-sbp2
     thunderbolt floppy pcspkr ax25 netrom x25 appletalk atm can
 """
-#: Rare file systems, protocols and buses, which no node needs (R24 asks for a small kernel; R62 for few services).
+#: Rare file systems, protocols and buses that no node needs (R24 asks for a small kernel, R62 for few services).
 RARE_MODULES = _RARE.split()
 _NEEDED = """
     openvswitch geneve vxlan 8021q bonding bridge br_netfilter vrf veth dummy macvlan tun tap vhost_net
@@ -20,13 +20,13 @@ _NEEDED = """
     dm_mod dm_multipath dm_crypt dm_snapshot dm_thin_pool overlay loop nbd vfio_pci tcp_diag inet_diag
     udp_diag
 """
-#: Loaded before the loader is closed (R10): what virtual networks, guests and storage come to need later.
+#: Modules that are loaded before the loader is locked (R10), because networks, guests and storage need them later.
 NEEDED_MODULES = _NEEDED.split()
 
 
 def modules(policy: Policy, settings: Settings) -> list[Entry]:
     text = "".join(f"install {name} /bin/false\n" for name in sorted(RARE_MODULES))
-    # A guest that is a hypervisor itself reaches code of the host that no other guest does.
+    # With nested virtualization, a guest could reach code of the host that other guests cannot.
     text += "options kvm_intel nested=0\noptions kvm_amd nested=0\n"
     return [text_file("/etc/modprobe.d/hardening.conf", text)]
 

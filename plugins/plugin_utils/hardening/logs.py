@@ -7,7 +7,7 @@ from __future__ import annotations
 from ...module_utils.hardening.rules import Policy
 from .entries import Entry, Settings, template, text_file
 
-#: Logs that rsyslog writes or wrote: mail and user are Debian's, and stay on a node that had them.
+#: Logs that rsyslog writes or has written. Debian's configuration writes mail and user; nodes that have them keep them.
 SYSTEM_LOGS = ("auth.log", "cron.log", "kern.log", "mail.log", "user.log", "syslog")
 
 
@@ -46,7 +46,7 @@ def rsyslog(policy: Policy, settings: Settings) -> list[Entry]:
             'queue.maxDiskSpace="1g" queue.saveOnShutdown="on" action.resumeRetryCount="-1")'
         ]
     lines += [
-        # Files of packages come after the collector, which gets all messages: many of them end with `stop`.
+        # The collector gets all messages, so it comes before the files of packages: many of them end with `stop`.
         "$IncludeConfig /etc/rsyslog.d/*.conf",
         "auth,authpriv.* /var/log/auth.log",
         "*.*;auth,authpriv.none -/var/log/syslog",
@@ -63,8 +63,8 @@ def rsyslog(policy: Policy, settings: Settings) -> list[Entry]:
 
 
 def logrotate(policy: Policy, settings: Settings) -> list[Entry]:
-    # The general part says how often and for how long. `create` without arguments keeps the owner and mode that a log
-    # has, and there is no `su`: both belong to the package whose daemon opens the log again.
+    # logrotate.conf sets how often logs are rotated and how long they are kept. `create` without arguments keeps the
+    # owner and mode of a log, and there is no `su`: both belong to the package whose daemon opens the log again.
     logs = "\n".join([*(f"/var/log/{name}" for name in SYSTEM_LOGS), settings["sudo_log"], "/var/log/remote/*.log"])
     rotated = f"{logs} {{\n  sharedscripts\n  postrotate\n    /usr/lib/rsyslog/rsyslog-rotate\n  endscript\n}}\n"
     return [

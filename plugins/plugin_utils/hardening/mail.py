@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Who gets the mail of the system."""
+"""Recipients of the system's mail."""
 
 from __future__ import annotations
 

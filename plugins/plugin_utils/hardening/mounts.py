@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Options of mounts."""
+"""Mount options."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .entries import Entry, Settings, text_file
 
 
 def unit_of(path: str) -> str:
-    """The mount unit of a path, as systemd-escape(1) names it."""
+    """Return the name of a path's mount unit, as systemd-escape(1) does."""
     return path.strip("/").replace("-", "\\x2d").replace("/", "-") + ".mount"
 
 
 def mount_units(mounts: Sequence[Mapping[str, Any]]) -> list[Entry]:
-    """Units that give ``mounts`` ({path, options}) their options where they are no file system of their own."""
+    """Return units that apply ``mounts`` ({path, options}) to folders which are not file systems of their own."""
     return [
         {
             "path": f"/etc/systemd/system/{unit_of(mount['path'])}",
@@ -36,7 +36,7 @@ def mount_units(mounts: Sequence[Mapping[str, Any]]) -> list[Entry]:
 
 def mounts(policy: Policy, settings: Settings) -> list[Entry]:
     found: list[Entry] = []
-    # A unit of its own: a mount that is there already, and by whoever, keeps its content.
+    # A separate unit changes only the options, so that existing mounts keep their content, whatever mounted them.
     script = " ".join(
         f"if mountpoint -q {item['path']}; then mount -o remount,{','.join(item['options'])} {item['path']}; fi;"
         for item in settings["mounts"]
@@ -52,7 +52,7 @@ def mounts(policy: Policy, settings: Settings) -> list[Entry]:
             },
         }
     )
-    # debconf runs scripts of packages from here, and /tmp runs nothing.
+    # debconf runs scripts of packages from this folder, because /tmp is mounted noexec.
     found.append(
         text_file(
             "/etc/apt/apt.conf.d/81hardening", 'APT::ExtractTemplates::TempDir "/var/cache/debconf";\n', comment="//"

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""PAM: locks after failed logins, the quality of passwords, the common stacks and su."""
+"""PAM: locks after failed logins, the quality of passwords, the common stacks, and su."""
 
 from __future__ import annotations
 
@@ -44,6 +44,6 @@ def pam(policy: Policy, settings: Settings) -> list[Entry]:
             {**text_file(path, content), "validate": pam_stacks.VALIDATE}
             for path, content in pam_stacks.stacks(settings["pam_lines"]).items()
         ),
-        # Only members of the group may become someone else.
+        # Only members of the group may use su.
         text_file("/etc/pam.d/su", template("su", group=settings["su_group"])),
     ]

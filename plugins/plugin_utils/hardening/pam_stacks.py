@@ -1,10 +1,10 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The common PAM stacks of a hardened node, with the lines that a site adds for accounts from elsewhere (SSSD, LDAP).
+"""The common PAM stacks of a hardened node, including the lines that a site adds for remote accounts (SSSD, LDAP).
 
-Pure. A line is a control and a module with its arguments, as in ``/usr/share/pam-configs``: the stack is the key under
-which it is given. ``=end`` in a control jumps over the other sources of accounts, as there. Linux-PAM counts the lines
-of a jump, and a wrong count either locks everybody out or lets everybody in, so the counts are made here.
+Pure. A line is a control, a module and its arguments, as in ``/usr/share/pam-configs``. The lines are a mapping by
+stack. ``=end`` in a control skips the other sources of accounts, as in that folder. Linux-PAM needs the number of lines
+that a jump skips, and a wrong number locks all users out or lets all users in. So this module computes the numbers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STACKS = ("auth", "account", "password", "session", "session_noninteractive")
 TYPES = ("auth", "account", "password", "session")
 WORDS = ("required", "requisite", "sufficient", "optional")
 ACTIONS = ("ignore", "bad", "die", "ok", "done", "reset", "end")
-#: Results of a module that a control may name (pam.conf(5)).
+#: Results of a module that may appear in a control (pam.conf(5)).
 _RESULTS = """
     success open_err symbol_err service_err system_err buf_err perm_denied auth_err cred_insufficient authinfo_unavail
     user_unknown maxtries new_authtok_reqd acct_expired session_err cred_unavail cred_expired cred_err no_module_data
@@ -33,7 +33,7 @@ _PAIR = re.compile(r"(\w+)=(\w+)")
 
 
 class PamError(ValueError):
-    """Lines that cannot become part of a stack; ``faults`` says of every one of them what to correct."""
+    """Lines that cannot be part of a stack. ``faults`` has a correction for each of them."""
 
     def __init__(self, *faults: str) -> None:
         super().__init__("; ".join(faults))
@@ -49,31 +49,31 @@ class Line:
 
     @property
     def alternative(self) -> bool:
-        """Whether it is asked beside pam_unix whose the account is, and ends the asking by a jump."""
+        """Tell whether the module is an alternative to pam_unix, and on success skips the others by a jump."""
         return "end" in self.actions.values()
 
     @property
     def actions(self) -> dict[str, str]:
-        """What happens by result; empty where the control is a word."""
+        """Return the action for each result; empty if the control is a word."""
         return dict(_PAIR.findall(self.control)) if self.control.startswith("[") else {}
 
     def text(self, kind: str, end: int) -> str:
-        """The line in a file; ``end`` is the number of lines that a jump to the end leaves out."""
+        """Return the line as written to a file; ``end`` is the number of lines that a jump to the end skips."""
         return f"{kind} {self.control.replace('=end', f'={end}')} {self.module}"
 
 
 @dataclass(frozen=True)
 class Lines:
-    """The lines of a stack: ``alternatives`` to pam_unix, and what comes ``after`` for every account."""
+    """The lines of a stack: ``alternatives`` to pam_unix, and lines that run ``after`` them for every account."""
 
     alternatives: tuple[Line, ...] = ()
     after: tuple[Line, ...] = ()
 
 
 def parse(given: Any) -> dict[str, Lines]:
-    """Check the lines of a site (stack -> list of lines) and give those of every stack.
+    """Check the lines of a site (stack -> list of lines) and return those of every stack.
 
-    :raises PamError: with every fault found.
+    :raises PamError: with all faults.
     """
     if not isinstance(given, Mapping):
         raise PamError(f"give lists of lines by stack: {', '.join(STACKS)}")
@@ -119,7 +119,7 @@ def _line(stack: str, text: Any) -> Line:
     elif control not in WORDS:
         raise PamError(f"control {control!r}: use {', '.join(WORDS)}, or [result=action ...]")
     elif stack == "auth" and control == "sufficient":
-        # It would end the stack before the count of failed attempts is cleared.
+        # It would end the stack before pam_faillock resets the count of failed attempts.
         raise PamError("sufficient passes by pam_faillock: write [success=end default=ignore]")
     return line
 
@@ -146,7 +146,7 @@ def _control(stack: str, control: str, actions: Mapping[str, str]) -> None:
 
 
 def _jumps(lines: Lines) -> list[str]:
-    """Numbers that lead further than to the line after the site's own of the same part."""
+    """Return faults for jumps past the end of the site's own lines of the same part."""
     faults = []
     for part in (lines.alternatives, lines.after):
         for place, line in enumerate(part):
@@ -160,7 +160,7 @@ def _jumps(lines: Lines) -> list[str]:
 
 
 def _sources(kind: str, unix: str, lines: Lines, beyond: int = 0) -> list[str]:
-    """pam_unix (whose control has ``{end}``) and its alternatives; ``beyond`` lines follow that a jump leaves out."""
+    """Return pam_unix (with ``{end}`` in its control) and its alternatives; jumps also skip ``beyond`` later lines."""
     count = len(lines.alternatives)
     jumps = [line.text(kind, count - place + beyond) for place, line in enumerate(lines.alternatives)]
     return [f"{kind} {unix.format(end=count + 1 + beyond)}", *jumps]
@@ -171,7 +171,7 @@ def _after(kind: str, lines: Lines) -> list[str]:
 
 
 def stacks(given: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """The files of the common stacks, by path.
+    """Return the files of the common stacks by path.
 
     :raises PamError: the site's lines are not well formed.
     """
@@ -180,7 +180,7 @@ def stacks(given: Mapping[str, Sequence[str]]) -> dict[str, str]:
         "auth required pam_faillock.so preauth",
         *_sources("auth", "[success={end} default=ignore] pam_unix.so try_first_pass", lines["auth"]),
         "auth [default=die] pam_faillock.so authfail",
-        # Before authsucc, which ends the stack.
+        # These lines come before authsucc, which ends the stack.
         *_after("auth", lines["auth"]),
         "auth sufficient pam_faillock.so authsucc",
         "auth requisite pam_deny.so",
@@ -191,12 +191,12 @@ def stacks(given: Mapping[str, Sequence[str]]) -> dict[str, str]:
         "account requisite pam_deny.so",
         "account required pam_permit.so",
         "account required pam_faillock.so",
-        # Last, as Debian's line for SSSD ends the stack for accounts of the node itself.
+        # These lines come last, because Debian's line for SSSD ends the stack for local accounts.
         *_after("account", lines["account"]),
     ]
     password = [
         "password requisite pam_pwquality.so retry=3",
-        # The former passwords of accounts from elsewhere are not here: pam_pwhistory would refuse them.
+        # pam_pwhistory would refuse remote accounts, because their former passwords are not stored on the node.
         *(["password [success=ignore default=1] pam_localuser.so"] if lines["password"].alternatives else []),
         "password requisite pam_pwhistory.so remember=5 use_authtok enforce_for_root",
         *_sources(
@@ -225,8 +225,8 @@ def stacks(given: Mapping[str, Sequence[str]]) -> dict[str, str]:
     return {f"/etc/pam.d/{name}": "".join(f"{line}\n" for line in text) for name, text in found.items()}
 
 
-#: Loads each module that a file names, as Linux-PAM would: one that is missing, or lacks a library, is told by name. A
-#: line whose type begins with a dash may lack its module.
+#: Loads each module that a file names, as Linux-PAM does, and names each module that is missing or lacks a library. A
+#: module is optional if the type of its line begins with a dash.
 _LOADS = r"""
 import ctypes, glob, re, sys
 faults = []

@@ -19,7 +19,7 @@ Written by `scripts/docs` from the table of checks; do not edit. `socle audit` e
 
 
 def page(known: Sequence[Waiver]) -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     out = [HEAD]
     for service in SERVICES:
         there = f"package {' or '.join(service.packages)}; a unit {' or '.join(service.units)}"

@@ -10,7 +10,7 @@ from .entries import Entry, Settings, text_file
 
 
 def ssh(policy: Policy, settings: Settings) -> list[Entry]:
-    # ANSSI, "Usage sécurisé d'(Open)SSH"; the algorithms are those that OpenSSH 10 and its peers of ten years share.
+    # ANSSI, "Usage sécurisé d'(Open)SSH". The algorithms are common to OpenSSH 10 and its peers of the last ten years.
     options = {
         "PermitRootLogin": settings["ssh_root_login"],
         "PasswordAuthentication": "no",
@@ -50,10 +50,10 @@ def ssh(policy: Policy, settings: Settings) -> list[Entry]:
     }
     given = merged(options, settings["ssh_options"])
     words = {key: ("no", "yes")[value] if isinstance(value, bool) else value for key, value in given.items()}
-    # sshd listens on every port that it is given, where the first value of all else holds.
+    # sshd listens on all given ports. For all other options it uses the first value.
     text = "".join(f"Port {port}\n" for port in settings["ssh_ports"])
     text += "".join(f"{key} {value}\n" for key, value in words.items())
-    # sshd takes the first value it reads, and Debian's file includes these before its own.
+    # sshd uses the first value that it reads. Debian's file also includes these files before its own values.
     main = "Include /etc/ssh/sshd_config.d/*.conf\nSubsystem sftp internal-sftp\nAcceptEnv LANG LC_*\n"
     return [
         {

@@ -27,7 +27,7 @@ def sudo(policy: Policy, settings: Settings) -> list[Entry]:
         f"Defaults:{exempt} !noexec, !requiretty",
     ]
     if services:
-        # What rootwrap writes is read by the service: its own umask holds.
+        # The service reads files that rootwrap writes, so rootwrap uses the umask of the service.
         lines.append(f"Defaults:{services} !umask")
     lines += ["root ALL=(ALL:ALL) ALL"]
     lines += [f"%{sudo_rules.escaped(settings['sudo_group'])} ALL=(ALL:ALL) ALL"]

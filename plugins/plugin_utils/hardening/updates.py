@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Security updates that install themselves."""
+"""Automatic installation of security updates."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def updates(policy: Policy, settings: Settings) -> list[Entry]:
     held = "".join(f'  "{pattern}";\n' for pattern in settings["update_hold"])
     times = 'APT::Periodic::Update-Package-Lists "1";\nAPT::Periodic::Unattended-Upgrade "1";\n'
     return [
-        # Many files that packages ask about are ours. They stay, and a security update that brings another version of
-        # one is installed: unattended-upgrades would leave out a package that may ask.
+        # Socle manages many conffiles of packages. They are kept, and a security update with another version of one is
+        # installed nevertheless: otherwise unattended-upgrades skips packages that might ask about a file.
         text_file(
             "/etc/apt/apt.conf.d/50unattended-upgrades", template("50unattended-upgrades", held=held), comment="//"
         ),

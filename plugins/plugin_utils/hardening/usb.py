@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""USB devices: only those of the rules are spoken to."""
+"""USB devices: only those that the rules list are accepted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .entries import Entry, Settings, template, text_file
 
 
 def usb(policy: Policy, settings: Settings) -> list[Entry]:
-    """What is plugged into a server, and is none of these devices, is not spoken to."""
+    """Return the files of USBGuard, which blocks all devices that the rules do not list."""
     rules = "".join(f"{rule}\n" for rule in settings["usb_rules"])
     return [
         {**text_file("/etc/usbguard/rules.conf", rules), "mode": "0600", "validate": "usbguard-rule-parser -f %s"},

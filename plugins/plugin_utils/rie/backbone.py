@@ -1,23 +1,23 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The lab's stand-in for the RIE: provider edges and sites as namespaces, each with a BIRD of its own. Pure.
+"""Simulate the RIE in a lab: provider edges and sites are namespaces, each with its own BIRD. Pure.
 
-Everything is the mirror of the inventory's intent: a VRF's link ``rie_tenants[].vrfs[].links.<gateway>`` gives the
-provider edge's half of it. A VRF of a provider edge is a namespace ``<pe>-<vrf>``, as a kernel may lack VRF devices.
-A site is a namespace ``ce-<site>`` with the site's prefixes (their first addresses, on ``lo``) that speaks eBGP with
-every provider edge of its VRF, so that it survives the loss of one. Provider edges accept whatever a gateway announces:
-they are the independent judge of what leaks.
+All configuration mirrors the intent of the inventory: ``rie_tenants[].vrfs[].links.<gateway>`` describes a link of a
+VRF, and the provider edge has the other end of it. A VRF of a provider edge is a namespace ``<pe>-<vrf>``, because some
+kernels have no VRF devices. A site is a namespace ``ce-<site>``. It has the first address of each of its prefixes on
+``lo`` and speaks eBGP with every provider edge of its VRF, so that it stays reachable if one fails. Provider edges
+accept all routes that a gateway announces: tests detect leaks there, independently of the gateways' own filters.
 
-Between the VRFs of a provider edge routes pass as in RFC 4364: they leave with the export targets of their VRF, as
-extended communities, and come in where an import target is among them; what came in goes no further. Two namespaces
-have a link of their own for it when either wants a target of the other, and none otherwise.
+Routes pass between the VRFs of a provider edge as in RFC 4364. The provider edge attaches the export targets of the VRF
+as extended communities. Another VRF imports a route if one of its import targets is among them, and does not pass it on
+to a third VRF. Two namespaces have a link between them only if one imports a target of the other.
 
 Inputs besides the intent::
 
     uplinks: {gw1: {pe: pe1, bridge: br-pe1, port: pe1}, gw2: {...}}
     sites:   [{name, vrf, v4: cidr, v6: cidr, asn}]
-    access:  {v4: cidr, v6: cidr}      # links between provider edges and sites are cut from these: /31 and /127
-    core:    cidr                      # links between VRFs of a provider edge: a /64 for each pair of VLANs, IPv6 alone
+    access:  {v4: cidr, v6: cidr}      # pools of the links between provider edges and sites: /31 and /127
+    core:    cidr                      # pool of the links between VRFs of a provider edge: IPv6, a /64 per VLAN pair
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ class _Edge:
     def __init__(self, pe: str, uplink: dict[str, Any], vrf: dict[str, Any], link: dict[str, Any]) -> None:
         self.pe, self.uplink, self.vrf, self.link = pe, uplink, vrf, link
         self.netns = f"{pe}-{vrf['name']}"
-        # (site, our addresses on its link), filled per site
+        # (site, own addresses on its link) for each site
         self.sites: list[tuple[dict[str, Any], dict[str, str]]] = []
-        # (the other VRF on this provider edge, our address on the link between, its address)
+        # (the other VRF on this provider edge, own address on the link between them, the other address)
         self.neighbours: list[tuple[_Edge, str, str]] = []
 
     def wants(self, other: _Edge) -> bool:
-        """Whether this VRF imports a target of another."""
+        """Tell whether this VRF imports a route target of another."""
         return not set(self.vrf.get("import_targets", ())).isdisjoint(other.vrf.get("export_targets", ()))
 
 
@@ -79,12 +79,12 @@ def _plain(address: str) -> str:
 
 
 def first_address(cidr: str) -> str:
-    """The first usable address of a site's prefix."""
+    """Return the first usable address of a site's prefix."""
     return str(ipaddress.ip_network(cidr)[1])
 
 
 def _pairs(access: dict[str, str], number: int) -> dict[str, tuple[str, str]]:
-    """Both ends of access link ``number``, per family."""
+    """Return both ends of access link ``number`` by family. Raises ValueError if a pool has no room."""
     pairs = {}
     for family, length in (("v4", 31), ("v6", 127)):
         pool = ipaddress.ip_network(access[family])
@@ -98,7 +98,8 @@ def _pairs(access: dict[str, str], number: int) -> dict[str, tuple[str, str]]:
 def _join(edges: list[_Edge], core: str) -> None:
     """Link the VRFs of each provider edge that exchange routes.
 
-    A link's addresses follow from the VLANs of both and not from an order: a tenant that comes or goes moves nobody.
+    The addresses of a link depend only on the VLANs of its two VRFs. They do not change when other tenants are added
+    or removed.
     """
     pool = ipaddress.ip_network(core)
     for one, other in combinations(edges, 2):
@@ -125,10 +126,10 @@ def build(
     mtu: int = 1500,
     tx_offload: bool = True,
 ) -> dict[str, Any]:
-    """``{definitions, trunks, files: {netns: bird.conf}}`` of the whole backbone.
+    """Return ``{definitions, trunks, files: {netns: bird.conf}}`` of the whole backbone.
 
-    ``bgp`` is ``rie_bgp``; ``asn`` our own AS. Raises ValueError if a site names a VRF that does not exist, or if a
-    pool is exhausted; KeyError if a password secret is missing.
+    ``bgp`` is ``rie_bgp``; ``asn`` is the AS number of the cloud. Raises ValueError if a site names a VRF that does not
+    exist, or if a pool is exhausted; KeyError if a password secret is missing.
     """
     edges: dict[str, list[_Edge]] = {}
     trunks: dict[str, list[int]] = {uplink["port"]: [] for uplink in uplinks.values()}
@@ -217,13 +218,13 @@ def _session(
     name: str, family: str, near: str, near_asn: int, far: str, far_asn: int,
     bgp: dict[str, Any], password: str | None, kind: str, role: str = "",
 ) -> list[str]:  # fmt: skip
-    """A BGP session of BIRD. ``kind``: gateway (GTSM, accepts everything), access (PE to site) or site (site to PE).
+    """Return a session of BIRD. ``kind``: gateway (GTSM, accepts everything), access (PE to site), site (site to PE).
 
-    ``role``: what we are to the neighbor (RFC 9234), or nothing.
+    ``role``: the local role towards the neighbor (RFC 9234), or an empty string.
     """
     channel = {"v4": "ipv4", "v6": "ipv6"}[family]
     protocol = f"{name}_{family}".replace("-", "_")
-    # A site announces itself and is no transit; an edge passes on what it learned.
+    # A site announces only its own prefixes and is no transit; a provider edge announces the routes that it learned.
     export = "where source = RTS_STATIC" if kind == "site" else "where source = RTS_BGP"
     password_lines = [f'\tpassword "{password}";'] if password else []
     return [
@@ -240,7 +241,7 @@ def _session(
         "\tconnect delay time 1;",
         "\terror wait time 1, 5;",
         f"\t{channel} {{",
-        # What its sender is about to withdraw is the last choice (RFC 8326).
+        # RFC 8326: a route with GRACEFUL_SHUTDOWN is used only if there is no other.
         "\t\timport filter { if (65535, 0) ~ bgp_community then bgp_local_pref = 0; accept; };",
         "\t\timport limit 1000 action block;",
         f"\t\texport {export};",
@@ -257,7 +258,7 @@ def _target(target: str) -> str:
 
 
 def _between(edge: _Edge, bgp: dict[str, Any]) -> list[str]:
-    """Sessions with the other VRFs of the provider edge, and what the route targets let through."""
+    """Return the sessions with the other VRFs of the provider edge, and the filters by route target."""
     if not edge.neighbours:
         return []
     exported = [_target(target) for target in sorted(edge.vrf.get("export_targets", ()))]
@@ -265,7 +266,7 @@ def _between(edge: _Edge, bgp: dict[str, Any]) -> list[str]:
     lines = [
         "filter to_others {",
         '\tif source != RTS_BGP || proto ~ "vrf_*" then reject;',
-        "\tbgp_ext_community.empty;",  # a target that a gateway made up
+        "\tbgp_ext_community.empty;",  # remove route targets that a gateway may have set
         *[f"\tbgp_ext_community.add({target});" for target in exported],
         "\taccept;",
         "}",
@@ -319,7 +320,10 @@ def _bfd(interface: str, bfd: dict[str, int]) -> list[str]:
 def _common(
     router_id: str, bgp: dict[str, Any], export: dict[str, str], towards_gateway: dict[str, Any] | None = None
 ) -> list[str]:
-    """What every BIRD here has. ``towards_gateway``: the profile of the link ``gw``, if there is one."""
+    """Return the BIRD configuration that all namespaces share.
+
+    ``towards_gateway``: the profile of the link ``gw``, or None if the namespace has no such link.
+    """
     own = _bfd("gw", towards_gateway["bfd"]) if towards_gateway and towards_gateway["bfd"] != bgp["bfd"] else []
     kernel = []
     for family in FAMILIES:
@@ -344,7 +348,7 @@ def _common(
         "}",
         "",
         "protocol bfd {",
-        *own,  # the first that matches counts
+        *own,  # BIRD uses the first entry that matches
         *_bfd("*", bgp["bfd"]),
         "}",
         "",
@@ -387,7 +391,7 @@ def _site_config(site: dict[str, Any], router_id: str, bgp: dict[str, Any], sess
             export[family] = "none"
             continue
         channel = {"v4": "ipv4", "v6": "ipv6"}[family]
-        # Packets of the site itself leave with an address of the site, not of the access link.
+        # Packets that the site sends itself use an address of the site as source, not one of the access link.
         export[family] = f"filter {{ if source = RTS_BGP then krt_prefsrc = {first_address(site[family])}; accept; }}"
         home += [
             f"protocol static home_{family} {{",
@@ -402,7 +406,7 @@ def _site_config(site: dict[str, Any], router_id: str, bgp: dict[str, Any], sess
     return "\n".join(lines)
 
 
-# Beside the definition of the namespace: a VRF that goes takes its keys along.
+# In the same folder as the definition of the namespace, so that the passwords are removed with the VRF.
 CONFIG_PATH = "/etc/socle/netns/{name}/bird.conf"
 UNIT_PATH = "/etc/systemd/system/bird@.service"
 UNIT_TEXT = """\
@@ -428,7 +432,7 @@ WantedBy=socle-netns@%i.service
 
 
 def bird_files(configs: dict[str, str]) -> list[dict[str, Any]]:
-    """The ``files`` of module node_service for BIRD configurations by namespace, and for the unit they share."""
+    """Return the ``files`` of module node_service: a BIRD configuration per namespace, and the unit that they share."""
     files: list[dict[str, Any]] = [{"path": UNIT_PATH, "content": UNIT_TEXT}]
     for name, text in sorted(configs.items()):
         path = CONFIG_PATH.format(name=name)
@@ -446,7 +450,7 @@ def bird_files(configs: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def bird_units(configs: dict[str, str]) -> list[dict[str, Any]]:
-    """The ``units`` of module node_service for BIRD configurations by namespace."""
+    """Return the ``units`` of module node_service for BIRD configurations by namespace."""
     return [
         {"name": f"bird@{name}.service", "reads": [CONFIG_PATH.format(name=name)], "on_change": "reload"}
         for name in sorted(configs)
@@ -454,7 +458,7 @@ def bird_units(configs: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def bridges(uplinks: list[dict[str, Any]], datapath_type: str) -> list[dict[str, Any]]:
-    """The ``bridges`` of module ovs_switch."""
+    """Return the ``bridges`` of module ovs_switch."""
     ports: dict[str, list[dict[str, Any]]] = {}
     for uplink in uplinks:
         ports.setdefault(uplink["bridge"], []).append({"name": uplink["port"]})

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Rules about routes that pass from VRF to VRF, by route target (RFC 4364)."""
+"""Rules about routes that pass between VRFs by route target (RFC 4364)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .prefix_ranges import overlapping
 
 
 def _exporters(parsed: Node) -> dict[str, list[tuple[Node, Node]]]:
-    """For each route target the ``(tenant, vrf)`` that export it."""
+    """Return, for each route target, the list of ``(tenant, vrf)`` that export it."""
     found: dict[str, list[tuple[Node, Node]]] = defaultdict(list)
     for tenant, vrf in vrfs(parsed):
         for target in sorted(set(vrf.get("export_targets", []))):
@@ -22,9 +22,9 @@ def _exporters(parsed: Node) -> dict[str, list[tuple[Node, Node]]]:
 
 
 def exchanges(parsed: Node) -> Iterator[Violation]:
-    """Routes pass from tenant to tenant only where the one shares its VRF, or the other asks for it by name.
+    """Check that a VRF imports routes of another tenant only if that VRF is shared, or if ``exchange`` names it.
 
-    A target that no VRF here exports belongs to somebody in the backbone, and may be imported.
+    A target that no VRF of the intent exports belongs to another user of the backbone, and may be imported.
     """
     exporters = _exporters(parsed)
     known = {vrf["name"] for _tenant, vrf in vrfs(parsed)}
@@ -53,7 +53,7 @@ def exchanges(parsed: Node) -> Iterator[Violation]:
 
 
 def import_graph(parsed: Node) -> dict[str, set[str]]:
-    """For each VRF the other VRFs of this intent whose routes it imports, by route target."""
+    """Return, for each VRF, the other VRFs of this intent whose routes it imports by route target."""
     exporters = _exporters(parsed)
     return {
         vrf["name"]: {
@@ -67,7 +67,7 @@ def import_graph(parsed: Node) -> dict[str, set[str]]:
 
 
 def overlaps(parsed: Node) -> Iterator[Violation]:
-    """No two networks overlap that meet in one table: a VRF's own, and those of all VRFs it imports."""
+    """Check that networks in the same routing table do not overlap: those of a VRF and of all VRFs that it imports."""
     graph = import_graph(parsed)
     owned = {vrf["name"]: vrf.get("networks", []) for _tenant, vrf in vrfs(parsed)}
     tables = {frozenset({name}): name for name in owned}

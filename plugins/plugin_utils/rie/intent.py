@@ -1,10 +1,10 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The intent's structure: the ``rie_*`` variables of an inventory, key by key.
+"""Structure of the intent: the ``rie_*`` variables of an inventory, key by key.
 
-What a key means is documented where operators meet it, in ``inventories/lab/group_vars/all/rie.yml`` and
-``docs/rie.md``; the rules that look across keys are in :mod:`intent_rules`. Sources: RFC 4364 (route targets),
-1997 and 8092 (communities), 9234 (roles), 5880 (BFD).
+The meaning of each key is documented for operators in ``inventories/lab/group_vars/all/rie.yml`` and ``docs/rie.md``.
+Rules that compare several keys are in :mod:`rules`. Sources: RFC 4364 (route targets), 1997 and 8092 (communities),
+9234 (roles), 5880 (BFD).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _pair = numbers(2, 4294967295, "a route target or distinguisher, ASN:number")
 
 
 def _check_route_target(value: Any, path: str, faults: Faults) -> Any:
-    """As in RFC 4364, 4.2: a 2-byte AS with 32 bits (type 0), or a 4-byte AS with 16 bits (type 2)."""
+    """Check a route target (RFC 4364, 4.2): a 2-byte AS with 32 bits (type 0), or a 4-byte AS with 16 bits (type 2)."""
     parsed = _pair(value, path, faults)
     if parsed is BAD:
         return BAD
@@ -75,7 +75,7 @@ _bfd = {
 
 
 def _unset(optional: dict[str, tuple[Shape, Any]]) -> dict[str, tuple[Shape, Any]]:
-    """The same keys without their defaults, for what overrides only what it names."""
+    """Return the same keys without their defaults, for a mapping that overrides only the keys it contains."""
     return {key: (shape, None) for key, (shape, _default) in optional.items()}
 
 
@@ -148,33 +148,33 @@ _intent = record(
 
 
 def parse(intent: Any, faults: Faults) -> Node:
-    """Return the intent parsed (addresses and prefixes as objects of netaddr); what is wrong goes to ``faults``."""
+    """Return the parsed intent, with addresses and prefixes as objects of netaddr; add errors to ``faults``."""
     parsed = _intent(intent, "", faults)
     return Node() if parsed is BAD else parsed
 
 
 def json_schema() -> dict[str, Any]:
-    """The intent's file as a JSON Schema (draft 7): keys, types, ranges and defaults, for editors.
+    """Return a JSON Schema (draft 7) of the intent's file, for editors: keys, types, ranges and defaults.
 
-    It has what concerns a key alone; only planning finds what is wrong between keys.
+    It describes each key alone. Errors that involve several keys are found only by the planner.
     """
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Wiring of tenants into the RIE",
         **_intent.schema,
-        # Variables of the roles, which a site may keep in the same file.
+        # Variables of the roles are allowed, too: a site may keep them in the same file.
         "patternProperties": {"^rie_(plan|cloud|gateway)_": True},
     }
 
 
 def profile(bgp: dict[str, Any], link: dict[str, Any]) -> dict[str, Any]:
-    """The BGP and BFD timers of a link: those of the site (``rie_bgp``), and over them, key by key, the link's own."""
+    """Return the BGP and BFD timers of a link: those of the site (``rie_bgp``), overridden key by key by the link's."""
     own = link.get("bgp", {})
     return {**bgp, **own, "bfd": {**bgp.get("bfd", {}), **own.get("bfd", {})}}
 
 
 def vrfs(parsed: Node) -> list[tuple[Node, Node]]:
-    """Every ``(tenant, vrf)`` of a parsed intent that has a name, in the order of the inventory."""
+    """Return every ``(tenant, vrf)`` of a parsed intent that has a name, in the order of the inventory."""
     return [
         (tenant, vrf)
         for tenant in parsed.get("rie_tenants", [])

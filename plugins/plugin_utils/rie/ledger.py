@@ -1,17 +1,17 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Sticky allocations: who holds which VLAN, prefix, route distinguisher or router id.
+"""Permanent allocations: the owner of each VLAN, prefix, route distinguisher and router id.
 
-The ledger is plain data, kept in git beside the intent, so that a rebuilt site gets the very same values::
+The ledger is plain data. It is kept in git beside the intent, so that a rebuilt site gets the same values::
 
     version: 1
     gateways: {gw1: a, gw2: b}
     allocations: {vlan: {finances/gw1: 101}, transit_v4: {finances/gw1: 100.64.0.0/30}, ...}
     quarantine: {vlan: {105: {owner: sante/gw1, until: "2026-12-21"}}, ...}
 
-An owner keeps its value for ever. A value whose owner has gone rests in quarantine until a date; if the owner
-comes back it gets its value back, whatever the date. A new owner gets the lowest value never used; only when
-there is none, the one longest out of quarantine. No value is ever moved, even when a pool is changed.
+An owner keeps its value as long as it exists. When the owner is removed, the value stays in quarantine until a date.
+If the owner returns, it gets its value back, even after that date. A new owner gets the lowest value that was never
+used. If there is none, it gets the value whose quarantine ended first. No value is ever moved, even if a pool changes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Exhausted(Exception):
 
 
 def candidates(kind: str, pools: dict[str, Any], asn: int) -> Iterator[int | str]:
-    """Every value of a kind, lowest first."""
+    """Yield every value of a kind, the lowest first."""
     if kind == "vlan":
         yield from range(pools["vlan"][0], pools["vlan"][1] + 1)
     elif kind == "rd":
@@ -49,7 +49,7 @@ def candidates(kind: str, pools: dict[str, Any], asn: int) -> Iterator[int | str
 
 
 def _span(kind: str, value: Any) -> tuple[Any, Any]:
-    """What a value occupies, comparable within its kind. Raises ValueError when it is not as we write it."""
+    """Return the first and last number that a value occupies. Raises ValueError if it is not in canonical form."""
     if kind == "vlan":
         if type(value) is not int or not 2 <= value <= 4094:
             raise ValueError("is not a VLAN")
@@ -72,7 +72,7 @@ def _span(kind: str, value: Any) -> tuple[Any, Any]:
 
 
 def known(ledger: Ledger, kind: str) -> Iterator[tuple[Any, str, str]]:
-    """(value, owner, path) of everything the ledger holds of a kind, in quarantine or not."""
+    """Yield (value, owner, path) of every value of a kind in the ledger, allocated or in quarantine."""
     for owner, value in ledger.get("allocations", {}).get(kind, {}).items():
         yield value, owner, f"ledger.allocations.{kind}.{owner}"
     for value, entry in ledger.get("quarantine", {}).get(kind, {}).items():
@@ -80,7 +80,7 @@ def known(ledger: Ledger, kind: str) -> Iterator[tuple[Any, str, str]]:
 
 
 def _is_ledger(ledger: Any) -> bool:
-    """Whether the form is that of version 1: mappings where they belong, text where we compare or sort."""
+    """Tell whether the form is that of version 1: which values are mappings, and which are text."""
 
     def maps(value: Any, keys: type | tuple[type, ...], inner: Callable[[Any], bool]) -> bool:
         return isinstance(value, dict) and all(isinstance(key, keys) and inner(item) for key, item in value.items())
@@ -102,7 +102,7 @@ def _is_ledger(ledger: Any) -> bool:
 
 
 def check(ledger: Any) -> list[Violation]:
-    """What is wrong with a ledger as read: its form, malformed values, values held twice."""
+    """Return the violations of a ledger as read: wrong form, malformed values, values with two owners."""
     remedy = "restore the file from git; never edit it by hand"
     if ledger == {}:
         return []
@@ -127,7 +127,7 @@ def check(ledger: Any) -> list[Violation]:
 
 
 def letters(ledger: Ledger, gateways: Iterable[str]) -> dict[str, str]:
-    """The suffix of each gateway's objects (``rie-<vrf>-a``): those of the ledger, then the next free."""
+    """Return the suffix of each gateway's objects (``rie-<vrf>-a``): the one in the ledger, or the next free one."""
     assigned = dict(ledger.get("gateways", {}))
     suffixes = ("".join(letters) for length in count(1) for letters in product(string.ascii_lowercase, repeat=length))
     free = (suffix for suffix in suffixes if suffix not in assigned.values())
@@ -147,9 +147,9 @@ def allocate(
     quarantine_days: int,
     pinned: dict[str, str],
 ) -> Ledger:
-    """Return the next ledger: ``wanted`` owners (by kind) hold a value each, others rest in quarantine.
+    """Return the next ledger: each of the ``wanted`` owners (by kind) has a value; values of others are in quarantine.
 
-    ``pinned`` are route distinguishers the intent gives (owner: value). Raises :class:`Exhausted`.
+    ``pinned``: route distinguishers that the intent sets (owner: value). Raises :class:`Exhausted`.
     """
     until = (datetime.date.fromisoformat(today) + datetime.timedelta(days=quarantine_days)).isoformat()
     allocations: dict[str, dict[str, Any]] = {}

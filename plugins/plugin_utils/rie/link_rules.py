@@ -20,7 +20,7 @@ PRIVATE_AS = ((64512, 65534), (4200000000, 4294967294))
 
 
 def as_numbers(parsed: Node) -> Iterator[Violation]:
-    """AS numbers are private (RFC 6996), and a provider edge is never in our own AS."""
+    """Check that AS numbers are private (RFC 6996), and that no provider edge has the AS number of the cloud."""
 
     def private(number: int, path: str) -> Iterator[Violation]:
         if not any(low <= number <= high for low, high in PRIVATE_AS):
@@ -40,7 +40,7 @@ def as_numbers(parsed: Node) -> Iterator[Violation]:
 
 
 def timers(parsed: Node) -> Iterator[Violation]:
-    """The hold time is at least three keepalives (RFC 4271, 4.4), also where a link has timers of its own."""
+    """Check that the hold time is at least three keepalives (RFC 4271, 4.4), for the site and for each link."""
 
     def coherent(bgp: dict[str, int], path: str, key: str) -> Iterator[Violation]:
         if "keepalive" in bgp and "hold" in bgp and bgp["hold"] < 3 * bgp["keepalive"]:
@@ -61,7 +61,7 @@ def timers(parsed: Node) -> Iterator[Violation]:
 
 
 def links(parsed: Node, site: dict[str, Any]) -> Iterator[Violation]:
-    """Every VRF has a link on two gateways of the site; VLANs and addresses of links are coherent and usable."""
+    """Check that every VRF has a link on two gateways of the site, and that VLANs and addresses of links are usable."""
     unusable, apart = Ranges(labelled(UNUSABLE)), Ranges(address_pools(parsed))
     gateways = site.get("gateways")
     secrets = site.get("secrets")
@@ -137,12 +137,12 @@ def links(parsed: Node, site: dict[str, Any]) -> Iterator[Violation]:
 
 
 def _is_no_host(address: IPAddress, net: IPNetwork) -> bool:
-    """Whether an address is the network's or the broadcast one (RFC 1122, 3021), or the routers' anycast (RFC 4291)."""
+    """Tell whether an address is the network's, its broadcast (RFC 1122, 3021) or the routers' anycast (RFC 4291)."""
     return net.size > 2 and (address == net.network or (net.version == 4 and address == net.broadcast))
 
 
 def distinguishers(parsed: Node) -> Iterator[Violation]:
-    """A route distinguisher given by hand is unique per VRF and gateway."""
+    """Check that a route distinguisher in the intent is unique per VRF and gateway."""
     seen: dict[str, str] = {}
     for _tenant, vrf in vrfs(parsed):
         for gateway, link in vrf.get("links", {}).items():

@@ -1,10 +1,10 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""From the RIE intent to the plan both halves are built from: pure, offline, deterministic.
+"""Compute the plan of the cloud half and of the gateway half from the RIE intent: pure, offline, deterministic.
 
-``plan()`` checks the intent, allocates what it needs from the ledger, and says exactly which Neutron objects
-and which namespaces, interfaces and BGP sessions must exist. It is RFC 4364 section 10 option A: one VRF a
-tenant, an external VLAN network and a provider-edge link for each of two gateways.
+``plan()`` checks the intent, allocates values from the ledger, and returns exactly the Neutron objects and the
+namespaces, interfaces and BGP sessions that must exist. This is option A of RFC 4364, section 10: each VRF has an
+external VLAN network and a link to a provider edge for each of two gateways.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from .intent import FAMILIES
 
 
 class PlanResult(NamedTuple):
-    """``plan`` and ``ledger`` are plain data; with violations, no plan and the ledger as it was."""
+    """Plan and ledger as plain data. If there are violations, there is no plan and the ledger is unchanged."""
 
     plan: Plan
     ledger: Ledger
@@ -49,8 +49,8 @@ class PlanResult(NamedTuple):
 def plan(intent: dict[str, Any], ledger: dict[str, Any], *, site: dict[str, Any]) -> PlanResult:
     """Return the plan of an intent.
 
-    intent: the ``rie_*`` variables. ledger: as read from its file, ``{}`` at first.
-    site: ``gateways`` (names, or None when unknown), ``reserved`` ({label: [prefix]} no tenant may touch),
+    intent: the ``rie_*`` variables. ledger: as read from its file, or ``{}`` at first.
+    site: ``gateways`` (names, or None if unknown), ``reserved`` ({label: [prefix]} that no tenant may use),
     ``secrets`` (known names, or None), ``allow_documentation`` (bool), ``today`` (ISO date).
     """
     faults: Faults = []
@@ -98,7 +98,7 @@ def plan(intent: dict[str, Any], ledger: dict[str, Any], *, site: dict[str, Any]
 
 
 def _held_by_others(pins: dict[str, tuple[str, str]], ledger: Ledger) -> Iterator[Violation]:
-    """Route distinguishers given by hand that the ledger has for somebody else; it gives out no other value twice."""
+    """Find route distinguishers of the intent that the ledger has for another owner. No other value can clash."""
     holders: dict[str, list[tuple[str, str]]] = {}
     for value, owner, where in ledger_model.known(ledger, "rd"):
         holders.setdefault(value, []).append((owner, where))
@@ -109,7 +109,7 @@ def _held_by_others(pins: dict[str, tuple[str, str]], ledger: Ledger) -> Iterato
 
 
 def _render(parsed: Node, ledger: Ledger) -> Plan:
-    """The plan of a valid intent; sorted by name, so that the order of the inventory does not matter."""
+    """Return the plan of a valid intent, sorted by name, so that it does not depend on the order of the inventory."""
     graph = exchange_rules.import_graph(parsed)
     rows = sorted(intent_model.vrfs(parsed), key=lambda row: row[1]["name"])
     by_name = {vrf["name"]: vrf for _tenant, vrf in rows}
@@ -144,7 +144,7 @@ def _render(parsed: Node, ledger: Ledger) -> Plan:
 
 
 def _uplink(vrf: Node, gateway: str, ledger: Ledger) -> Uplink:
-    """The transit between a VRF's namespace on a gateway (first address) and its router (second)."""
+    """Return the transit between a VRF's namespace on a gateway (first address) and its router (second address)."""
     owner = f"{vrf['name']}/{gateway}"
     held = ledger["allocations"]
 
@@ -243,7 +243,7 @@ def _gateway_vrf(
         "asn": parsed["rie_asn"],
         "router_id": held["router_id"][f"{name}/{gateway}"],
         "cloud": _transit(name, gateway, uplinks[gateway], mtu),
-        # The other gateway's transit: OVN brings that port of the router here when the other gateway is lost.
+        # The transit of the other gateway: if that gateway fails, OVN moves its router port to this one.
         "standby": {**_transit(name, other, uplinks[other], mtu), "gateway": other},
         "rie": {
             "vlan": link["vlan"],
@@ -273,7 +273,7 @@ def _gateway_vrf(
         },
         "export": {key: _sorted_nets(net[key] for net in vrf["networks"] if key in net) for key in FAMILIES},
         "accept": {key: _accepted(vrf, imported, key) for key in FAMILIES},
-        # Routes of a VRF imported from this same cloud come back with our own AS in the path.
+        # Routes of an imported VRF of this cloud return with the AS number of the cloud in the path.
         "allow_own_as": bool(imported),
         "communities": sorted(set(vrf["communities"])),
         "large_communities": sorted(set(vrf["large_communities"])),
@@ -291,15 +291,16 @@ def _timers(bgp: dict[str, Any]) -> Timers:
 
 
 def _transit(vrf: str, gateway: str, uplink: Uplink, mtu: int) -> Transit:
-    """A link to the router over the transit of ``gateway``: the same on each gateway, its hardware address included,
+    """Return the link to the router over the transit of ``gateway``.
 
-    so that the router finds its next hop again, whichever gateway its port has moved to.
+    It is the same on every gateway, including its hardware address. So the router reaches its next hop, whichever
+    gateway its port is on.
     """
     digest = hashlib.sha256(f"{vrf}/{gateway}".encode()).digest()
     return {
         "vlan": uplink["vlan"],
         "mtu": mtu,
-        # Locally administered; unique is enough within a VLAN, which has two addresses.
+        # A locally administered address. It must be unique only in its VLAN, which has two addresses.
         "mac": ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5])),
         "v4": _with_length(uplink["v4"]),
         "v6": _with_length(uplink["v6"]),
@@ -313,7 +314,7 @@ def _with_length(transit: TransitSubnet) -> str:
 
 
 def _accepted(vrf: Node, imported: list[Node], key: Family) -> list[Accepted]:
-    """What the provider edge may announce: the sites' prefixes, and the networks of imported VRFs."""
+    """Return the prefixes that the provider edge may announce: those of the sites, and networks of imported VRFs."""
     entries = {(entry["prefix"], entry.get("le", entry["prefix"].prefixlen)) for entry in vrf["accept"][key]}
     entries |= {(net[key], net[key].prefixlen) for other in imported for net in other["networks"] if key in net}
     return [{"prefix": str(prefix), "le": le} for prefix, le in sorted(entries)]

@@ -1,9 +1,9 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Ranges of prefixes that serve a purpose of their own, and whether prefixes touch or overlap.
+"""Ranges of prefixes with a special purpose, and functions that find prefixes which touch or overlap.
 
-Sources: RFC 6890, 5737, 3849, 9637. Prefixes are sorted once and swept, so cost is O(n log n) in their number.
-The ``IPSet`` of netaddr does not serve here: it has no labels, and it merges adjacent prefixes.
+Sources: RFC 6890, 5737, 3849, 9637. Prefixes are sorted and read once, so the cost is O(n log n) in their number.
+The ``IPSet`` of netaddr cannot be used here: it has no labels, and it merges adjacent prefixes.
 """
 
 from __future__ import annotations
@@ -44,23 +44,23 @@ DOCUMENTATION = {
     "2001:db8::/32": "documentation (RFC 3849)",
     "3fff::/20": "documentation (RFC 9637)",
 }
-# What can be on no wire at all; the backbone's links and our pools may well be in shared address space.
+# Ranges that no network can use. Links to the backbone and the pools may be in shared address space.
 UNUSABLE = {prefix: label for prefix, label in SPECIAL.items() if prefix != "100.64.0.0/10"}
 
 
 class Ranges:
-    """Labelled prefixes of both families; answers which of them a prefix touches, in O(log n)."""
+    """Prefixes of both families, each with a label. Finds in O(log n) the one that a prefix touches."""
 
     def __init__(self, labelled: Iterable[tuple[IPNetwork, str]]) -> None:
         self._ranges: list[tuple[IPNetwork, str]] = []
-        # Prefixes nest or are apart; the widest that begins at an address comes first and stands for those inside.
+        # Prefixes are either nested or disjoint. Of those with the same first address, the widest comes first.
         for prefix, label in sorted(labelled, key=lambda row: (row[0].sort_key(), row[1])):
             if not self._ranges or prefix not in self._ranges[-1][0]:
                 self._ranges.append((prefix, label))
         self._firsts = [(prefix.version, prefix.first) for prefix, _label in self._ranges]
 
     def touched(self, prefix: IPNetwork) -> tuple[IPNetwork, str] | None:
-        """The range that shares an address with ``prefix`` and its label, or None."""
+        """Return the range that has an address in common with ``prefix``, and its label; or None."""
         index = bisect_right(self._firsts, (prefix.version, prefix.last)) - 1
         if index >= 0 and (prefix in self._ranges[index][0] or self._ranges[index][0] in prefix):
             return self._ranges[index]
@@ -68,7 +68,7 @@ class Ranges:
 
 
 def overlapping(items: Iterable[tuple[IPNetwork, Any]]) -> Iterator[tuple[Any, Any]]:
-    """Tags (outer, inner) of overlapping prefixes: each with the nearest that encloses it."""
+    """Yield the tags (outer, inner) of overlapping prefixes: each prefix with the nearest one that contains it."""
     enclosing: list[tuple[IPNetwork, Any]] = []
     for prefix, tag in sorted(items, key=lambda row: row[0].sort_key()):
         while enclosing and prefix not in enclosing[-1][0]:
@@ -79,12 +79,12 @@ def overlapping(items: Iterable[tuple[IPNetwork, Any]]) -> Iterator[tuple[Any, A
 
 
 def labelled(table: dict[str, str]) -> Iterator[tuple[IPNetwork, str]]:
-    """Prefixes and labels of a table of prefixes as text."""
+    """Yield prefixes and labels of a table that has prefixes as text."""
     return ((IPNetwork(prefix), label) for prefix, label in table.items())
 
 
 def address_pools(parsed: Node) -> Iterator[tuple[IPNetwork, str]]:
-    """Prefix and label of each pool that is not of numbers."""
+    """Yield the prefix and the label of each pool of addresses."""
     return (
         (pool, f"rie_pools.{name}") for name, pool in parsed.get("rie_pools", {}).items() if not isinstance(pool, tuple)
     )

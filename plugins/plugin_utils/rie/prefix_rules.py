@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Rules about prefixes: of pools, of tenants, of what a session accepts, and how many it announces."""
+"""Rules about prefixes: pools, networks of tenants, accept lists, and the number of announced prefixes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ TENANT_LENGTH = {"v4": (20, 28), "v6": (64, 64)}
 
 
 def _reserved(site: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """(path, label, prefix or None when it is none) of each network that the caller reserves."""
+    """Yield (path, label, prefix) of each network that the caller reserves; the prefix is None if it is malformed."""
     for label, prefixes in site.get("reserved", {}).items():
         for index, prefix in enumerate(prefixes if isinstance(prefixes, list) else [prefixes]):
             try:
-                # ipaddress is stricter than netaddr, but accepts a scope.
+                # ipaddress is stricter than netaddr, but accepts an IPv6 scope.
                 net = IPNetwork(str(ipaddress.ip_network(str(prefix), strict=False)))
             except (ValueError, AddrFormatError):
                 net = None
@@ -34,14 +34,14 @@ def _site_networks(site: dict[str, Any]) -> Iterator[tuple[IPNetwork, str]]:
 
 
 def surroundings(site: dict[str, Any]) -> Iterator[Violation]:
-    """What the site says of itself can be understood."""
+    """Check that the facts about the site are well formed."""
     for path, _label, net in _reserved(site):
         if net is None:
             yield Violation(path, "", "is not a prefix", "write it like 10.99.0.0/24")
 
 
 def _forbidden(parsed: Node, site: dict[str, Any]) -> Iterator[tuple[IPNetwork, str]]:
-    """What no tenant may touch: special ranges, the site's networks, pools, provider-edge links."""
+    """Yield the ranges that no tenant may use: special ranges, networks of the site, pools, links to provider edges."""
     yield from labelled(SPECIAL)
     if not site.get("allow_documentation"):
         yield from labelled(DOCUMENTATION)
@@ -55,7 +55,7 @@ def _forbidden(parsed: Node, site: dict[str, Any]) -> Iterator[tuple[IPNetwork, 
 
 
 def pools(parsed: Node, site: dict[str, Any]) -> Iterator[Violation]:
-    """Pools are usable, and apart from one another and from the site's networks."""
+    """Check that pools are usable and overlap neither each other nor the networks of the site."""
     unusable = Ranges(labelled(UNUSABLE))
     for pool, name in address_pools(parsed):
         if touched := unusable.touched(pool):
@@ -69,7 +69,7 @@ def pools(parsed: Node, site: dict[str, Any]) -> Iterator[Violation]:
 
 
 def prefixes(parsed: Node, site: dict[str, Any]) -> Iterator[Violation]:
-    """Each prefix alone: its length, its supernet, and what it may not touch."""
+    """Check each prefix alone: its length, its supernet, and the ranges that it may not touch."""
     forbidden = Ranges(_forbidden(parsed, site))
     for _tenant, vrf in vrfs(parsed):
         for key in FAMILIES:
@@ -114,7 +114,7 @@ def prefixes(parsed: Node, site: dict[str, Any]) -> Iterator[Violation]:
 
 
 def accepts(parsed: Node) -> Iterator[Violation]:
-    """Inbound allow-lists: no default, ``le`` not shorter than the prefix, never a network of our own."""
+    """Check accept lists: no default route, ``le`` not shorter than the prefix, no network of this cloud."""
     for _tenant, vrf in vrfs(parsed):
         for key in FAMILIES:
             own = Ranges((net[key], str(net[key])) for net in vrf.get("networks", []) if key in net)
@@ -146,7 +146,7 @@ def accepts(parsed: Node) -> Iterator[Violation]:
 
 
 def limits(parsed: Node) -> Iterator[Violation]:
-    """A limit of announced prefixes has room for all networks: above it the session withholds some."""
+    """Check that all networks fit in the limit of announced prefixes: above it, the session withholds some."""
     for _tenant, vrf in vrfs(parsed):
         for key, limit in vrf.get("max_prefixes_out", {}).items():
             announced = len({net[key] for net in vrf.get("networks", []) if key in net})

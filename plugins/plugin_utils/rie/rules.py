@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The rules an intent must satisfy beyond its structure: each a generator of violations, none stops another."""
+"""Rules that a well-formed intent must satisfy. Each is a generator of violations, and all of them are evaluated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .intent import vrfs
 
 
 def names(parsed: Node) -> Iterator[Violation]:
-    """Names are unique: tenants and VRFs over the site, networks within their VRF."""
+    """Check that names are unique: tenants and VRFs in the site, networks in their VRF."""
 
     def unique(nodes: Iterable[Node], what: str) -> Iterator[Violation]:
         seen: dict[str, str] = {}
@@ -36,7 +36,7 @@ def names(parsed: Node) -> Iterator[Violation]:
 
 
 def check(parsed: Node, site: dict[str, Any]) -> list[Violation]:
-    """Every violation of every rule, sorted by path."""
+    """Return the violations of all rules, sorted by path."""
     return sorted(
         {
             *prefix_rules.surroundings(site),
