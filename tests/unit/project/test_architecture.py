@@ -17,7 +17,7 @@ PLACEHOLDERS = {"ROLE": "placement", "SCENARIO": "rie"}
 
 
 def rows(heading: str) -> list[tuple[str, str]]:
-    """The two cells of each row of the table with this heading."""
+    """Return the two cells of each row of the table with this heading."""
     table = ARCHITECTURE.partition(f"| {heading} |")[2].partition("\n\n")[0].splitlines()[2:]
     cells = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table]
     found = [(first, second) for first, second in cells]
