@@ -183,9 +183,9 @@ NOT_RESTARTED = re.compile(
     r"(dbus|systemd-logind|systemd-networkd|systemd-machined|(user|getty|console-getty|container-getty|serial-getty)(@.*)?)"
     r"\.service"
 )
-"""Services that hold the session of the test, or a terminal."""
+"""Services that the session of the test depends on, and terminals."""
 NOT_STARTED = re.compile(r"(apt-daily|aide-check|lynis|systemd-sysupdate|dailyaidecheck|e2scrub)")
-"""What timers start that needs a mirror or a quarter of an hour."""
+"""Services of timers that need a mirror or take a quarter of an hour."""
 
 
 @pytest.fixture(scope="session")

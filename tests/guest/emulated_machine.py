@@ -5,7 +5,7 @@
 
     emulated_machine.py up [--plain]    make its disk and boot it
     emulated_machine.py ssh COMMAND     run a command on it
-    emulated_machine.py down            stop and remove it, and what a killed run left
+    emulated_machine.py down            stop and remove it, also the rest of a killed run
 
 The disk has the partitions that ANSSI-BP-028 requires (R28). The image lacks a kernel, GRUB and an initramfs. They are
 installed over a copy. QEMU comes from the image and emulates the CPU, so no KVM is needed. The guest is on a network of

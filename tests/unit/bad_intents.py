@@ -130,7 +130,7 @@ def _structural() -> Iterator[tuple[Where, Bad]]:
 
 
 STRUCTURAL: list[tuple[Where, Bad]] = list(_structural())
-"""Each with the keys that lead to where it is refused."""
+"""Each with the path of its violation as a tuple of keys."""
 
 
 def own_network_accepted(vrf: dict[str, Any]) -> None:
@@ -267,7 +267,7 @@ LOCAL: dict[str, tuple[str, str, Spoil]] = {
     "exchange with itself": ("exchange[0]", "is this VRF itself", exchange_with_itself),
     "exchange with nobody": ("exchange[0]", "is no VRF of this intent", put("exchange", 0, "nowhere")),
 }  # fmt: skip
-"""By name: path below the VRF, reason, what to do to the VRF."""
+"""By name: path below the VRF, reason, and the change of the VRF."""
 
 
 def vrf_path(number: int) -> str:

@@ -23,7 +23,7 @@ ASKED = {
     "network": "/v2.0/networks?limit=1",
 }
 SERVE = {5000, 5671, 6641, 6642, 8004, 8774, 8775, 8778, 9292, 9696}
-"""Ports of a controller's own address that speak TLS from the first byte."""
+"""Ports on the address of a controller that use TLS from the first byte."""
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from socle.project import Site
 ROOT = Path(__file__).resolve().parents[3]
 OF_ALL = {22: "ssh", 6514: "tls"}
 OF_CONTROL = dict.fromkeys((5000, 5671, 6641, 6642, 8004, 8774, 8775, 8778, 9292, 9696), "tls")
-"""TCP ports that other nodes may reach, and how each answers."""
+"""TCP ports that other nodes may reach, and the protocol of each."""
 
 LOOK = r"""
 import concurrent.futures, json, socket, ssl, subprocess, sys
@@ -87,7 +87,7 @@ READERS = (
     "root", "frr", "glance", "haproxy", "heat", "keystone", "libvirt-qemu", "memcache", "mysql", "neutron", "nova",
     "placement", "rabbitmq", "bird",
 )  # fmt: skip
-"""Groups that hold one service and nobody else."""
+"""Groups of a single service, without other members."""
 
 
 @pytest.fixture(scope="module")

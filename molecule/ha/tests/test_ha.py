@@ -23,7 +23,7 @@ SCENARIO = Path(__file__).resolve().parents[1]
 CONTROLLERS = ("ctl1", "ctl2", "ctl3")
 PORT = 5000
 MOVED = 10.0
-"""Seconds. A move takes less than one; where gratuitous ARP is dropped it takes 37 and more."""
+"""Limit in seconds. A move takes less than one second, or 37 and more if gratuitous ARP is dropped."""
 testinfra_hosts = ["ansible://ctl1"]
 
 

@@ -86,7 +86,7 @@ code = pam.pam_authenticate(handle, 0)
 pam.pam_end(handle, code)
 print(code)
 """
-"""Authenticate as the service `login` does, with the password of standard input; print the result of Linux-PAM."""
+"""Authenticate like the service `login` with a password from standard input, and print the result of Linux-PAM."""
 
 
 @pytest.fixture

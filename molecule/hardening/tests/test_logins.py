@@ -143,7 +143,7 @@ def directory(host, eventually):
 
 
 def asked(host, user: str, password: str, *what: str) -> bool:
-    """Whether PAM lets somebody in who types this password."""
+    """Return whether PAM accepts this password."""
     return host.run("printf '%%s\\n' %s | pamtester login %s " + " ".join(what), password, user).rc == 0
 
 

@@ -19,8 +19,8 @@ ENDPOINTS = {
     "network": (":9696/v2.0", "2"),
     "placement": (":8778", "1"),
 }
-"""Port and path of each service at the public address, and its version: the services link to their name, which is in no
-DNS here, so that a client cannot discover the versions by the address."""
+"""Port and path of each service at the public VIP, and its version. A client cannot discover the versions there,
+because the services link to their name, which is not in DNS here."""
 
 
 @pytest.fixture(scope="session")

@@ -18,17 +18,17 @@ from returned_keys import ReturnedKeys
 from ansible_collections.cloudwatt.socle.plugins import action, modules
 
 FACTS = {"required": False, "default": None, "choices": None, "elements": None, "type": "str", "aliases": None}
-"""What documentation and specification say of an option, and what they mean when they say nothing."""
+"""Attributes of an option in documentation and specification, and their defaults."""
 SUPPORTED = {"full", "partial", "none"}
 ANSIBLES = {"changed", "diff", "failed", "invocation", "msg", "warnings", "_ansible_no_log"}
-"""Keys that any result may have, and that no module documents."""
+"""Keys that any result may have and that no module documents."""
 NOT_IN_THE_SOURCE = {
     "node_service": {"key", "super().run(tmp, task_vars)", "self._execute_module(module_args=arguments, "
                      "task_vars=task_vars)"},
     "rie_plan": {"super().run(tmp, task_vars)"},
     "site_validate": {"super().run(tmp, task_vars)"},
 }  # fmt: skip
-"""What adds to a result by a key that the source does not name: a key that is there already, and Ansible's own part."""
+"""Expressions with keys that the source does not name: an existing key, and the results of Ansible itself."""
 
 
 def imported(package: ModuleType) -> dict[str, ModuleType]:

@@ -19,7 +19,7 @@ from socle.recorder import Failure, Task
 from socle.runs import Outcome
 
 LONG = "fd66:100:1234:5678:9abc:def0:1234:5678/128"
-"""An IPv6 address of full length, in which rich finds the names of two emojis."""
+"""An IPv6 address of full length that contains the names of two emojis of rich."""
 NETWORK = {"name": "web", "v4": {"cidr": "10.20.0.0/24"}, "v6": {"cidr": LONG}}
 FOUND = {
     "cloud": [{"name": "interieur", "networks": [NETWORK]}],

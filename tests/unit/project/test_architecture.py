@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[3]
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 GUIDES = ("README.md", "CONTRIBUTING.md", "docs/architecture.md")
 PLACEHOLDERS = {"ROLE": "placement", "SCENARIO": "rie"}
-"""What stands for any name, and one name to look for."""
+"""Placeholders of the guides, and a name to test for each."""
 
 
 def rows(heading: str) -> list[tuple[str, str]]:

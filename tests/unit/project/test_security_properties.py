@@ -304,7 +304,7 @@ NEVER = [
     "4000::/48", "8000::/48", "c000::/48", "e000::/48", "f000::/48", "f800::/48", "fe00::/48", "fe80::/48",
     "fe80::/64", "febf::/48", "fec0::/48", "ff00::/48", "ff05::/48",
 ]  # fmt: skip
-"""Prefixes of the IANA registries for special use, and such as are not allocated."""
+"""Prefixes of the IANA registries for special use, and unallocated prefixes."""
 
 
 @pytest.mark.parametrize("prefix", NEVER)

@@ -22,7 +22,7 @@ from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening import f
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = re.compile(r"""(?:/bin/)?sh -c '([^']+)'""")
 GUARD = re.compile(r'if \[ -n "\$\{BASH_VERSION-\}" \]; then\n.*?(?=\n\s*(?:else|fi)\b)', re.DOTALL)
-"""What only bash comes to."""
+"""Lines that only bash executes."""
 BASH = {
     "a word of bash": r"(?:^|[;&|({]\s*|\bthen\s|\bdo\s|\belse\s)\s*"
     r"(?:declare|typeset|shopt|source|pushd|popd|select|function|mapfile|let)\s",

@@ -19,8 +19,8 @@ from socle.project import ROOT, Site
 
 NOBODY_LISTENS = "http://127.0.0.1:9/debian"
 INSTALL = {"deploy.yml"}
-"""The playbooks of which a task calls apt on a node. Those of the image and the lab fail themselves, and only if they
-have an image to build."""
+"""The playbooks with a task that calls apt on a node. Those of the image and the lab fail by themselves, and only if
+they have an image to build."""
 
 
 @pytest.fixture(scope="module")
