@@ -10,10 +10,10 @@ site:   ``{name, vrf, netns, v4, v6}``, a tenant's site behind the RIE; ``v4`` a
 policy: ``{vrf: {"import": [rt, ...], "export": [rt, ...]}}``, the route target graph (RFC 4364, section 4.3).
 probe:  ``{id, kind, from, to, from_vrf, to_vrf, proto, family, size, netns, source, target, via, expect,
         expect_name, expect_source}``. ``source`` and ``target`` are addresses, ``from`` and ``to`` are names;
-                ``via`` is ``{name, address}`` of the guest that sends the probe on behalf of the site at ``source``.
-        result: ``{id, outcome, name, remote_addr, detail, rtt_ms, attempts}`` with one of the outcomes
-                ``reach`` (the target answered), ``refused`` (a TCP reset came back), ``unreachable`` (silence
-                or an ICMP error) and ``error`` (the probe could not be sent; this never counts as silence).
+        ``via`` is ``{name, address}`` of the guest that sends the probe on behalf of the site at ``source``.
+result: ``{id, outcome, name, remote_addr, detail, rtt_ms, attempts}`` with one of the outcomes
+        ``reach`` (the target answered), ``refused`` (a TCP reset came back), ``unreachable`` (silence
+        or an ICMP error) and ``error`` (the probe could not be sent; this never counts as silence).
 """
 
 from __future__ import annotations
@@ -262,7 +262,7 @@ def judge(probes: Sequence[Mapping[str, Any]], results: Iterable[Mapping[str, An
     and never shown as isolation.
 
     :return: ``{ok, counts: {total, as_expected, violations, unproven}, probes, violations, unproven}``:
-        the probes
+        the probes with ``seen``, ``verdict`` (``ok``, ``violation`` or ``unproven``), ``detail``, ``seen_name``,
         ``seen_source``, ``rtt_ms`` and ``attempts``; violations ``{id, from, to, text}``; unproven as labels.
     """
     by_id = {result["id"]: result for result in results}

@@ -45,7 +45,7 @@ def assemble(
     :param errors: the reasons why guests are missing.
     :param isolation: the report of :mod:`isolation`, None if nothing was proven.
     :return: ``{ok, site, generated, notes, violations, counts, measured, api, sessions, probes, unproven,
-            sites, guests, plan, isolation}``; ``violations`` are ``{id, kind, text}`` of all parts, packets first.
+        sites, guests, plan, isolation}``; ``violations`` are ``{id, kind, text}`` of all parts, packets first.
     """
     violations: list[dict[str, Any]] = [{"kind": "guest", "id": "guests", "text": text} for text in errors]
     violations += [

@@ -4,12 +4,12 @@
 
 A preview is plain data::
 
-        {version, site, digest, changes,            # digest of all below; changes: their number, 0 if there are none
+    {version, site, digest, changes,            # digest of all below; changes: their number, 0 if there are none
      ledger: [text lines of the ledger's diff],
      tenants: [{tenant, vrf, cloud: [operation], gateways: {gw1: [{part, action, lines}]}}],
-          nodes:   {gw1: [text]},                    # changes that belong to no VRF: the uplinks, the boot program
+     nodes:   {gw1: [text]},                    # changes that belong to no VRF: the uplinks, the boot program
      site_wide: [text],                         # projects, quotas, BFD timers
-          orphans: [{kind, key}],                    # objects with our key that are in no plan; they are not changed
+     orphans: [{kind, key}],                    # objects with our key that are in no plan; they are not changed
      api_calls: {method: forecast of the writes},
      sessions: [{gateway, vrf, what, neighbor, effect}]}
 

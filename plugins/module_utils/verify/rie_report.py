@@ -6,10 +6,10 @@
 the plan may be missing: a node that does not answer is named in ``notes``, and the rest is reported. Shapes::
 
     {version, site, made, summary, notes: [text], counts: {...},
-          gateways: [{name, answers, drained, vrfs, sessions, up}],          # answers False: nothing else is known
+     gateways: [{name, answers, drained, vrfs, sessions, up}],          # answers False: nothing else is known
      tenants: [{name, description, project, ok, vrfs: [vrf]}],
      targets: [{target, exporters: [VRF], importers: [VRF]}],           # route targets that join VRFs
-          private: number of route targets that only one VRF uses,
+     private: number of route targets that only one VRF uses,
      pairs: [{from, to, allowed, routes, agree, wrong, unproven, leaks}],
      isolated: number of ordered pairs of VRFs without any route,
      verify: {made, measured} or None, isolation: {made, ok, facts, not_examined, violations} or None,
