@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The 54 active checks of the OpenStack Security Guide, by id, applied to a node's files and sockets.
 
-Pure: :func:`evaluate` takes a :class:`Snapshot` (see security_guide_host). A check judges the *behaviour* of the
+Pure: :func:`evaluate` takes a :class:`Snapshot` (see security_guide_host). A check tests the *behaviour* of the
 service: an option that is not set has its default of OpenStack 2025.1, and an option that a release has removed is
 replaced by its successor. Several files of a service are read as oslo.config reads them: the last one that sets an
 option wins.
@@ -218,7 +218,7 @@ def _encryption(snapshot: Snapshot) -> Iterator[Finding]:
             continue
         options = Options(snapshot, service.config, service.main)
         value = options.get("key_manager", "backend", "", ("key_manager", "api_class"))
-        # The key manager that reads the configuration file has one fixed key for all.
+        # The key manager in the configuration file has one fixed key for all users.
         held = value.given and value.text and "conf_key_mgr" not in value.text.lower()
         yield value.finding(bool(held), "a key manager, such as barbican")
 

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Reading dpkg's status file (deb-control paragraphs, see deb822(5) and dpkg-query(1))."""
+"""Read dpkg's status file (deb-control paragraphs, see deb822(5) and dpkg-query(1))."""
 
 from __future__ import annotations
 

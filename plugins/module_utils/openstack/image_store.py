@@ -13,7 +13,7 @@ IMAGES = (
     "SELECT i.id, i.name, l.value FROM glance.images i JOIN glance.image_locations l ON l.image_id = i.id"
     " WHERE i.deleted = 0 AND l.deleted = 0 AND l.status = 'active' AND l.value LIKE 'file://%'"
 )
-"""Id, name and location of every image that is a file."""
+"""Id, name and location of every image that is stored as a file."""
 LOCAL = frozenset(
     {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "ramfs", "overlay", "squashfs", "vfat"}
 )

@@ -172,12 +172,12 @@ def diff(
         at = Ref(item.kind, attrs["project_id"] if item.kind == "quota" else item.key)
         found = live.get(at, []) if not isinstance(at.key, Ref) else []
         if not found:
-            if item.kind == "rbac_policy":  # Neutron makes it with the network: it is there to be changed
+            if item.kind == "rbac_policy":  # Neutron creates it with the network, so it can only be changed
                 following.append(Operation("update", item.kind, item.key, None, attrs))
             else:
                 following.append(Operation("create", item.kind, item.key, None, attrs))
             continue
-        if item.kind == "rbac_policy":  # one for us, none for anyone else
+        if item.kind == "rbac_policy":  # one for our project, none for others
             found = sorted(found, key=lambda entry: entry.attrs["target_tenant"] != attrs["target_tenant"])
         first, *others = found
         doomed += [(other, f"duplicate of {first.id}") for other in others]

@@ -20,7 +20,7 @@ from typing import Any
 from .neutron_diff import Operation
 from .neutron_objects import Ref, references
 
-BULK = ("network", "subnet")  # a bulk POST of scopes or pools ends in a 500
+BULK = ("network", "subnet")  # a bulk POST of scopes or pools fails with 500
 ON_A_ROUTER = ("gateway", "interface")
 AT_A_TIME = 2
 

@@ -143,7 +143,7 @@ def _port(bridge: str, port: Record, live: Live) -> Iterable[list[str]]:
     if at not in (None, bridge):
         yield ["del-port", at, name]
     fresh = at != bridge
-    if fresh and name != bridge:  # a bridge's own port comes with it
+    if fresh and name != bridge:  # a bridge's own port is created with the bridge
         yield ["add-port", bridge, name]
     wanted = {**port, "external_ids": {**(port.get("external_ids") or {}), **MARK}}
     yield from settle("Port", name, wanted, {} if fresh else live.ports.get(name, {}))

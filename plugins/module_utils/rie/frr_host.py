@@ -384,7 +384,7 @@ def converge(
             _write_files(item.name, dict(item.files))
     disabled = [unit_name(item.name) for item in new]
     _systemctl("enable", disabled, "--no-reload")
-    if drop_ins or disabled:  # one reload for both: it takes half a second where there are hundreds of units
+    if drop_ins or disabled:  # a single reload for both: it takes half a second if there are hundreds of units
         run(["systemctl", "daemon-reload"])
     remove(gone)
     start = [item for item in todo if item.action in ("created", "started", "restarted")]

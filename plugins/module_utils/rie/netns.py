@@ -400,7 +400,7 @@ def lock() -> Iterator[None]:
 
 
 def ruleset_path(name: str) -> str | None:
-    """The ruleset stored beside a definition, if there is one."""
+    """Return the path of the ruleset in the folder of a definition, or None."""
     path = DEFINITIONS / name / "nftables.nft"
     return str(path) if path.exists() else None
 

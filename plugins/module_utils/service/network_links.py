@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Check that links are configured by the files written for them, and by nothing else. Pure except :func:`look`.
 
-systemd-networkd takes, for each link, the first file in the order of their names that matches it, whichever folder
-holds that file. A file such as ``10-netplan-all-en.network`` therefore silently wins over one that is named later.
+For each link, systemd-networkd uses the first matching file in the order of the file names, in whatever folder the file
+is. Therefore a file such as ``10-netplan-all-en.network`` silently overrides one with a later name.
 """
 
 from __future__ import annotations
