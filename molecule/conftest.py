@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of all scenarios share: the inventory as Ansible resolves it, and patience."""
+"""Fixtures of all scenarios: the inventory as Ansible resolves it, and helpers that wait for a state."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import testinfra
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("ANSIBLE_CONFIG", str(ROOT / "ansible.cfg"))
-os.environ["ANSIBLE_FORCE_COLOR"] = "0"  # Molecule asks for colours, and tests read what Ansible prints
+os.environ["ANSIBLE_FORCE_COLOR"] = "0"  # Molecule forces colours, and tests read the output of Ansible
 os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 CONNECTION = ("ansible_host", "ansible_user", "ansible_ssh_private_key_file", "ansible_port", "ansible_become")
 MAGIC = ("ansible_", "group_names", "inventory_", "playbook_", "omit", "hostvars", "groups", "vars", "environment")
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give testinfra an inventory without templates, which it does not resolve, and one SSH connection a node."""
+    """Give testinfra an inventory without templates, which it cannot resolve, and one SSH connection per node."""
     source = Path(config.option.ansible_inventory or ROOT / "molecule" / "shared" / "inventory").resolve()
     hostvars, groups = resolved(source, scenario(config))
     directory = tempfile.TemporaryDirectory(prefix="socle-", dir="/tmp")
@@ -55,14 +55,14 @@ SOURCE = pytest.StashKey[Path]()
 
 
 def scenario(config: pytest.Config) -> Path | None:
-    """The variables of the scenario whose tests are run, which go before those of the inventory."""
+    """The variables of the running scenario. They take precedence over those of the inventory."""
     places = [config.invocation_params.dir / word.partition("::")[0] for word in config.args]
     folders = [folder for place in places for folder in (place, *place.parents)]
     return next((folder / "vars.yml" for folder in folders if (folder / "vars.yml").is_file()), None)
 
 
 def resolved(source: Path, over: Path | None = None) -> tuple[Hostvars, dict[str, list[str]]]:
-    """Return the variables that an inventory gives each host, `over` them, and the hosts of each group."""
+    """Return the variables of each host of an inventory, overridden by `over`, and the hosts of each group."""
     from ansible.inventory.manager import InventoryManager
     from ansible.parsing.dataloader import DataLoader
     from ansible.parsing.vault import VaultSecret
@@ -91,7 +91,7 @@ def resolved(source: Path, over: Path | None = None) -> tuple[Hostvars, dict[str
 
 @pytest.fixture(scope="session")
 def inventory(pytestconfig: pytest.Config) -> Path:
-    """The inventory's folder."""
+    """The folder of the inventory."""
     return pytestconfig.stash[SOURCE]
 
 
@@ -109,16 +109,16 @@ def settings(host: Any, hostvars: Hostvars) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def machine(pytestconfig: pytest.Config) -> Callable[[str], Any]:
-    """`machine(name)`: a host of the inventory besides the one under test."""
+    """`machine(name)`: a connection to another host of the inventory than the one under test."""
     inventory = pytestconfig.option.ansible_inventory
     return lambda name: testinfra.get_host(f"ansible://{name}?ansible_inventory={inventory}")
 
 
 @pytest.fixture(scope="session")
 def eventually() -> Callable[..., Any]:
-    """`eventually(ask, seconds=240)`: ask until the answer is true, and return it.
+    """`eventually(ask, seconds=240)`: call `ask` until its result is true, and return the result.
 
-    How long something takes is the benchmarks' concern: a test says that it comes to pass, on a busy machine as well.
+    Tests do not measure durations, the benchmarks do: the timeout is long enough for a busy machine.
     """
 
     def wait(ask: Callable[[], T], seconds: float = 240) -> T:
@@ -147,7 +147,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bring_engines(engines: Path) -> Callable[[Any], str]:
-    """`bring_engines(host)`: copy them to a node; the path there, for `PYTHONPATH`."""
+    """`bring_engines(host)`: copy the engines to a node and return their path there, for `PYTHONPATH`."""
 
     def bring(host: Any) -> str:
         there = "/root/socle-engines.zip"
@@ -159,7 +159,7 @@ def bring_engines(engines: Path) -> Callable[[Any], str]:
 
 @pytest.fixture(scope="module")
 def service(host: Any) -> Callable[[str], dict[str, str]]:
-    """`service(name)`: what systemd says of a unit."""
+    """`service(name)`: the state of a unit in systemd."""
 
     def show(name: str) -> dict[str, str]:
         wanted = "ActiveState,SubState,UnitFileState,MainPID,NRestarts,Result,LoadState"
@@ -183,14 +183,14 @@ NOT_RESTARTED = re.compile(
     r"(dbus|systemd-logind|systemd-networkd|systemd-machined|(user|getty|console-getty|container-getty|serial-getty)(@.*)?)"
     r"\.service"
 )
-"""Services that hold the session of the test, or a terminal."""
+"""Services that the session of the test depends on, and terminals."""
 NOT_STARTED = re.compile(r"(apt-daily|aide-check|lynis|systemd-sysupdate|dailyaidecheck|e2scrub)")
-"""What timers start that needs a mirror or a quarter of an hour."""
+"""Services of timers that need a mirror or take a quarter of an hour."""
 
 
 @pytest.fixture(scope="session")
 def second_day(eventually: Callable[..., Any]) -> Callable[[Any], None]:
-    """`second_day(host)`: two nights pass on a node. Its logs are rotated, its services restarted, its timers fire."""
+    """`second_day(host)`: simulate two nights on a node: rotate its logs, restart its services and run its timers."""
 
     def logs(host: Any) -> dict[str, list[int]]:
         return json.loads(host.check_output("python3 -c %s", LOGS))
@@ -218,7 +218,7 @@ def second_day(eventually: Callable[..., Any]) -> Callable[[Any], None]:
                 if path in after and had[:3] != after[path][:3]
             }
             assert wrong == {}, "owner, group and mode before and after a night"
-            # What was rotated today was rotated yesterday: the next night has the name to itself.
+            # Date the logs rotated today to yesterday, so that the next night can use their names.
             host.check_output(
                 "find /var/log -type f -regextype posix-extended -regex '.*-[0-9]{8}([.]gz)?' -exec sh -c "
                 """'for f; do mv "$f" "$(printf %%s "$f" | sed -E "s/-2([0-9]{7})/-1\\1/")"; done' sh {} +"""

@@ -1,9 +1,9 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Give the scenarios' inventory passwords that are awkward in every notation: URLs, INI, shells, SQL, FRR, BIRD.
+"""Generate passwords for the scenarios with special characters of all notations: URLs, INI, shells, SQL, FRR, BIRD.
 
-Each service then signs in with one, so a scenario that passes shows that nobody on the way takes a part of it for
-something else. Run by scripts/test after `socle secrets init`; what has such a password keeps it.
+Each service then signs in with such a password. A passing scenario shows that no program on the way interprets a part
+of it. scripts/test runs this program after `socle secrets init`. A secret that already has such a value keeps it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ BLANKS = ' "quoted" '
 
 
 def awkward(name: str, value: str, catalogue) -> str:
-    """The value, with what is awkward in front of it, as far as the secret's readers can take it."""
-    # The key of an authority that is there already is encrypted with the passphrase that it has.
+    """Return the value with a prefix of special characters that all readers of the secret accept."""
+    # The key of an existing CA is encrypted with its current passphrase.
     settled = name == catalogue.CA_PASSPHRASE and (SITE.path / "pki").exists()
     if settled or name in (*catalogue.SEEDS, *catalogue.UNQUOTED) or value.startswith(WORD[:4]):
         return value

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Judge a plain Debian and a hardened node by ANSSI-BP-028 enhanced, each on a machine of its own.
+"""Audit a plain Debian node and a hardened node by ANSSI-BP-028 enhanced, each in a virtual machine.
 
-Rules that apply to the plain node (`plain_rules.txt` beside this file) are a fixed set: what a hardening installs makes
-more rules apply, and would else change what its rate is a rate of. Of that set the hardened node must pass
-95 percent, where a waived rule counts as one that does not pass. Machines are emulated: the plain node takes 6 minutes,
-the hardened one, which has many more files, over half an hour, and with `--all` longer still. `--lab` takes what
-`socle audit` said of the nodes of a hardened lab, and has the machine judged by what no container can show.
+The rules that apply to the plain node are a fixed set (`plain_rules.txt` beside this file): packages of the hardening
+make more rules applicable, and would otherwise change the base of the rate. The hardened node must pass 95 percent of
+this set, where a waived rule counts as not passed. The machines are emulated: the plain node takes 6 minutes, the
+hardened one, which has many more files, over half an hour, and with `--all` even longer. `--lab` reads the results of
+`socle audit` for the nodes of a hardened lab, and scans the machine only with the checks that do not apply to
+containers.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def main() -> int:
 
 
 def lab(path: Path) -> dict[str, dict[str, Any]]:
-    """What an audit said of each of its nodes."""
+    """Return the results of an audit by node."""
     return {
         node["name"]: {
             "checks": {found["check"]: found["state"] for found in node["findings"]},
@@ -82,29 +83,29 @@ def lab(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def decided(node: dict[str, Any]) -> dict[str, str]:
-    """What needs no other machine: a waived check is not met there on purpose."""
+    """Return the results that need no other machine: a waived check fails there on purpose."""
     return {check: said for check, said in node["checks"].items() if said in (*DECIDED, "waived")}
 
 
 def left(nodes: dict[str, dict[str, Any]], rules: list[str]) -> list[str]:
-    """Rules that some node leaves open; all of them without any node."""
+    """Return the rules without a result on at least one node, or all rules if there is no node."""
     seen = [decided(node) for node in nodes.values()]
     return [check for check in rules if not seen or any(check not in one for one in seen)]
 
 
 def fix(said: dict[str, str]) -> None:
-    """Write the fixed set: what was decided on the plain node."""
+    """Write the fixed set: the checks with a result on the plain node."""
     names = sorted(check for check, result in said.items() if result in DECIDED)
     judge.PLAIN_RULES.write_text("".join(f"{name}\n" for name in names))
 
 
 def fixed() -> list[str]:
-    """The fixed set."""
+    """Return the fixed set."""
     return judge.PLAIN_RULES.read_text().split()
 
 
 def see(name: str, checks: Sequence[str], judges: Sequence[str]) -> dict[str, Any]:
-    """What the judges say of a machine: of these checks, of all of the level when empty, the waived included."""
+    """Scan a machine with these checks, or with all checks of the level if empty, waived ones included."""
     begun = time.monotonic()
     with running(name, plain=name == "plain") as guest:
         guest.run("update-grub")
@@ -119,7 +120,7 @@ def see(name: str, checks: Sequence[str], judges: Sequence[str]) -> dict[str, An
 
 
 def figures(seen: dict[str, Any], rules: list[str]) -> dict[str, Any]:
-    """Counts over what was judged, and the rate on the fixed set."""
+    """Return the counts of all results, and the rate on the fixed set."""
     said = seen["checks"]
     passed = [check for check in rules if said.get(check) == "pass"]
     counts = judge.counted(said, sorted(said))
@@ -133,7 +134,7 @@ def figures(seen: dict[str, Any], rules: list[str]) -> dict[str, Any]:
 
 
 def table(rows: dict[str, dict[str, Any]], count: int) -> str:
-    """The figures, a line a machine."""
+    """Return the figures as a table with one line per machine."""
     names = {"evaluated": 10, "pass": 6, "fail": 6, "n/a": 6, f"pass of {count}": 14, "rate": 9, "Lynis": 7}
     head = f"{'node':<10}" + "".join(f"{name:>{width}}" for name, width in names.items())
     return "\n".join(

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""A qemu guest that starts from the node image: a machine with a kernel, a boot loader and file systems of its own.
+"""A QEMU guest from the node image: a machine with a kernel, a boot loader and file systems of its own.
 
     emulated_machine.py up [--plain]    make its disk and boot it
     emulated_machine.py ssh COMMAND     run a command on it
-    emulated_machine.py down            stop and remove it, and what a killed run left
+    emulated_machine.py down            stop and remove it, also the rest of a killed run
 
-The disk has the partitions that ANSSI-BP-028 asks for (R28). What the image lacks, a kernel, GRUB and an initramfs, is
-installed over a copy. qemu is the image's own, and emulates: no KVM is needed. The guest is on a network of qemu's, of
-which only SSH is reached, from 127.0.0.1.
+The disk has the partitions that ANSSI-BP-028 requires (R28). The image lacks a kernel, GRUB and an initramfs. They are
+installed over a copy. QEMU comes from the image and emulates the CPU, so no KVM is needed. The guest is on a network of
+QEMU, and only its SSH port is reachable, from 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ PORT = 2297
 NETWORK, HOST, ADDRESS = "10.97.0.0/24", "10.97.0.2", "10.97.0.15"
 MAC = "52:54:00:97:00:15"
 BOOT_SECONDS = 900
-#: Built over the image: what a machine of its own has besides.
+#: Packages of a virtual machine that the node image lacks. They are installed over it.
 KERNEL_PACKAGES = ("linux-image-amd64", "initramfs-tools", "grub-pc")
-#: A node as Debian installs it, with the judges; from the image's packages (see role image) it is still to be hardened.
+#: A minimal Debian with the scanners, installed from the packages of the image (role image). It is not hardened yet.
 PLAIN_PACKAGES = (
     "ca-certificates", "dbus", "debian-archive-keyring", "iproute2", "iputils-ping", "kmod", "libpam-systemd",
     "openssh-server", "procps", "python3", "python3-apt", "systemd", "systemd-sysv", "udev", "e2fsprogs", "fdisk",
@@ -55,12 +55,12 @@ PLAIN_PACKAGES = (
 
 
 class GuestError(RuntimeError):
-    """The guest could not be made or does not answer; the message says why."""
+    """The guest could not be created or does not answer. The message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Partition:
-    """A file system of the guest: where it is mounted, its size in MiB and its place on the disk."""
+    """A file system of the guest: its mount point, and its size and start on the disk in MiB."""
 
     where: str
     size: int
@@ -72,7 +72,7 @@ class Partition:
 
 
 def _layout(sizes: dict[str, int]) -> tuple[Partition, ...]:
-    """After the MiB of the table and that of GRUB's core image."""
+    """Return the partitions. They start after 2 MiB: one for the partition table and one for GRUB's core image."""
     found, start = [], 2
     for where, size in sizes.items():
         found.append(Partition(where, size, start))
@@ -85,9 +85,9 @@ PARTITIONS = _layout(
      "/tmp": 512, "/home": 128, "/srv": 128, "/opt": 128}
 )  # fmt: skip
 SECTORS = 2048
-"""Of a MiB."""
+"""Number of sectors in a MiB."""
 
-#: Run in namespaces of its own, so that a killed run leaves no mount: image, directory of the guest, package cache.
+#: Arguments: image, directory of the guest, package cache. It has its own namespaces, so a killed run leaves no mounts.
 BUILD = r"""
 image=$1 dir=$2 cache=$3 root=$2/root
 mount -t overlay socle-guest -o "lowerdir=$image,upperdir=$dir/upper,workdir=$dir/work" "$root"
@@ -140,10 +140,10 @@ DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL", *ALONE, "--pid", "--fork", "--
 
 
 class Guest:
-    """One guest of this machine."""
+    """A guest on this host."""
 
     runs: list[int]
-    """What each run of the hardening changed, where a test keeps it."""
+    """Number of changes of each hardening run, if a test sets it."""
 
     def __init__(self, name: str = "node", port: int = PORT) -> None:
         self.dir = STATE / name
@@ -152,10 +152,10 @@ class Guest:
         self.inventory = self.dir / "inventory.json"
         self._process = self.dir / "process.json"
 
-    # --- life
+    # --- life cycle
 
     def make(self, plain: bool = False) -> None:
-        """Make its disk, from the node image or from a plain Debian; what was there goes."""
+        """Create its disk from the node image or from plain Debian. Remove a former guest."""
         lab_host.require_tools({"setpriv": "util-linux", "mkfs.ext4": "e2fsprogs", "ssh-keygen": "openssh-client"})
         self.remove()
         for part in ("upper", "work", "root", "tree"):
@@ -169,7 +169,7 @@ class Guest:
             shutil.rmtree(self.dir / part)
 
     def boot(self) -> float:
-        """Power on, and wait until its system is up; the seconds it took."""
+        """Power on and wait until the system is up. Return the duration in seconds."""
         begun = time.monotonic()
         image = IMAGE.resolve()
         qemu = [
@@ -180,7 +180,7 @@ class Guest:
             "-netdev", f"user,id=net,restrict=on,ipv6=off,net={NETWORK},host={HOST},"
                        f"hostfwd=tcp:127.0.0.1:{self.port}-{ADDRESS}:22",
             "-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile=",
-            # A keyboard, as a server's management controller has one, and a stick that nobody asked for.
+            # A keyboard, like that of a server's management controller, and an unauthorized USB stick.
             "-device", "qemu-xhci", "-device", "usb-kbd", "-device", "usb-storage,drive=stick",
             "-drive", "if=none,id=stick,format=raw,file=/mnt/stick.img",
         ]  # fmt: skip
@@ -196,7 +196,7 @@ class Guest:
         return time.monotonic() - begun
 
     def reboot(self) -> float:
-        """Let it reboot by itself, through the boot menu on its disk; the seconds it took."""
+        """Reboot through the boot menu on its disk. Return the duration in seconds."""
         begun = time.monotonic()
         before = self._boot_id()
         self.run("systemctl reboot", check=False, timeout=60)
@@ -205,7 +205,7 @@ class Guest:
         return time.monotonic() - begun
 
     def wait_up(self, seconds: float, former: str = "") -> None:
-        """Wait until SSH answers, of another boot than ``former``, and systemd has done with starting."""
+        """Wait until SSH answers with another boot id than ``former`` and systemd has finished the start."""
         deadline = time.monotonic() + seconds
         while not (self._greets() and self._boot_id() not in ("", former)):
             if not self._alive():
@@ -216,7 +216,7 @@ class Guest:
         self.run("systemctl is-system-running --wait", check=False, timeout=max(30, deadline - time.monotonic()))
 
     def stop(self) -> None:
-        """Cut its power."""
+        """Power off without a shutdown."""
         self._hang_up()
         if self._alive():
             pid = json.loads(self._process.read_text())["pid"]
@@ -229,22 +229,22 @@ class Guest:
         self._process.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Stop it and delete all of it; also what a killed run left."""
+        """Stop it and delete all its files, also those of a killed run."""
         if self.dir.exists():
             self.stop()
             for where in lab_host.mounts_under(self.dir):
                 lab_host.unmount(where)
             shutil.rmtree(self.dir)
 
-    # --- on it
+    # --- commands on the guest
 
     @property
     def ssh(self) -> list[str]:
-        """The command that reaches it."""
+        """The SSH command that connects to it."""
         return ["ssh", "-p", str(self.port), *shlex.split(self.ssh_options()), "root@127.0.0.1"]
 
     def ssh_options(self) -> str:
-        """Its own key, and one host key; a busy guest may take long to answer."""
+        """Return SSH options: the key of the guest, one host key, and long timeouts for a busy guest."""
         options = {
             "IdentityFile": self.dir / "id_ed25519", "IdentitiesOnly": "yes", "BatchMode": "yes", "LogLevel": "ERROR",
             "UserKnownHostsFile": self.dir / "known_hosts", "GlobalKnownHostsFile": "/dev/null",
@@ -254,7 +254,7 @@ class Guest:
         return " ".join(f"-o {key}={value}" for key, value in options.items())
 
     def run(self, command: str, check: bool = True, timeout: float = 600) -> str:
-        """What a command prints there; its end is not looked at unless ``check``."""
+        """Run a command and return its output. Its exit code is ignored unless ``check``."""
         try:
             done = subprocess.run(
                 [*self.ssh, command], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout,
@@ -269,7 +269,7 @@ class Guest:
         return done.stdout.strip()
 
     def play(self, playbook: Path, **more: Any) -> str:
-        """Run a playbook on it, with the variables of the guest and ``more`` over them; what it printed."""
+        """Run a playbook with the variables of the guest, overridden by ``more``. Return its output."""
         done = subprocess.run(
             [str(ROOT / ".venv/bin/ansible-playbook"), "--inventory", str(self.inventory),
              "--extra-vars", f"@{playbook.parent / 'vars.yml'}", "--extra-vars", json.dumps(more), str(playbook)],
@@ -282,7 +282,7 @@ class Guest:
         return done.stdout
 
     def console_tail(self, lines: int = 30) -> str:
-        """The end of what it printed on its serial port."""
+        """Return the end of its output on the serial port."""
         with contextlib.suppress(OSError):
             return "\n".join(self.console.read_text(errors="replace").splitlines()[-lines:])
         return "(no console)"
@@ -297,7 +297,7 @@ class Guest:
         return noted["start"] is not None and lab_host.start_time(noted["pid"]) == noted["start"]
 
     def _greets(self) -> bool:
-        # qemu takes every connection, so only what the guest says tells.
+        # QEMU accepts every connection, so only a greeting from the guest shows that it is up.
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=5) as stream:
             stream.settimeout(20)
             return stream.recv(16).startswith(b"SSH-2.0")
@@ -317,7 +317,7 @@ class Guest:
         return store.find(spec.digest(), "plain") or store.build(spec, "plain")
 
     def _write_settings(self) -> None:
-        """Keys, inventory, and the files that an installer would write."""
+        """Write keys, inventory, and the files that an installer would write."""
         for name in ("id_ed25519", "host_key"):
             key = str(self.dir / name)
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "guest", "-f", key], check=True)
@@ -352,7 +352,7 @@ class Guest:
             path.chmod(mode)
         for name in ("root", "root/.ssh"):
             (self.dir / "tree" / name).chmod(0o700)
-        # Until update-grub can look at a running system.
+        # This configuration is used until update-grub can run on the booted system.
         (self.dir / "grub.cfg").write_text(
             f"search --no-floppy --fs-uuid --set=root {by_path['/boot'].uuid}\n"
             f"linux /vmlinuz-VERSION root=UUID={by_path['/'].uuid} ro console=ttyS0\ninitrd /initrd.img-VERSION\nboot\n"
@@ -386,9 +386,9 @@ class Guest:
 
 
 def boot_sectors(boot: bytes, core: bytes, sector: int = SECTORS) -> Iterator[tuple[int, bytes]]:
-    """What grub-install writes: GRUB's first sector without the table, and its core at ``sector``, each with its place.
+    """Yield (offset, data) as grub-install writes it: GRUB's first sector without the table, the core at ``sector``.
 
-    The first sector says where the core begins, and the core's own first one where the rest of it is.
+    The first sector contains the position of the core, and the first sector of the core that of the rest.
     """
     yield 0, boot[:0x5C] + struct.pack("<Q", sector) + boot[0x64:440]
     core = core + bytes(-len(core) % 512)
@@ -399,7 +399,7 @@ def boot_sectors(boot: bytes, core: bytes, sector: int = SECTORS) -> Iterator[tu
 
 
 def _sources() -> dict[str, Any]:
-    """Suite and mirrors of the node image, which are the site's."""
+    """Return suite and mirrors of the node image, which are those of the site."""
     manifest = json.loads((IMAGE / node_image.MANIFEST).read_text())
     uris = [
         line.split()[1]
@@ -411,7 +411,7 @@ def _sources() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def running(name: str = "node", plain: bool = False) -> Iterator[Guest]:
-    """A guest that is up, and is removed at the end."""
+    """A running guest, which is removed at the end."""
     with lab_host.exclusive("guest"):
         guest = Guest(name)
         try:

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests and the audit of a guest share: its playbooks, the judges' content, and what they said of it."""
+"""Helpers for the tests and the audit of a guest: its playbooks, the content of the scanners, and their results."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ CONTENT = Path("/var/lib/socle/cache/scap/ssg-debian13-ds.xml")
 PLAIN_RULES = HERE / "plain_rules.txt"
 LEVEL = "enhanced"
 LIMIT = 7200
-"""Seconds for a judge."""
+"""Timeout of a scanner in seconds."""
 
 
 def harden(guest: Guest) -> int:
-    """Prepare the node and harden it; how many tasks changed something."""
+    """Prepare the node and harden it. Return the number of changed tasks."""
     told = guest.play(HERE / "converge.yml")
     return int(re.search(r"^ctl1 .*\bchanged=(\d+)", told, re.MULTILINE)[1])  # type: ignore[index]
 
@@ -38,10 +38,10 @@ def harden(guest: Guest) -> int:
 def judge(
     guest: Guest, checks: Sequence[str] = (), judges: Sequence[str] = ("openscap",), **more: Any
 ) -> dict[str, Any]:
-    """What the judges say of the guest: ``checks`` (result of each), ``lynis`` (index...), ``seconds``.
+    """Scan the guest. Return ``checks`` (the result of each), ``lynis`` (its index and more) and ``seconds``.
 
-    Of a whole level OpenSCAP says it within 6 minutes on a plain node whose processor is emulated, and takes more than
-    half an hour on a hardened one; Lynis takes over a quarter of an hour.
+    With an emulated CPU, OpenSCAP takes 6 minutes for a whole level on a plain node, and more than half an hour on a
+    hardened one. Lynis takes more than a quarter of an hour.
     """
     results = guest.dir / "judged.json"
     asked = {"audit_checks": list(checks), "audit_judges": list(judges), "audit_timeout": LIMIT}
@@ -50,24 +50,24 @@ def judge(
 
 
 def checks_of_the_level() -> frozenset[str]:
-    """The checks of ANSSI-BP-028 at the gate's level, of the content that the last audit fetched."""
+    """Return the checks of ANSSI-BP-028 at the gate's level from the content that the last audit downloaded."""
     return audit.read_content(str(CONTENT)).levels[LEVEL]
 
 
 def excluded_in_containers() -> list[str]:
-    """Those of them that say nothing about a node which shares its host's kernel and disk."""
+    """Return those of them that do not apply to a node which shares the kernel and disk of its host."""
     return sorted(check for check in checks_of_the_level() if not_live(check, NOT_LIVE))
 
 
 def waived_here() -> frozenset[str]:
-    """Checks that the guest does not meet on purpose."""
+    """Return the checks that the guest fails on purpose."""
     known = yaml.safe_load((ROOT / "roles/site/files/waivers.yml").read_text())
     own = yaml.safe_load((HERE / "vars.yml").read_text())["site_own_waivers"]
     return frozenset(waived(waivers(known + own), ["control", "nodes"]))
 
 
 def counted(said: dict[str, str], checks: Sequence[str]) -> dict[str, list[str]]:
-    """``checks`` by what was said of them; what was not evaluated is `missing`."""
+    """Group ``checks`` by their results. A check without a result is `missing`."""
     found: dict[str, list[str]] = {}
     for check in checks:
         found.setdefault(said.get(check, "missing"), []).append(check)

@@ -1,8 +1,8 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role hardening on a machine of its own: what no machine can show that shares its host's kernel and disk.
+"""Role hardening in a virtual machine: properties that a machine with the kernel and disk of its host cannot show.
 
-Run by `make test-guest`; it takes about ten minutes, as the machine is emulated.
+`make test-guest` runs these tests. They take about ten minutes, because the machine is emulated.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DEFAULTS = yaml.safe_load((judge.ROOT / "roles/hardening/defaults/main.yml").rea
 
 @pytest.fixture(scope="session")
 def hardened():
-    """A guest that was hardened twice and then booted through the menu that this wrote; and what each run changed."""
+    """A guest that was hardened twice and then booted through its new boot menu, and the changes of each run."""
     with running() as guest:
         runs = []
         for _ in range(2):
@@ -76,7 +76,7 @@ def test_every_apparmor_profile_is_enforced(hardened):
     profiles = hardened.run("cat /sys/kernel/security/apparmor/profiles").splitlines()
     assert [line for line in profiles if not line.endswith(" (enforce)")] == []
     assert {"tcpdump", "libvirtd", "virt-aa-helper", "/usr/sbin/chronyd"} <= {line.split(" (")[0] for line in profiles}
-    # One that is shipped unconfined is there, and not loaded.
+    # A profile that is shipped as unconfined is installed, but not loaded.
     assert hardened.run("test -e /etc/apparmor.d/firefox && readlink /etc/apparmor.d/disable/firefox")
 
 
@@ -123,7 +123,7 @@ def test_only_root_reads_the_boot_menu_however_often_it_is_written(hardened):
 
 
 def test_the_judge_agrees(hardened):
-    """On every check that says nothing about a node in a container, and that is not waived."""
+    """The test covers every check that does not apply to a container and that is not waived."""
     wanted = sorted(set(judge.excluded_in_containers()) - judge.waived_here())
     said = judge.judge(hardened, wanted)
     found = judge.counted(said["checks"], wanted)

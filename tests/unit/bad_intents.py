@@ -1,10 +1,10 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Invalid intents, each with where it is refused and why.
+"""Invalid intents, each with the path and the reason of its violation.
 
-``STRUCTURAL`` is made from the intent's own schema: every key once of a wrong type, out of its range, misspelt,
-missing or unknown, so that a new key has its bad intents at once. ``LOCAL`` breaks the rules about one VRF, whichever
-it is; ``GLOBAL`` those between VRFs, with the site and with the ledger.
+``STRUCTURAL`` is generated from the schema of the intent: every key once of a wrong type, out of range, misspelt,
+missing or unknown, so that a new key has bad intents at once. ``LOCAL`` breaks the rules about one VRF, for any
+VRF. ``GLOBAL`` breaks the rules between VRFs, and those about the site and the ledger.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Where = tuple[Any, ...]
 
 
 class Bad(NamedTuple):
-    """What to do to ``full()`` (and to the ledger, and what is known of the site), and what must be said of it."""
+    """A change of ``full()`` (and of the ledger and the facts about the site), and the violation that it must cause."""
 
     name: str
     path: str
@@ -34,7 +34,7 @@ class Bad(NamedTuple):
     ledger: Spoil | None = None
 
     def arguments(self) -> tuple[dict[str, Any], Any, dict[str, Any]]:
-        """Intent, ledger and site for ``planner.plan``."""
+        """Return intent, ledger and site for ``planner.plan``."""
         source = full()
         ledger: Any = {}
         if self.ledger:
@@ -45,14 +45,14 @@ class Bad(NamedTuple):
 
 
 def at(source: Any, where: Where) -> Any:
-    """The node of ``source`` at a path."""
+    """Return the node of ``source`` at a path."""
     for key in where:
         source = source[key]
     return source
 
 
 def put(*where_and_value: Any) -> Spoil:
-    """Set what is at a path: ``put(key, ..., value)``."""
+    """Set the value at a path: ``put(key, ..., value)``."""
     *where, last, value = where_and_value
 
     def spoil(source: Any) -> None:
@@ -66,11 +66,11 @@ def leave_out(*where: Any) -> Spoil:
 
 
 def nothing(_source: Any) -> None:
-    """The intent is fine: something else is not."""
+    """Do not change the intent, because the fault is elsewhere."""
 
 
 def nodes(schema: dict[str, Any], value: Any, where: Where = ()) -> Iterator[tuple[Where, dict[str, Any]]]:
-    """Each node of a value with its schema; of lists and free mappings only the first item stands for all."""
+    """Yield each node of a value with its schema. Of lists and free mappings, only the first item."""
     yield where, schema
     if schema["type"] == "array":
         yield from nodes(schema["items"], value[0], (*where, 0))
@@ -83,7 +83,7 @@ def nodes(schema: dict[str, Any], value: Any, where: Where = ()) -> Iterator[tup
 
 
 def _reasons(schema: dict[str, Any]) -> tuple[str, str]:
-    """What is said of a text that is none, and of one that is misspelt."""
+    """Return the reasons for a value that is not a text, and for a misspelt text."""
     about = schema["description"]
     if about.startswith("like "):
         return "is not text", "in '!'"
@@ -92,7 +92,7 @@ def _reasons(schema: dict[str, Any]) -> tuple[str, str]:
 
 
 def _broken(where: Where, schema: dict[str, Any]) -> Iterator[tuple[str, Where, str, Spoil]]:
-    """(name, where it is refused, reason, spoil) of all that can be wrong with one node alone."""
+    """Yield (name, path, reason, spoil) of every possible fault of a single node."""
     kind = schema["type"]
     if kind == "object":
         if where:
@@ -112,7 +112,7 @@ def _broken(where: Where, schema: dict[str, Any]) -> Iterator[tuple[str, Where, 
             ("too high", schema["maximum"] + 1),
         ):
             yield name, where, "is out of range", put(*where, value)
-        # As `-e name=value` gives it.
+        # The text that `-e name=value` passes.
         yield "number as text", where, "is a text, not a number", put(*where, str(schema["minimum"]))
     elif kind == "boolean":
         yield "no truth value", where, "is neither true nor false", put(*where, "yes")
@@ -130,7 +130,7 @@ def _structural() -> Iterator[tuple[Where, Bad]]:
 
 
 STRUCTURAL: list[tuple[Where, Bad]] = list(_structural())
-"""Each with the keys that lead to where it is refused."""
+"""Each with the path of its violation as a tuple of keys."""
 
 
 def own_network_accepted(vrf: dict[str, Any]) -> None:
@@ -267,7 +267,7 @@ LOCAL: dict[str, tuple[str, str, Spoil]] = {
     "exchange with itself": ("exchange[0]", "is this VRF itself", exchange_with_itself),
     "exchange with nobody": ("exchange[0]", "is no VRF of this intent", put("exchange", 0, "nowhere")),
 }  # fmt: skip
-"""By name: path below the VRF, reason, what to do to the VRF."""
+"""By name: path below the VRF, reason, and the change of the VRF."""
 
 
 def vrf_path(number: int) -> str:
@@ -279,7 +279,7 @@ def in_vrf(number: int, spoil: Spoil) -> Spoil:
 
 
 def same_networks(source: dict[str, Any]) -> None:
-    """Two VRFs have the same networks, which is allowed unless somebody sees both."""
+    """Give two VRFs the same networks, which is allowed unless another VRF imports both."""
     one, two = (tenant["vrfs"][0] for tenant in source["rie_tenants"][:2])
     two |= {key: copy.deepcopy(one[key]) for key in ("delegated", "networks")}
 
@@ -307,12 +307,12 @@ def hold_twice(ledger: dict[str, Any]) -> None:
 
 
 def behind_a_bad_target(source: dict[str, Any]) -> None:
-    """The first target is no target; the third keeps its place in what is said."""
+    """The first target is invalid. The violation of the third names its own index."""
     source["rie_tenants"][0]["vrfs"][0] |= {"import_targets": ["x", "64900:0", "64900:1"], "exchange": []}
 
 
 def same_name(*where: Any) -> Spoil:
-    """Call the second what the first is called."""
+    """Give the second the name of the first."""
     return lambda source: put("rie_tenants", 1, *where, at(source, ("rie_tenants", 0, *where)))(source)
 
 
@@ -320,12 +320,12 @@ V0 = ("rie_tenants", 0, "vrfs", 0)
 
 
 def damaged(name: str, spoil: Spoil) -> Bad:
-    """A ledger that cannot be read at all."""
+    """Return the case of a ledger that cannot be read."""
     return Bad(f"ledger, {name}", "ledger", "is not an allocation ledger", nothing, ledger=spoil)
 
 
 def misspelt(kind: str, value: Any, reason: str) -> Bad:
-    """A ledger with one value that is none."""
+    """Return the case of a ledger with one invalid value."""
     owner = "v0" if kind.startswith("peer") else "v0/gw1"
     path = f"ledger.allocations.{kind}.{owner}"
     return Bad(f"{path} = {value}", path, reason, nothing, ledger=put("allocations", kind, owner, value))

@@ -1,8 +1,8 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""A Neutron in memory, for what the real one is too slow for: thousands of networks, failures at any request.
+"""A simulated Neutron for tests that need thousands of networks or failures at any request.
 
-It knows just what the client uses; behaviour is tested on the real Neutron by the lab's scenarios.
+It implements only the requests of the client. The scenarios of the lab test with the real Neutron.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Response:
 
 
 class Neutron:
-    """``request()`` is the adapter's. ``fail_at``: number of the writing request to die at."""
+    """``request()`` is that of the adapter. ``fail_at``: number of the write request that fails."""
 
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in PATHS.values()}

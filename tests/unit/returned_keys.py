@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Find the keys of the result that an Ansible module passes to ``exit_json``, by its source."""
+"""Find the keys of the result that an Ansible module passes to ``exit_json``, from its source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from types import ModuleType
 class ReturnedKeys:
     """Keys of the mappings in the source of one module.
 
-    A name stands for all that the file assigns to it, in whichever function: the modules are small. ``unknown`` holds
+    A name stands for all values that the file assigns to it in any function: the modules are small. ``unknown`` has
     the expressions whose keys are not found.
     """
 
@@ -24,7 +24,7 @@ class ReturnedKeys:
         self.seen: set[str] = set()
 
     def of_exit_json(self) -> set[str]:
-        """The keys of every call of ``exit_json``."""
+        """Return the keys of every call of ``exit_json``."""
         calls = [node for node in ast.walk(self.tree) if isinstance(node, ast.Call)]
         ends = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "exit_json"]
         assert ends, f"{self.module.__name__} never calls exit_json"
@@ -34,7 +34,7 @@ class ReturnedKeys:
         return {word.arg} if word.arg else self.of(word.value)
 
     def of(self, node: ast.expr | None) -> set[str]:
-        """The keys of the mapping that an expression yields."""
+        """Return the keys of the mapping that an expression yields."""
         match node:
             case ast.Dict():
                 pairs = zip(node.keys, node.values, strict=True)
@@ -70,7 +70,7 @@ class ReturnedKeys:
         return set().union(*found)
 
     def values(self, name: str) -> Iterator[ast.expr]:
-        """What is assigned to a name or an attribute."""
+        """Yield the values that are assigned to a name or an attribute."""
         for node in ast.walk(self.tree):
             targets = node.targets if isinstance(node, ast.Assign) else []
             if isinstance(node, ast.AnnAssign | ast.AugAssign) and node.value:
@@ -81,7 +81,7 @@ class ReturnedKeys:
                 yield node.value
 
     def of_loop(self, key: str, loop: ast.comprehension) -> set[str]:
-        """The keys ``{key: ... for key in (...)}``, and ``{key: ... for key, value in mapping.items()}``."""
+        """Return the keys of ``{key: ... for key in (...)}`` and ``{key: ... for key, value in mapping.items()}``."""
         match loop:
             case ast.comprehension(target=ast.Name(id=name), iter=ast.Name(id=words)) if name == key:
                 items = [item for value in self.values(words) if isinstance(value, ast.Tuple) for item in value.elts]
@@ -94,7 +94,7 @@ class ReturnedKeys:
         return self.give_up(loop)
 
     def of_function(self, name: str) -> set[str]:
-        """The keys of the mappings that a function of the file returns."""
+        """Return the keys of the mappings that a function of the file returns."""
         functions = [node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef) and node.name == name]
         ends = [node for function in functions for node in ast.walk(function) if isinstance(node, ast.Return)]
         if not ends:
@@ -109,7 +109,7 @@ class ReturnedKeys:
 
 
 def named(node: ast.expr) -> str:
-    """The name of a variable or of an attribute, and of nothing else."""
+    """Return the name of a variable or an attribute, or an empty name for other expressions."""
     match node:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Valid intents of any size, to plan or to spoil."""
+"""Valid intents of any size, for plans and for faults."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SITE: dict[str, Any] = {
 
 
 def link(gateway: int, number: int) -> dict[str, Any]:
-    """One of up to 1,000 provider-edge links of a gateway (1 or 2)."""
+    """Return one of up to 1,000 PE links of a gateway (1 or 2)."""
     third, fourth = divmod(number * 4, 256)
     return {
         "vlan": 2100 + number,
@@ -29,7 +29,7 @@ def link(gateway: int, number: int) -> dict[str, Any]:
 
 
 def vrf(number: int, networks: int = 1, families: str = "46") -> dict[str, Any]:
-    """VRF ``v<number>`` with up to 256 networks in supernets of its own."""
+    """Return the VRF ``v<number>`` with up to 256 networks in supernets of its own."""
     both = {4: f"10.{20 + number // 16}.{number % 16 * 16}", 6: f"fd20:{number:x}:1"}
     return {
         "name": f"v{number}",
@@ -48,13 +48,13 @@ def vrf(number: int, networks: int = 1, families: str = "46") -> dict[str, Any]:
 
 
 def small(number: int, index: int) -> str:
-    """The /28 with that index in the supernet of a VRF."""
+    """Return the /28 with this index in the supernet of a VRF."""
     third, fourth = divmod(index * 16, 256)
     return f"10.{20 + number // 16}.{number % 16 * 16 + third}.{fourth}/28"
 
 
 def intent(vrfs: int = 2, networks: int = 1, families: str = "46") -> dict[str, Any]:
-    """``vrfs`` tenants with one VRF each and ``networks`` networks in each."""
+    """Return an intent of ``vrfs`` tenants with one VRF each and ``networks`` networks in each VRF."""
     return {
         "rie_asn": 65010,
         "rie_pools": {
@@ -73,7 +73,7 @@ def intent(vrfs: int = 2, networks: int = 1, families: str = "46") -> dict[str, 
 
 
 def full(vrfs: int = 3) -> dict[str, Any]:
-    """A valid intent in which every key is set. Each VRF imports the next, by name, and the last, which is shared."""
+    """Return a valid intent with every key. Each VRF imports the next one by name, and the last, which is shared."""
     source = intent(vrfs, networks=2)
     source |= {
         "rie_physical_network": "rie",

@@ -32,7 +32,7 @@ def test_clock(host, service):
     servers = [line for line in host.check_output("chronyd -p").splitlines() if line.startswith("server ")]
     assert len(servers) >= 3
     assert host.check_output("systemctl show --property=Restart --value chrony") == "on-failure"
-    # Commands are taken from this machine only.
+    # chronyd accepts commands from the node itself only.
     assert "0.0.0.0:323" not in host.check_output("ss -Hlun")
 
 

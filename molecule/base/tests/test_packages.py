@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role base, packages: signed sources only, the node's packages, nothing half installed."""
+"""Role base, packages: signed sources only, the packages of the node, no half-installed package."""
 
 from __future__ import annotations
 

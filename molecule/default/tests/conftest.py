@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The APIs as a client outside sees them: by the public virtual address, verified with the internal authority."""
+"""Fixtures for the APIs as an external client uses them: through the public VIP, verified with the internal CA."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def api(hostvars: dict[str, Any], inventory: Path) -> Api:
 
 @pytest.fixture(scope="session")
 def socle(inventory: Path) -> Callable[..., tuple[int, dict[str, Any]]]:
-    """`socle(*words)`: exit code and outcome of a verb on this site."""
+    """`socle(*words)`: exit code and result of a command on the site."""
 
     def run(*words: str) -> tuple[int, dict[str, Any]]:
         command = [str(Path(sys.executable).parent / "socle"), *words, "-i", str(inventory), "--json"]
@@ -86,7 +86,7 @@ def socle(inventory: Path) -> Callable[..., tuple[int, dict[str, Any]]]:
 
 @pytest.fixture(scope="session")
 def proven() -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """`proven(outcome)`: the report that `socle verify` wrote, which must be without a violation."""
+    """`proven(outcome)`: the report of `socle verify`, which must contain no violation."""
 
     def read(outcome: dict[str, Any]) -> dict[str, Any]:
         report = json.loads(next(Path(name) for name in outcome["reports"] if name.endswith(".json")).read_text())
@@ -104,7 +104,7 @@ def vrfs(hostvars: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def guarded(host: Any, service: Any) -> Any:
-    """`guarded(units, file, group)`: the units run and are enabled, and only the service reads its configuration."""
+    """`guarded(units, file, group)`: the units run and are enabled, and only the service may read its configuration."""
 
     def check(units: list[str], file: str, group: str) -> None:
         for unit in units:
@@ -120,7 +120,7 @@ def guarded(host: Any, service: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def on_gateways(host: Any) -> Any:
-    """`on_gateways()`: gateway ports of routers, counted by chassis; None stands for those that are on none."""
+    """`on_gateways()`: the number of gateway ports of routers by chassis; None counts those without a chassis."""
 
     def count() -> Counter[str | None]:
         chassis = "ovn-sbctl --format=json --columns=_uuid,name list Chassis"

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role glance: an image comes back as it went in."""
+"""Role glance: a downloaded image equals the uploaded one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role guest_image: a kernel and a ramdisk that is what it claims."""
+"""Role guest_image: the kernel and the initial ramdisk match their names."""
 
 from __future__ import annotations
 

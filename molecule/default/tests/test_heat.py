@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role heat: a stack of a template comes up, does what the template says, and goes away."""
+"""Role heat: a stack is created from a template, has the resources of the template, and is deleted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TEMPLATE = {
                 "networks": [{"port": {"get_resource": "port"}}],
             },
         },
-        # Heat makes a user for it in the domain of the stacks.
+        # Heat creates a user for this resource in the domain of the stacks.
         "handle": {"type": "OS::Heat::WaitConditionHandle"},
     },
     "outputs": {
@@ -55,7 +55,7 @@ def stacks(api):
 
 @pytest.fixture
 def image(api):
-    """An image that nothing boots from, which is enough for a server that runs."""
+    """An image without a bootable system, which is enough for a running server."""
     body = {"name": "heat", "disk_format": "raw", "container_format": "bare"}
     status, made, _ = api.ask("POST", "image", "/v2/images", body)
     assert status == 201, made
@@ -65,7 +65,7 @@ def image(api):
 
 
 def finished(api, path, status):
-    """The stack, when it has come to an end; it must be the expected one."""
+    """The stack after it has reached its final state, which must be the expected one."""
     found = api.get("orchestration", path)["stack"]
     if not found["stack_status"].endswith("_IN_PROGRESS"):
         assert found["stack_status"] == status, found["stack_status_reason"]

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role image: machines start from one image that only carries what is signed, and nothing of another machine."""
+"""Role image: the machines start from one image with signed packages only and without data of another machine."""
 
 from __future__ import annotations
 

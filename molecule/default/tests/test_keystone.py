@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role keystone: tokens for those who know the password, the catalogue, keys for Keystone's eyes only."""
+"""Role keystone: tokens for users with the right password, the catalogue, and keys that only Keystone may read."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_keys_are_keystones_only(host):
 
 
 def test_its_own_doctor_finds_nothing(host):
-    """It also asks the shared cache for its statistics."""
+    """Keystone's doctor also reads the statistics of the shared cache."""
     done = host.run("runuser -u keystone -- keystone-manage doctor")
     assert [text.splitlines()[0] for text in done.stdout.split("WARNING: ")[1:]] == []
     assert done.rc == 0, done.stderr
@@ -70,7 +70,7 @@ def test_only_root_reads_the_seeds(host):
 def test_a_timer_turns_the_keys(host, service):
     timer = service("socle-keystone-keys.timer")
     assert (timer["ActiveState"], timer["UnitFileState"]) == ("active", "enabled")
-    # It ran when it was started.
+    # The service has run once after its start.
     assert service("socle-keystone-keys.service")["Result"] == "success"
     host.run_expect([0], "python3 -I -S /usr/local/lib/socle/keystone_keys.py --check")
 
@@ -85,7 +85,7 @@ def test_a_turn_leaves_the_keys_of_this_moment_and_three_for_credentials(host, k
 
 
 def test_a_token_outlives_a_turn_and_a_lost_repository(host, api, keys):
-    """The keys are as they were, even where everything is lost but the seeds."""
+    """The keys are derived from the seeds, so they are the same after the loss of the repository."""
     folder = "/etc/keystone/fernet-keys"
     before = keys(folder)
     status, token = api.log_in(api.password)
@@ -102,11 +102,11 @@ def test_a_token_outlives_a_turn_and_a_lost_repository(host, api, keys):
 
 
 def test_credentials_stay_readable_over_a_turn(host, api, keys):
-    """A stray key of an earlier time is taken away only after what it encrypted is encrypted anew."""
+    """An old key is removed only after the credentials that it encrypted are encrypted with a new key."""
     folder = "/etc/keystone/credential-keys"
     user = api.get("identity", "/v3/auth/tokens", **{"X-Subject-Token": api.token})["token"]["user"]["id"]
     body = {"credential": {"user_id": user, "type": "molecule", "blob": "a secret"}}
-    # The program tells old keys by their name: this one is from 1970, and nobody encrypts with it.
+    # The name of a key contains its age: this one is from 1970, and no controller encrypts with it.
     host.run_expect([0], f"install -o keystone -g keystone -m 0600 {folder}/0 {folder}/86400")
     status, made, _ = api.ask("POST", "identity", "/v3/credentials", body)
     assert status == 201

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role lab: machines that run as they should, and keep to themselves."""
+"""Role lab: the machines run as defined, admit only the key of the lab, and keep their secrets private."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_links_have_the_size_that_tunnels_need(host, settings):
 
 
 def test_no_secret_is_readable_by_everyone(host, settings):
-    """Every file of /etc that everybody may read, searched for every secret of the site."""
+    """Search every world-readable file of /etc for every secret of the site."""
     patterns = "\n".join(value for value in settings["secrets"].values() if len(value) > 8)
     found = host.run(
         "f=$(mktemp) && printf %s > $f && find /etc -xdev -type f -perm /o=r -print0 | xargs -0 grep -lFf $f; rm -f $f",

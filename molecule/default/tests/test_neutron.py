@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role neutron, and ovn_chassis behind it: agents alive, networks that leave guests 1500 bytes."""
+"""Roles neutron and ovn_chassis: the agents are alive, and the networks give guests an MTU of 1500 bytes."""
 
 from __future__ import annotations
 

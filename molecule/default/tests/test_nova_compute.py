@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role nova_compute: a hypervisor that libvirt, Nova and OVN's metadata agent agree on."""
+"""Role nova_compute: libvirt, Nova and OVN's metadata agent know the same hypervisor."""
 
 from __future__ import annotations
 

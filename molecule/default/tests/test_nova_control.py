@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role nova_control: every service of every cell is up; metadata stays inside."""
+"""Role nova_control: every service of every cell is up, and the metadata API is internal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_every_service_is_up(api, eventually):
 
 
 def test_a_guest_that_fits_nowhere_is_refused(api):
-    """A flavor that does not exist, rather than an error in the middle of the night."""
+    """An unknown flavor is an error of the request, and not a later failure of the guest."""
     body = {"server": {"name": "none", "flavorRef": "no-such-flavor", "imageRef": "no-such-image", "networks": "none"}}
     assert api.ask("POST", "compute", "/v2.1/servers", body, **{"X-OpenStack-Nova-API-Version": "2.37"})[0] == 400
 
@@ -37,7 +37,7 @@ def test_metadata_is_not_public(settings, api):
 
 
 def test_the_cells_are_kept_without_passwords(host, settings):
-    """So that a rotated one is followed: every service fills in its own."""
+    """The mappings are templates: each service inserts its own password, so a rotated password takes effect."""
     rows = host.check_output("mariadb -BNe %s", "SELECT * FROM nova_api.cell_mappings")
     assert rows.count("{username}:{password}@") == 3
     assert not any(settings["secrets"][name] in rows for name in ("nova_database", "rabbitmq_nova"))

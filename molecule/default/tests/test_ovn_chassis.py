@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role ovn_chassis: connected over TLS, and tunnels that carry a full packet unfragmented."""
+"""Role ovn_chassis: the chassis is connected over TLS, and a tunnel carries a full packet without fragmentation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_the_controller_is_connected(host, eventually):
 
 @pytest.mark.parametrize("other", ["cmp1", "gw1", "gw2"])
 def test_the_underlay_carries_a_packet_with_its_tunnel_header(host, hostvars, other):
-    """1500 bytes of a guest, 58 of Geneve and what carries it."""
+    """1500 bytes from a guest, and 58 bytes of Geneve and outer headers."""
     target = hostvars[other]["tunnel_address"]
     host.run_expect([0], "ping -c 2 -i 0.2 -W 2 -M do -s 1530 %s", target)
 

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role placement: every hypervisor offers what it has."""
+"""Role placement: every hypervisor has an inventory of its resources."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Every certificate of a node is renewed while clients go on asking: everybody serves the new one, no request fails."""
+"""All certificates of a node are renewed under load: every service uses the new one, and no request fails."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ ASKED = {
     "network": "/v2.0/networks?limit=1",
 }
 SERVE = {5000, 5671, 6641, 6642, 8004, 8774, 8775, 8778, 9292, 9696}
-"""Ports of a controller's own address that speak TLS from the first byte."""
+"""Ports on the address of a controller that use TLS from the first byte."""
 
 
 @pytest.fixture
 def served(host, settings):
-    """`served()`: where -> serial number of the certificate that is served there."""
+    """`served()`: mapping of each service to the serial number of the certificate that it uses."""
     own, shared = settings["ansible_host"], settings["site_public_vip"]
     places = {**{f"{own}:{port}": "" for port in SERVE}, f"{own}:3306": "-starttls mysql", f"{shared}:5000": ""}
 
@@ -41,7 +41,7 @@ def served(host, settings):
 
 @pytest.fixture
 def asking(api):
-    """Clients of every API, several times a second. Yields what failed, and how often each was asked."""
+    """Send requests to every API several times a second. Yields the failures, and the number of requests by API."""
     done = threading.Event()
     failed: list[str] = []
     asked = dict.fromkeys(ASKED, 0)

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role rie_cloud: the tenants' routers as OVN has them. What Neutron promises is read where packets go."""
+"""Role rie_cloud: the tenants' routers. The tests read OVN, which forwards the packets, and not only Neutron."""
 
 from __future__ import annotations
 

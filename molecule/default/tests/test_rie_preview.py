@@ -1,8 +1,8 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role rie_preview, and the verbs built on it: a plan shows exactly what is wrong, and only that plan is applied.
+"""Role rie_preview and its commands: a preview shows exactly the differences, and `apply` makes only these changes.
 
-The tests build on one another, in the order of this file.
+The tests depend on each other, in the order of this file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(scope="module")
 def rie(inventory):
-    """`rie(words)`: exit code, standard output as JSON, and what was said besides."""
+    """`rie(words)`: exit code, standard output as JSON, and standard error."""
 
     def run(*words: str) -> tuple[int, dict, str]:
         command = [str(Path(sys.executable).parent / "socle"), "rie", *words, "-i", str(inventory)]
@@ -31,7 +31,7 @@ def rie(inventory):
 
 def test_a_wired_site_needs_nothing(rie, eventually):
     def up():
-        """Sessions that BFD lost for a moment, on a busy machine, come back; nothing is to be done for them."""
+        """Wait for sessions that BFD has lost for a moment on a busy machine. They come back without a change."""
         code, found, said = rie("plan", "--json")
         assert (code, found.get("changes"), found.get("tenants")) == (0, 0, []), said
         assert found["states"]
@@ -81,7 +81,7 @@ def test_a_drained_gateway_stays_drained_and_the_other_must_carry_on(rie, machin
     code, outcome, _said = rie("drain", "gw2", "--json")
     assert code == 1
     assert "one of them is drained itself" in outcome["failures"][0]["message"]
-    # Wiring leaves it drained: there is nothing to do.
+    # `socle wire` keeps the gateway drained, so there is no change.
     assert rie("plan", "--json")[0] == 0
     code, outcome, _said = rie("drain", "nobody", "--json")
     assert code == 2
@@ -96,7 +96,7 @@ def test_undrained_it_is_as_before(rie, machine, eventually):
 
 
 def test_a_tenant_is_shown(rie, vrfs, eventually):
-    # A session that is down for a moment, on a busy machine, is told by the exit code.
+    # If a session is down for a moment on a busy machine, the exit code reports it.
     eventually(lambda: rie("show", "interieur", "--json")[0] == 0)
     _code, found, _said = rie("show", "interieur", "--json")
     assert [vrf["name"] for vrf in found["cloud"]] == ["interieur"]

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role rie_report: the page of the deployed lab shows what is there, and what is down."""
+"""Role rie_report: the page of the deployed lab shows its objects, and the sessions that are down."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture
 def report(inventory, tmp_path):
-    """`report()`: the data of the page, and the page."""
+    """`report()`: the data of the page, and its HTML."""
 
     def run() -> tuple[dict, str]:
         page = tmp_path / "page.html"
@@ -31,7 +31,7 @@ def report(inventory, tmp_path):
 
 def test_a_wired_site_is_shown_as_it_is(report, vrfs, eventually):
     def well():
-        """A session that BFD lost for a moment, on a busy machine, comes back."""
+        """Wait for sessions that BFD has lost for a moment on a busy machine."""
         found, page = report()
         return (found, page) if all(tenant["ok"] for tenant in found["tenants"]) else None
 
@@ -43,7 +43,7 @@ def test_a_wired_site_is_shown_as_it_is(report, vrfs, eventually):
         assert vrf["sessions"] and all(session["ok"] for session in vrf["sessions"])
         assert [port["chassis"][0] for port in vrf["ports"]] == [port["gateway"] for port in vrf["ports"]]
         assert vrf["name"] in page
-    assert "http://" not in page.replace("http://www.w3.org/", "")  # nothing is fetched from elsewhere
+    assert "http://" not in page.replace("http://www.w3.org/", "")  # the page loads no external resource
 
 
 def test_an_instance_that_does_not_run_is_shown_as_down(report, machine, eventually):

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The checks of the OpenStack Security Guide hold on nodes that the roles configured, wherever the service is."""
+"""The checks of the OpenStack Security Guide pass on every node that has the service."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ testinfra_hosts = ["ansible://control", "ansible://compute"]
 
 CHECK = "import json; from plugins.module_utils.audit.security_guide_host import judge; print(json.dumps(judge()))"
 CONTROL = {"Identity": 7, "Compute": 5, "Image": 5, "Neutron": 5}
-#: The API and what authenticates its users is not there.
+#: A hypervisor has no API and no authentication of users, so fewer checks apply.
 COMPUTE = {"Compute": 3, "Neutron": 2}
 
 

@@ -1,8 +1,8 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role verify: `socle verify` proves a good lab, names what is broken, and `socle wire` mends it.
+"""Role verify: `socle verify` passes on a correct lab and names faults, and `socle wire` repairs them.
 
-The tests build on one another, in the order of this file.
+The tests depend on each other, in the order of this file.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-# The guests run already, so that nothing needs as long as at first: whatever stays silent is broken.
+# The guests already run, so short timeouts are enough: a probe without an answer shows a fault.
 QUICK = ["-e", "verify_probe_timeout=30", "-e", "verify_sessions_timeout=10", "-e", "verify_probe_tries=1"]
 
 
@@ -43,7 +43,7 @@ def test_a_good_site_is_proven(socle, proven, vrfs):
 
 
 def test_broken_wires_are_named(socle, machine):
-    """One tenant without its IPv4 allow-list, the other on a VLAN that is nobody's, by hand, on both gateways."""
+    """On both gateways, remove the IPv4 accept list of one tenant, and move the other tenant to an unused VLAN."""
     for gateway in map(machine, ("gw1", "gw2")):
         gateway.run_expect([0], "vtysh -N interieur -c 'configure terminal' -c 'no ip prefix-list accept-v4'")
         gateway.run_expect([0], "ovs-vsctl set Port r-finances tag=4001")
@@ -53,7 +53,7 @@ def test_broken_wires_are_named(socle, machine):
     named = {entry["id"] for entry in seen["violations"] if entry["kind"] == "reachability"}
     leaks = [probe["id"] for probe in seen["probes"] if (probe["expect"], probe["seen"]) == ("unreachable", "reached")]
     assert leaks == []
-    # A guest that cannot be asked leaves what it was to tell unmeasured; here counts what the sites saw themselves.
+    # The probes of an unreachable guest have no result. This test counts only the results of the sites.
     broken = {
         (probe["from_vrf"], probe["to_vrf"], probe["family"])
         for probe in seen["probes"]
@@ -67,7 +67,7 @@ def test_broken_wires_are_named(socle, machine):
     texts = " ".join(entry["text"] for entry in seen["violations"])
     assert "site-interieur" in texts
     assert "site-finances" in texts
-    # A wrong VLAN ends the sessions of its VRF; a missing allow-list may be named there for the other one as well.
+    # A wrong VLAN ends the sessions of its VRF. The report may also name the missing accept list of the other VRF.
     down = {entry["id"].split()[1] for entry in seen["violations"] if entry["kind"] == "session"}
     assert "finances" in down
 

@@ -1,7 +1,7 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""A gateway is lost, as OVN sees it. After the smoke tests, because it takes their guests: a hypervisor without any has
-no BFD with the gateways, and of two gateways alone each holds the other for the lost one."""
+"""OVN loses a gateway. The tests run after the smoke tests, because they need their guests: a hypervisor without guests
+has no BFD sessions with the gateways, and each of two gateways alone takes the other for the lost one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def routers(api):
 
 
 def bfd(machine, peer):
-    """State of the BFD of the tunnel to a peer, "" where none runs."""
+    """State of BFD on the tunnel to a peer, "" without BFD."""
     return machine.check_output("ovs-vsctl get Interface ovn-%s-0 bfd_status:state 2>/dev/null || true", peer)
 
 
@@ -56,7 +56,7 @@ def test_every_session_is_up_again(host, vrfs, eventually):
 
 
 def test_a_session_that_ovn_takes_for_dead_begins_anew(host, eventually):
-    """Two chassis race for the row when a port moves; the one that lost does not write its state again."""
+    """When a port moves, two chassis write the row at once. The one that loses does not write its state again."""
     ask = "ovn-sbctl --format=json --columns=_uuid,status,dst_ip list BFD"
 
     def sessions():
@@ -68,7 +68,7 @@ def test_a_session_that_ovn_takes_for_dead_begins_anew(host, eventually):
         return sessions()[uuid][0]
 
     def begun_anew():
-        """A chassis that is about to write a change of its own ends the test's "down" before its time."""
+        """Whether the session has restarted. A chassis that writes a change of its own may end the "down" early."""
         if state() == "up":
             host.check_output("ovn-sbctl set BFD %s status=down", uuid)
         said = host.check_output("journalctl --unit=socle-bfd-watch --since=@%s --output=cat", since)

@@ -1,8 +1,8 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The deployed site, hardened: it works, nodes reach of one another only what is encrypted, no secret lies about.
+"""The deployed and hardened site: it works, only encrypted ports are open between nodes, and no secret is readable.
 
-The tests build on the first one, and come after those of the site as it was deployed.
+The tests depend on the first one, and run after the tests of the deployed site.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from socle.project import Site
 ROOT = Path(__file__).resolve().parents[3]
 OF_ALL = {22: "ssh", 6514: "tls"}
 OF_CONTROL = dict.fromkeys((5000, 5671, 6641, 6642, 8004, 8774, 8775, 8778, 9292, 9696), "tls")
-"""TCP ports that other nodes may reach, and how each answers."""
+"""TCP ports that other nodes may reach, and the protocol of each."""
 
 LOOK = r"""
 import concurrent.futures, json, socket, ssl, subprocess, sys
@@ -87,16 +87,16 @@ READERS = (
     "root", "frr", "glance", "haproxy", "heat", "keystone", "libvirt-qemu", "memcache", "mysql", "neutron", "nova",
     "placement", "rabbitmq", "bird",
 )  # fmt: skip
-"""Groups that hold one service and nobody else."""
+"""Groups of a single service, without other members."""
 
 
 @pytest.fixture(scope="module")
 def on(inventory):
-    """`on(node, script, given, *arguments)`: what a Python script prints, as JSON; `given` is not in its arguments."""
+    """`on(node, script, given, *arguments)`: the JSON output of a Python script, which reads `given` from its input."""
     ways = {node.name: node.ssh for node in nodes(Site(inventory))}
 
     def run(name, script, given, *arguments):
-        # The script itself comes first on standard input, what is given after it: neither is seen in a process list.
+        # Standard input contains the script and then `given`, so neither is visible in a process list.
         head = f"import sys; exec(sys.stdin.read({len(script)}))"
         command = [*ways[name], "python3", "-c", f"'{head}'", *arguments]
         done = subprocess.run(command, input=script + json.dumps(given), text=True, capture_output=True, timeout=600)
@@ -142,13 +142,13 @@ def test_new_guests_boot_and_every_packet_goes_as_it_should(socle, proven, api, 
 
 
 def test_it_comes_back_by_itself_when_the_power_does(inventory, machine, eventually, socle, proven):
-    """All nodes at once, so that none finds another running; only the backbone goes on."""
+    """All nodes lose power at once, so none finds another running. Only the backbone keeps running."""
     names = [node.name for node in nodes(Site(inventory)) if node.groups != ["backbone"]]
 
     def say(name, command):
         try:
             return machine(name).run(command).stdout.strip()
-        except RuntimeError:  # nobody answers
+        except RuntimeError:  # no answer yet
             return ""
 
     def started():
@@ -172,7 +172,7 @@ def test_it_comes_back_by_itself_when_the_power_does(inventory, machine, eventua
 
 
 def test_other_nodes_reach_only_what_is_encrypted(inventory, machine, on):
-    """What no socket listens on cannot be reached: so those that do are tried, from every other node."""
+    """Connect to every listening socket of a node from every other node. Ports without a listener need no test."""
     groups = {node.name: node.groups for node in nodes(Site(inventory))}
     ours = [name for name in groups if groups[name] != ["backbone"]]
     assert len(ours) >= 4
@@ -196,7 +196,7 @@ def test_no_secret_is_in_a_process_list_a_log_or_a_file_of_others(hostvars, on, 
 
 
 def test_the_search_for_secrets_finds_them(machine, on, secrets):
-    """Or the test before this one would say nothing."""
+    """This shows that the test before this one can fail."""
     host, path = machine("ctl1"), "/var/tmp/left-by-a-test"
     host.run_expect([0], "install -m 0644 /etc/keystone/keystone.conf %s", path)
     try:

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What one of three controllers changes holds on all of them at once; what all share changes without a pause."""
+"""A change on one of three controllers is valid on all of them at once. A change of shared data causes no outage."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ testinfra_hosts = ["ansible://ctl1"]
 
 
 class Api:
-    """A service by one address: that of a controller, whose own it is, or a virtual one."""
+    """A service at one address: that of a controller, for the service on that node, or a VIP."""
 
     def __init__(self, address: str, trust: ssl.SSLContext) -> None:
         self.address, self.trust = address, trust
 
     def send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, bytes, Any]:
-        """Status, content and headers of the answer, whatever it is."""
+        """Return status, content and headers of the response, also of an error."""
         request = urllib.request.Request(f"https://{self.address}{path}", body, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=60, context=self.trust) as answer:
@@ -40,7 +40,7 @@ class Api:
             return refused.code, b"", refused.headers
 
     def json(self, method: str, path: str, body: Any, **headers: str) -> tuple[int, Any, Any]:
-        """Likewise with a document as the body of both."""
+        """Like `send`, with JSON documents as the bodies of request and response."""
         names = {"Content-Type": "application/json"} | {key.replace("_", "-"): value for key, value in headers.items()}
         content = None if body is None else json.dumps(body).encode()
         status, text, got = self.send(method, path, content, names)
@@ -51,7 +51,7 @@ class Glance(Api):
     """Images."""
 
     def upload(self, token: str, name: str, content: bytes) -> str:
-        """Id of a new image that holds `content`."""
+        """Upload `content` as a new image and return its id."""
         wanted = {"name": name, "disk_format": "raw", "container_format": "bare"}
         _, made, _ = self.json("POST", ":9292/v2/images", wanted, X_Auth_Token=token)
         headers = {"X-Auth-Token": token, "Content-Type": "application/octet-stream"}
@@ -73,7 +73,7 @@ class Keystone(Api):
         return self.json(method, f":5000/v3{path}", body, **headers)
 
     def sign_in(self, name: str, password: str, project: str) -> str:
-        """A token; empty when Keystone refuses."""
+        """Return a token, or an empty string if Keystone refuses."""
         user = {"name": name, "domain": {"id": "default"}, "password": password}
         scope = {"project": {"name": project, "domain": {"id": "default"}}}
         body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}, "scope": scope}}
@@ -82,11 +82,11 @@ class Keystone(Api):
         return headers["X-Subject-Token"] if status == 201 else ""
 
     def accepts(self, token: str) -> bool:
-        """Whether a token opens anything here."""
+        """Return whether Keystone accepts a token at this address."""
         return self.ask("GET", "/auth/tokens", X_Auth_Token=token, X_Subject_Token=token)[0] == 200
 
     def types(self, token: str) -> set[str]:
-        """Types of services that the catalogue has endpoints of."""
+        """Return the types of the services that have endpoints in the catalogue."""
         _, body, _ = self.ask("GET", "/auth/catalog", X_Auth_Token=token)
         return {service["type"] for service in body["catalog"] if service["endpoints"]}
 
@@ -134,7 +134,7 @@ def user(keystones, admin) -> Iterator[dict[str, str]]:
     made["grant"] = f"/projects/{found['projects']}/users/{made['id']}/roles/{found['roles']}"
     assert first.ask("PUT", made["grant"], X_Auth_Token=admin)[0] == 204
     made["token"] = first.sign_in(made["name"], made["password"], "service")
-    for _ in range(2):  # whatever a controller remembers, it has by now
+    for _ in range(2):  # after this, the caches of all controllers are filled
         assert [keystone.accepts(made["token"]) for keystone in keystones] == [True] * 3
         assert all(keystone.sign_in(made["name"], made["password"], "service") for keystone in keystones)
     yield made
@@ -178,7 +178,7 @@ def test_a_new_endpoint_is_in_every_catalogue(keystones, admin, hostvars):
     _, body, _ = first.ask("POST", "/services", {"service": {"name": kind, "type": kind}}, X_Auth_Token=admin)
     service = body["service"]["id"]
     try:
-        # Asked between the creation of a service and of its endpoints, as a first deployment does.
+        # This request comes between the creation of a service and of its endpoints, as in a first deployment.
         assert not any(kind in keystone.types(admin) for keystone in keystones)
         region = hostvars["ctl1"].get("site_region", hostvars["ctl1"]["site_name"])
         endpoint = {"service_id": service, "interface": "internal", "url": "https://example.org", "region_id": region}
@@ -205,7 +205,7 @@ LOSSES = [
 
 @pytest.fixture
 def lose(machine, eventually):
-    """`lose(away, back, *controllers)`: take memcached from them, and bring it back at the end."""
+    """`lose(away, back, *controllers)`: stop memcached on the controllers, and start it again at the end."""
     lost: list[tuple[str, str]] = []
 
     def go(away: str, back: str, *controllers: str) -> None:
@@ -221,7 +221,7 @@ def lose(machine, eventually):
 
 
 def active_cache(controller) -> str:
-    """The controller whose memcached HAProxy chooses here; empty when none is left."""
+    """Return the controller whose memcached HAProxy uses on this node, or an empty string if none is up."""
     show = "echo show servers state cache | socat - /run/haproxy/admin.sock"
     lines = [line.split() for line in controller.check_output(show).splitlines()]
     return next((line[3] for line in lines if len(line) > 5 and line[1] == "cache" and line[5] == "2"), "")
@@ -230,7 +230,7 @@ def active_cache(controller) -> str:
 @pytest.mark.parametrize(("away", "back"), LOSSES)
 @pytest.mark.parametrize("lost", [("ctl1",), CONTROLLERS])
 def test_a_lost_memcached_costs_no_second(keystones, admin, lose, lost, away, back):
-    """The quickest of some requests, as the machine may be busy: what waits for a cache waits each time."""
+    """The test uses the fastest of several requests, as the machine may be busy. A wait for the cache slows all."""
     keystone = keystones[1]
 
     def quickest() -> float:
@@ -251,7 +251,7 @@ def test_the_controllers_agree_on_another_memcached(keystones, admin, user, mach
     assert [active_cache(machine(name)) for name in CONTROLLERS] == ["ctl1"] * 3
     lose(away, back, "ctl1")
     assert eventually(lambda: [active_cache(machine(name)) for name in CONTROLLERS] == ["ctl2"] * 3, 30)
-    time.sleep(3)  # a process asks again two seconds after it has lost its cache
+    time.sleep(3)  # a process retries two seconds after it has lost its cache
     for _ in range(2):
         assert [keystone.accepts(user["token"]) for keystone in keystones] == [True] * 3
     assert keystones[0].ask("DELETE", user["grant"], X_Auth_Token=admin)[0] == 204
@@ -261,7 +261,7 @@ def test_the_controllers_agree_on_another_memcached(keystones, admin, user, mach
 
 @pytest.mark.parametrize("lost", [("ctl1",), CONTROLLERS])
 def test_a_disabled_user_is_refused_in_the_moment_a_memcached_is_lost(keystones, admin, user, lose, lost):
-    """What revokes a token comes from the database each time, so no former state of the cache matters."""
+    """Keystone reads revocations from the database each time, so an old state of the cache has no effect."""
     lose(*LOSSES[0], *lost)
     change = {"user": {"enabled": False}}
     assert keystones[0].ask("PATCH", f"/users/{user['id']}", change, X_Auth_Token=admin)[0] == 200
@@ -278,7 +278,7 @@ def test_the_cache_answers_controllers_with_a_certificate_only(machine):
     assert "VERSION" not in ask(f"{say} socat - TCP:ctl1:11212").stdout
 
 
-# --- images, which are files of one controller
+# --- images, which are files on one controller
 
 FILE = b"socle" * 1000
 IMAGES = """\
@@ -292,7 +292,7 @@ IMAGES = """\
 
 @pytest.fixture
 def image(glances, admin, hostvars) -> Iterator[str]:
-    """An image that was uploaded as clients do: by a virtual address."""
+    """An image that was uploaded through a VIP, as clients do."""
     virtual = Glance(hostvars["ctl1"]["site_public_vip"], glances[0].trust)
     made = virtual.upload(admin, "molecule", FILE)
     yield made
@@ -327,7 +327,7 @@ PLAY = """\
   gather_facts: false
   roles: [cloudwatt.socle.site, cloudwatt.socle.ovn_central]
 """
-# Counts, many times a second, how many members of a cluster take no connection.
+# Counts many times a second how many members of a cluster accept no connection.
 WATCH = """
 import socket, sys, time, os
 most, end = 0, time.monotonic() + 300
@@ -346,7 +346,7 @@ print(most)
 
 @pytest.fixture
 def ovn_central(playbook):
-    """`ovn_central(*options)`: run the role on all controllers; the hosts that it changed."""
+    """`ovn_central(*options)`: run the role on all controllers and return the changed hosts."""
 
     def run(*options: str) -> list[str]:
         done = playbook(PLAY, *options)
@@ -394,7 +394,7 @@ def test_the_databases_restart_one_after_the_other(host, machine, hostvars, ovn_
     before = processes(machine)
     watcher.start()
     try:
-        # The same addresses in another order: their servers, and northd, have to read them.
+        # The same addresses in another order: the database servers and northd must read them again.
         remotes = ",".join(f"ssl:{address}:6641" for address in reversed(addresses))
         ovn_central("-e", f"site_ovn_nb_remotes={remotes}")
     finally:

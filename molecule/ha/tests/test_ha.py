@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Three hardened controllers: the virtual addresses move, and clients, the database and the broker outlive a node."""
+"""Three hardened controllers: after the loss of a node the VIPs move, and APIs, database and broker keep working."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ SCENARIO = Path(__file__).resolve().parents[1]
 CONTROLLERS = ("ctl1", "ctl2", "ctl3")
 PORT = 5000
 MOVED = 10.0
-"""Seconds. A move takes less than one; where gratuitous ARP is dropped it takes 37 and more."""
+"""Limit in seconds. A move takes less than one second, or 37 and more if gratuitous ARP is dropped."""
 testinfra_hosts = ["ansible://ctl1"]
 
 
 class Watch:
-    """Connects to an address all the time; ``outage`` is the longest time in which nobody answered."""
+    """Connects to an address continuously. ``outage`` is the longest time without an answer."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -68,7 +68,7 @@ def public(hostvars) -> str:
 
 @pytest.fixture
 def holders(hostvars, machine, public):
-    """`holders()`: the controllers that have both virtual addresses; a node that has one of them fails the test."""
+    """`holders()`: the controllers that have both VIPs. The test fails if a node has only one of them."""
     both = {public, hostvars["ctl1"]["site_internal_vip"]}
 
     def ask(among=CONTROLLERS) -> list[str]:
@@ -86,7 +86,7 @@ def holders(hostvars, machine, public):
 
 @pytest.fixture
 def power(inventory):
-    """`power(state, name)`: take the power of a controller, or give it back, as the scenario itself does."""
+    """`power(state, name)`: power a controller off or on, as the scenario itself does."""
 
     def run(state: str, name: str) -> None:
         playbook = ROOT / "molecule" / "shared" / ("create.yml" if state == "present" else "destroy.yml")
@@ -100,7 +100,7 @@ def power(inventory):
 
 
 def signed_in(address: str, hostvars, inventory) -> bool:
-    """Whether a client gets a token by an address: a virtual one, or that of a controller, whose own Keystone it is."""
+    """Return whether a client gets a token at an address: a VIP, or that of a controller, for Keystone on that node."""
     trust = ssl.create_default_context(cafile=inventory / "pki" / "ca.pem")
     user = {"name": "admin", "domain": {"id": "default"}, "password": hostvars["ctl1"]["secrets"]["keystone_admin"]}
     body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}}
@@ -115,7 +115,7 @@ def signed_in(address: str, hostvars, inventory) -> bool:
 
 
 def members(host) -> int:
-    """Nodes that share the database, as one of them counts."""
+    """Return the size of the Galera cluster, as one member reports it."""
     return int(host.check_output("mariadb -NBe \"SHOW STATUS LIKE 'wsrep_cluster_size'\"").split()[1])
 
 
@@ -154,7 +154,7 @@ def test_the_addresses_leave_a_controller_whose_front_ends(unit, holders, machin
     print(f"{unit} of {former} stopped: nobody answered for {watch.outage:.2f} s")
     assert watch.answers
     assert watch.outage < MOVED
-    # Whoever has them keeps them: a second move would cost as much as the first.
+    # The current node keeps the VIPs, because a second move would cause another outage.
     time.sleep(5)
     assert holders() == holders(others)
 
@@ -169,7 +169,7 @@ def test_no_address_stays_on_two_nodes_when_keepalived_was_killed(holders, machi
     before = process()
     machine(former).check_output("systemctl kill --signal=KILL keepalived")
     assert eventually(lambda: process() not in ("0", before))
-    time.sleep(5)  # others have noticed by now
+    time.sleep(5)  # the other nodes have noticed the loss after this time
     assert eventually(lambda: len(holders()) == 1)
 
 
@@ -186,7 +186,7 @@ def test_clients_outlive_a_controller_without_power(holders, machine, public, po
             eventually(lambda: signed_in(public, hostvars, inventory))
             for name in others:
                 assert eventually(lambda name=name: members(machine(name)) == 2)
-                # None of them waits for a database that is gone.
+                # None of them waits for the lost database.
                 eventually(lambda name=name: signed_in(hostvars[name]["ansible_host"], hostvars, inventory))
         finally:
             power("present", dead)

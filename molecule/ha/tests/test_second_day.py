@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""A hardened controller, and with it its broker, its database and its balancer, after two nights."""
+"""A hardened controller with its broker, database and load balancer after two nights."""
 
 from __future__ import annotations
 
@@ -36,6 +36,6 @@ def test_the_broker_writes_its_log(host: Any) -> None:
 
 
 def members(host: Any) -> list[str]:
-    """The brokers that the broker of the node sees running; none as long as it does not answer."""
+    """Return the running members that the broker of the node reports; empty while it does not answer."""
     status = host.run("rabbitmqctl --quiet --formatter json cluster_status")
     return json.loads(status.stdout)["running_nodes"] if status.rc == 0 else []

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role hardening: nobody is locked out, neither by the hardening, nor a year later, nor by a mistake."""
+"""Role hardening: no user is locked out, neither by the hardening, nor a year later, nor by a mistake."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ testinfra_hosts = ["ansible://ctl1", "ansible://gw1"]
 
 @pytest.fixture
 def login(settings) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """`login(words)`: a new connection of the automation's account, which becomes root to run them."""
+    """`login(words)`: run a command as root over a new connection with Ansible's account."""
     sudo = ["sudo", "-n"] if settings["ansible_become"] else []
 
     def run(words: str = "true") -> subprocess.CompletedProcess[str]:
@@ -55,7 +55,7 @@ def test_the_automation_needs_no_password(host, settings):
 
 
 def test_no_password_is_ever_too_old(host):
-    """Nor is that of an account that a former hardening gave a longest age, or that is made later."""
+    """This includes accounts with a maximum age from a former hardening, and accounts that are created later."""
     host.run("useradd --create-home later")
     try:
         for user in ("root", "former", "later"):
@@ -92,7 +92,7 @@ LOCKS = {
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_the_guard_lets_everybody_in_again(host, settings, login, eventually, bring_engines, lock):
-    """A new connection is what keeps new rules of access; without one the former come back by themselves."""
+    """Only a new connection confirms new access rules. Without one, the guard restores the former rules."""
     user = settings["ansible_user"]
     if user == "root":
         pytest.skip("the other node is let in by an account with sudo, to which all of these happen")
@@ -124,7 +124,7 @@ sysctl -n net.ipv4.conf.all.arp_ignore
 
 
 def test_a_boot_before_the_confirmation_puts_the_former_rules_back(host, login, eventually, bring_engines):
-    """Whoever is locked out of a node resets it."""
+    """An operator who is locked out of a node resets it."""
     if host.backend.host != "gw1":
         pytest.skip("one node is enough")
     engines = bring_engines(host)

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role audit: judges that are not ours say how a hardened node stands."""
+"""Role audit: the results of the scanners on a hardened node."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAILED = ("fail", "error", "unknown", "missing")
 
 @pytest.fixture(scope="module")
 def audited(inventory, tmp_path_factory):
-    """The first audit of new machines, which has no former one to compare with: how it ended, and its report."""
+    """Exit code and report of the first audit of new machines, which has no former audit to compare with."""
     folder = tmp_path_factory.mktemp("audit")
     done = subprocess.run(
         [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), "--vault-password-file",
@@ -35,7 +35,7 @@ def audited(inventory, tmp_path_factory):
 
 
 def test_the_hardened_nodes_pass(audited):
-    """At the gate of the role: its level's checks, how many are evaluated, and Lynis' index."""
+    """The gate of the role covers the checks of its level, the number of evaluated checks, and the index of Lynis."""
     done, report = audited
     assert done.returncode == 0, done.stdout[-3000:]
     assert (report["compared_with"], report["faults"]) == ("", [])

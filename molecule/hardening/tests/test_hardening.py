@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role hardening: what holds on a node that was hardened, seen from the node and from outside."""
+"""Role hardening: properties of a hardened node, tested on the node and from outside."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_sshd_takes_no_password(host):
 
 
 def test_files_can_still_be_brought(host):
-    """SFTP, which Ansible and people use, lives."""
+    """SFTP works: Ansible and users need it."""
     assert "internal-sftp" in host.check_output("sshd -T | grep ^subsystem")
 
 
@@ -49,7 +49,7 @@ def test_only_the_group_may_run_sudo(host, settings):
 
 
 def test_helpers_of_services_still_work(host):
-    """What sudo starts for them may start programs, and needs no terminal."""
+    """A command that a service runs with sudo may start programs, and needs no terminal."""
     rule = "nova ALL=(root) NOPASSWD: /bin/sh -c id"
     host.check_output("umask 337; echo %s > /etc/sudoers.d/test", rule)
     done = host.run("runuser -u nova -- sudo -n /bin/sh -c id </dev/null")
@@ -86,12 +86,12 @@ code = pam.pam_authenticate(handle, 0)
 pam.pam_end(handle, code)
 print(code)
 """
-"""Authenticate as the service `login` does, with the password of standard input; print the result of Linux-PAM."""
+"""Authenticate like the service `login` with a password from standard input, and print the result of Linux-PAM."""
 
 
 @pytest.fixture
 def person(host):
-    """The name of an account with a password, which exists during the test."""
+    """Create an account with a password for the time of the test and return its name."""
     host.check_output("useradd person && echo %s | chpasswd", f"person:{PASSWORD}")
     yield "person"
     host.run("faillock --user person --reset")
@@ -99,12 +99,12 @@ def person(host):
 
 
 def authenticate(host, user: str, password: str) -> bool:
-    """Whether PAM lets somebody in who types this password."""
+    """Return whether PAM accepts this password."""
     return host.check_output("printf %%s %s | python3 -c %s %s", password, AUTHENTICATE, user) == "0"
 
 
 def counted(host, user: str) -> int:
-    """Failed attempts that pam_faillock has counted and that are not too old."""
+    """Return the failed attempts that pam_faillock counts, without expired ones."""
     return len(re.findall(r" V$", host.check_output("faillock --user %s", user), re.M))
 
 

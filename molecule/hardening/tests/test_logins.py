@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Logins on a hardened node: any shell, and accounts that come from a directory (SSSD)."""
+"""Logins on a hardened node: with any shell, and with accounts of a directory (SSSD)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ testinfra_hosts = ["ansible://gw1"]
 
 @pytest.fixture
 def account(host):
-    """`account(shell)`: the name of a new account with this shell."""
+    """`account(shell)`: create an account with this shell and return its name."""
     made: list[str] = []
 
     def make(shell: str) -> str:
@@ -34,7 +34,7 @@ def account(host):
 
 
 def on_a_terminal(host, command: str, typed: str = "exit\n") -> str:
-    """What somebody sees who types at a terminal."""
+    """Return the output of a terminal after this input."""
     return host.check_output("printf %s | timeout 20 script --quiet --return --command %s /dev/null", typed, command)
 
 
@@ -61,14 +61,14 @@ def test_a_command_has_no_time_limit_and_says_nothing(host, account, shell):
 
 
 def test_only_a_good_password_can_be_set(host, account):
-    """The check of words needs a dictionary, without which it takes no password at all."""
+    """The dictionary check rejects every password if the dictionary is missing."""
     name = account("/bin/bash")
     host.run_expect([0], "echo %s | chpasswd", f"{name}:Vk7#mq!xTz29-Lwe&fo")
     for weak in ("Short-1a", "alllowercaseletterswithoutanythingelse"):
         assert host.run("echo %s | chpasswd", f"{name}:{weak}").rc != 0, weak
 
 
-# --- accounts from a directory
+# --- accounts of a directory
 
 PASSWORD = "Vk7#mq!xTz29-Lwe&fo"
 DIRECTORY = r"""
@@ -119,7 +119,7 @@ def stacks(host) -> str:
 
 @pytest.fixture(scope="module")
 def harden(inventory):
-    """`harden(lines)`: harden the node again with PAM lines of the site; the exit code and what was printed."""
+    """`harden(lines)`: harden the node again with PAM lines of the site and return exit code and output."""
 
     def run(lines) -> tuple[int, str]:
         words = ["-i", inventory, SCENARIO / "converge.yml", "--vault-password-file", inventory / ".vault-password"]
@@ -135,7 +135,7 @@ def harden(inventory):
 
 @pytest.fixture(scope="module")
 def directory(host, eventually):
-    """A directory, by SSSD, with the account `agent`; and what the stacks were before its packages came."""
+    """A directory in SSSD with the account `agent`, and the PAM stacks before its packages were installed."""
     before = stacks(host)
     host.check_output("sh -c %s", DIRECTORY.replace("PASSWORD", PASSWORD))
     assert eventually(lambda: host.run("getent passwd agent").rc == 0, 30)
@@ -143,7 +143,7 @@ def directory(host, eventually):
 
 
 def asked(host, user: str, password: str, *what: str) -> bool:
-    """Whether PAM lets somebody in who types this password."""
+    """Return whether PAM accepts this password."""
     return host.run("printf '%%s\\n' %s | pamtester login %s " + " ".join(what), password, user).rc == 0
 
 
@@ -152,7 +152,7 @@ def failures(host, user: str) -> int:
 
 
 def test_packages_that_come_later_leave_the_stacks_alone(host, directory):
-    """libpam-sss calls pam-auth-update, which does not touch files that are not its own."""
+    """libpam-sss calls pam-auth-update, which does not change files of other owners."""
     assert stacks(host) == directory
     assert "pam_sss" not in host.file("/etc/pam.d/common-auth").content_string
 
@@ -170,7 +170,7 @@ def test_with_its_lines_accounts_of_both_kinds_get_in(host, directory, harden):
     host.check_output("useradd --create-home local-one && echo %s | chpasswd", f"local-one:{PASSWORD}")
     assert asked(host, "local-one", PASSWORD, "authenticate", "acct_mgmt")
     assert not asked(host, "local-one", "another", "authenticate")
-    # The session makes a home that only its owner reads.
+    # The session creates a home directory that only its owner may read.
     assert host.check_output("su - agent -c %s", "echo $HOME $(stat -c %a $HOME) $(id -un)") == "/home/agent 700 agent"
     code, told = harden(SSSD)
     assert code == 0
@@ -196,7 +196,7 @@ def test_an_account_that_the_directory_does_not_know_stays_out(host, directory):
 
 
 def test_a_key_of_somebody_in_the_directory_opens_ssh(host, directory, hostvars):
-    """No password is asked, so that only the stacks account and session decide."""
+    """SSH asks for no password, so only the stacks account and session apply."""
     settings = hostvars["gw1"]
     public = Path(f"{settings['ansible_ssh_private_key_file']}.pub").read_text()
     host.check_output(

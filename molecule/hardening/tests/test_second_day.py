@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""A hardened node after its first nights: nothing that a package decides was taken from it."""
+"""A hardened node after its first nights: the settings of packages still apply."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def test_logs_are_rotated_and_every_service_starts_again(host, second_day):
 
 
 def test_a_log_keeps_the_owner_that_its_package_gave_it(host):
-    """A package that says nothing of owners has its daemon open a file of its own again."""
+    """If a package sets no owner, its daemon opens a new file itself."""
     host.check_output(
         "install -d -o nova -g nova /var/log/owned && "
         "install -o nova -g nova -m 0600 /dev/null /var/log/owned/a.log && "
@@ -28,7 +28,7 @@ def test_a_log_keeps_the_owner_that_its_package_gave_it(host):
 
 
 def test_messages_go_where_a_package_wants_them(host, eventually):
-    """Debian's file for HAProxy has a log of its own, which its rotation is about."""
+    """Debian's configuration for HAProxy writes a separate log, and its rotation is for this log."""
     assert host.file("/etc/rsyslog.d/49-haproxy.conf").exists
     host.check_output("logger -t haproxy 'a line of the front'")
     assert eventually(lambda: host.run("grep -q 'a line of the front' /var/log/haproxy.log").rc == 0, 30)
@@ -44,6 +44,6 @@ def test_what_a_package_takes_for_itself_still_reaches_the_collector(host, machi
 
 
 def test_security_updates_of_packages_whose_files_are_ours_are_installed(host):
-    """Of a file that was changed dpkg asks which to keep, and unattended-upgrades leaves out what may ask."""
+    """dpkg asks about changed configuration files, and unattended-upgrades skips packages that may ask."""
     say = "import runpy; print(runpy.run_path('/usr/bin/unattended-upgrade')['dpkg_conffile_prompt']())"
     assert host.check_output("python3 -c %s", say) == "False"

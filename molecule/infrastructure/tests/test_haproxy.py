@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role haproxy: TLS on both virtual addresses, what a service is told of its client, health on loopback, crashes."""
+"""Role haproxy: TLS on both VIPs, headers about the client, the health check on loopback, and crashes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_health_and_metrics_are_on_loopback(host):
     assert 'haproxy_server_status{proxy="database",server="ctl1",state="UP"} 1' in metrics
 
 
-# Answers with the headers that it was sent, where Keystone would listen.
+# A server in place of Keystone that returns the headers of each request.
 ECHO = """
 import http.server, json, os, shutil, socketserver
 class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -87,7 +87,7 @@ FORGED = {
 
 @pytest.fixture(scope="module")
 def echo(host, settings, inventory):
-    """`echo(address, name)`: the headers that Keystone is sent of a request with forged ones to an address."""
+    """`echo(address, name)`: the headers that Keystone receives after a request with forged headers to an address."""
     host.run_expect([0], "systemd-run --quiet --unit=molecule-echo python3 -c %s", ECHO)
     trust = ssl.create_default_context(cafile=inventory / "pki" / "ca.pem")
 

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role keepalived: the only controller holds both virtual addresses."""
+"""Role keepalived: the only controller has both VIPs."""
 
 from __future__ import annotations
 

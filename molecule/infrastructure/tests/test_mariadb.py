@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role mariadb: a synced cluster that loses nothing, TLS only, an account a service, back after a crash."""
+"""Role mariadb: a synced cluster without data loss, TLS only, one account per service, recovery after a crash."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_haproxy_learns_whether_the_node_may_be_used(host, settings, eventually)
     through = LOGIN.replace("--ssl-verify-server-cert", "")
     password = settings["secrets"]["glance_database"]
     words = (through, password, settings["site_internal_vip"], "glance", "SELECT @@hostname")
-    # The tests of keepalived take the virtual address away, and it comes back when the node has the time.
+    # The tests of keepalived remove the VIP, and it takes some time to come back.
     eventually(lambda: host.run(*words).stdout.strip() == "ctl1")
 
 

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role memcached: answers on loopback, and nowhere else."""
+"""Role memcached: it listens on loopback only."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role ovn_central: raft clusters that this node leads, and clients with a certificate only."""
+"""Role ovn_central: this node leads the raft clusters, and only clients with a certificate can connect."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role rabbitmq: AMQP over TLS only, the services' accounts and nobody else's, quorum queues."""
+"""Role rabbitmq: AMQP over TLS only, accounts for the services only, and quorum queues."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 testinfra_hosts = ["ansible://control"]
 
-# The AMQP library that the services themselves use, with the checks that they make.
+# The AMQP library of the services, with the same TLS checks.
 SPEAK = """
 import sys, amqp
 host, user, password = sys.argv[1:]
@@ -50,7 +50,7 @@ def test_old_tls_is_refused(host, settings):
 def test_users_and_what_they_may(definitions):
     tags = {user["name"]: user["tags"] for user in definitions["users"]}
     assert tags == {"nova": [], "neutron": [], "admin": ["administrator"]}
-    # Nobody may use the virtual host that a new broker begins with.
+    # No account may use the default virtual host of a new broker.
     assert {vhost["name"] for vhost in definitions["vhosts"]} <= {"openstack", "/"}
     assert {(entry["user"], entry["vhost"]) for entry in definitions["permissions"]} == {
         (user, "openstack") for user in tags
@@ -79,14 +79,14 @@ def test_its_secrets_are_its_own(host):
 
 
 def held_cookie(host) -> str:
-    """The cookie of the running broker; base64, as Erlang writes quotes and backslashes in a way of its own."""
+    """Return the cookie of the running broker in base64, because Erlang escapes quotes and backslashes."""
     ask = "base64:encode_to_string(atom_to_list(erlang:get_cookie()))."
     told = host.check_output("rabbitmqctl --quiet eval %s", ask)
     return base64.b64decode(told.strip('"')).decode()
 
 
 def test_a_running_broker_takes_another_cookie(host, service):
-    """Without a restart, and back again; its own tools follow."""
+    """The change and its reversal need no restart, and the command-line tools use the new cookie."""
     own, new = "/var/lib/rabbitmq/.erlang.cookie", "/etc/rabbitmq/erlang.cookie"
     before, run = host.file(new).content_string, service("rabbitmq-server")["MainPID"]
     assert host.file(own).content_string == before

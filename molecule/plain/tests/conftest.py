@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of plain nodes share: the cloud as its administrator, and the playbooks on single nodes."""
+"""Fixtures of the tests on plain nodes: a connection as administrator, and playbook runs on single nodes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ ENDPOINTS = {
     "network": (":9696/v2.0", "2"),
     "placement": (":8778", "1"),
 }
-"""Port and path of each service at the public address, and its version: the services link to their name, which is in no
-DNS here, so that a client cannot discover the versions by the address."""
+"""Port and path of each service at the public VIP, and its version. A client cannot discover the versions there,
+because the services link to their name, which is not in DNS here."""
 
 
 @pytest.fixture(scope="session")
 def cloud(hostvars: dict[str, Any], inventory: Path) -> Any:
-    """A connection of openstacksdk by the public virtual address, verified with the internal authority."""
+    """A connection of openstacksdk through the public VIP, verified with the internal CA."""
     import openstack
 
     values = hostvars["ctl1"]
@@ -50,7 +50,7 @@ def cloud(hostvars: dict[str, Any], inventory: Path) -> Any:
 
 @pytest.fixture(scope="session")
 def deploy(inventory: Path) -> Callable[..., tuple[int, str]]:
-    """`deploy(*words)`: exit code and output of a deployment by ansible-playbook."""
+    """`deploy(*words)`: deploy with ansible-playbook and return exit code and output."""
 
     def run(*words: str) -> tuple[int, str]:
         command = [

@@ -1,8 +1,8 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Plain Debian nodes: what they had is kept, nothing unconfigured runs, and a guest boots on the hypervisor.
+"""Plain Debian nodes: their settings are kept, no unconfigured service runs, and a guest boots on the hypervisor.
 
-The tests build on one another, in the order of this file.
+The tests depend on each other, in the order of this file.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import pytest
 from ansible_collections.cloudwatt.socle.plugins.module_utils.verify import smoke
 
 testinfra_hosts = ["ansible://compute"]
-# Each test asks for `host`, whether it uses it or not: pytest runs those that do not after all others, and the last one
-# reboots the node.
+# Each test has the fixture `host`, even if it does not use it: pytest runs tests without it after all others, and the
+# last test reboots the node.
 
 GUEST = "/var/lib/socle/images/guest/current"
 IMAGE_MARKS = ("/etc/systemd/system-preset/00-socle-image.preset", "/etc/dpkg/dpkg.cfg.d/socle-image")
@@ -31,7 +31,7 @@ def test_the_nodes_are_not_from_our_image(host, machine):
 
 
 def test_polkit_was_of_use_without_a_boot(host):
-    """libvirt asks it whether nova may connect."""
+    """libvirt asks polkit whether nova may connect."""
     host.run_expect([0], "busctl --timeout=10 status org.freedesktop.PolicyKit1")
     host.run_expect([0], "runuser -u nova -- virsh -c qemu:///system list")
 
@@ -64,7 +64,7 @@ def test_names_of_the_node_are_kept(host):
 
 
 def remove_guest(cloud):
-    """Remove what an earlier run of the tests left on these machines."""
+    """Remove the guest that an earlier run of the tests may have left."""
     cloud.delete_server("plain", wait=True)
     cloud.delete_flavor("plain")
     for image in cloud.image.images():
@@ -76,7 +76,7 @@ def remove_guest(cloud):
 
 @pytest.fixture(scope="module")
 def guest(cloud):
-    """A guest of a kernel and an initial ramdisk, on a network of its own."""
+    """A guest with a kernel and an initial ramdisk, on a network of its own."""
     remove_guest(cloud)
     network = cloud.network.create_network(name="plain")
     cloud.network.create_subnet(network_id=network.id, ip_version=4, cidr="10.20.0.0/24")
@@ -124,7 +124,7 @@ def test_a_hypervisor_whose_disk_was_lost_comes_back_as_itself(host, guest, clou
 
 
 def test_a_unit_that_ends_after_its_start_fails_the_run(host, deploy):
-    """It reports its start and ends with status 0 two seconds later, as nova-compute does without libvirt."""
+    """The unit reports its start and exits with status 0 two seconds later, as nova-compute does without libvirt."""
     folder = "/run/systemd/system/neutron-ovn-metadata-agent.service.d"
     ends = "[Service]\nType=simple\nExecStart=\nExecStart=/bin/sleep 2\nRestart=no\n"
     host.check_output(f"mkdir -p {folder} && printf %s > {folder}/zz-ends.conf && systemctl daemon-reload", ends)
@@ -155,7 +155,7 @@ def test_a_foreign_file_that_takes_a_link_is_named(host, deploy):
 
 
 def test_cloud_init_takes_nothing_back(host, deploy):
-    """The real package, with user data that asks for what would undo the deployment."""
+    """The test uses the real package, with user data that would revert the deployment."""
     host.check_output("DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install cloud-init")
     seed = "/var/lib/cloud/seed/nocloud"
     host.check_output(f"mkdir -p {seed}")
@@ -182,7 +182,7 @@ def test_cloud_init_takes_nothing_back(host, deploy):
 
 
 def test_a_boot_leaves_nothing_failed_or_unconfigured(host, deploy, eventually):
-    """Last, as the connection goes with it."""
+    """This is the last test, because the reboot closes the connection."""
     before = host.check_output("systemctl show --value -p UserspaceTimestampMonotonic")
     host.run("systemctl --no-block reboot")
 
@@ -190,7 +190,7 @@ def test_a_boot_leaves_nothing_failed_or_unconfigured(host, deploy, eventually):
         try:
             started = host.run("systemctl show --value -p UserspaceTimestampMonotonic").stdout.strip()
             return started != before and host.run("systemctl is-system-running").stdout.strip() == "running"
-        except RuntimeError:  # no SSH meanwhile
+        except RuntimeError:  # no SSH during the reboot
             return False
 
     eventually(back)

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The tenants' VRFs, and routers that stand in for OpenStack's."""
+"""Fixtures for the tenants' VRFs, and routers that replace those of OpenStack."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[3]
 EDGES = {"gw1": "pe1", "gw2": "pe2"}
 FAMILIES = {"v4": "ipv4", "v6": "ipv6"}
 
-# What OVN does for a tenant: an address on the transit VLAN, and BFD with the gateway's namespace. BIRD speaks it here.
+# A replacement for OVN: an address on the transit VLAN, and BFD (by BIRD) with the gateway's namespace.
 ROUTER = """
 set -e
 if ! ip netns list | grep -qw {netns}; then
@@ -55,7 +55,7 @@ test -S /run/{netns}.ctl || ip netns exec {netns} bird -c /run/{netns}.conf -s /
 
 @pytest.fixture(scope="session")
 def vrfs(hostvars):
-    """Name -> intent of each tenant's VRF."""
+    """Mapping of the name of each tenant's VRF to its intent."""
     return {vrf["name"]: vrf for tenant in hostvars["gw1"]["rie_tenants"] for vrf in tenant["vrfs"]}
 
 
@@ -67,13 +67,13 @@ def prefixes():
 
 @pytest.fixture(scope="session")
 def inside():
-    """`inside(vrf, family)`: the address that a tenant's router holds in the first network."""
+    """`inside(vrf, family)`: the address of the tenant's router in the first network."""
     return lambda vrf, family: str(ip_network(vrf["networks"][0][family])[9])
 
 
 @pytest.fixture(scope="session")
 def birdc(machine):
-    """`birdc(edge, vrf, command)`: what a VRF's BIRD answers on a provider edge."""
+    """`birdc(edge, vrf, command)`: the output of a command in the BIRD of a VRF on a provider edge."""
     return lambda edge, vrf, command: machine("rie").check_output("birdc -s /run/bird/%s-%s.ctl %s", edge, vrf, command)
 
 
@@ -95,7 +95,7 @@ def edges_up(birdc, eventually):
 
 @pytest.fixture(scope="session")
 def before(birdc, edges_up, vrfs):
-    """(gateway, VRF) -> what its provider edge has learned before any router of a tenant is there."""
+    """Mapping of (gateway, VRF) to the routes that its provider edge has learned before any tenant router exists."""
     for name in vrfs:
         edges_up(name)
     return {(gateway, name): birdc(edge, name, "show route") for gateway, edge in EDGES.items() for name in vrfs}
@@ -103,7 +103,7 @@ def before(birdc, edges_up, vrfs):
 
 @pytest.fixture(scope="session")
 def play_router(machine, ledger, inside, hostvars):
-    """`play_router(vrf)`: play OpenStack's router of a VRF on both gateways. It stays until the machines go."""
+    """`play_router(vrf)`: start a replacement for the OpenStack router of a VRF on both gateways. It is not removed."""
 
     def play(vrf):
         held = ledger()["allocations"]
@@ -127,20 +127,20 @@ def play_router(machine, ledger, inside, hostvars):
 
 @pytest.fixture(scope="session")
 def ledger(hostvars):
-    """`ledger()`: the ledger of the scenario as it is now."""
+    """`ledger()`: the current ledger of the scenario."""
     return lambda: yaml.safe_load(Path(hostvars["gw1"]["rie_allocations_file"]).read_text())
 
 
 @pytest.fixture(scope="session")
 def routers(vrfs, before, play_router):
-    """Play the tenants' routers on both gateways."""
+    """Start the replacements for the tenants' routers on both gateways."""
     for vrf in vrfs.values():
         play_router(vrf)
 
 
 @pytest.fixture(scope="session")
 def ping(machine, inside):
-    """`ping(gateway, one, other, family)`: whether a packet from inside one VRF is answered from inside another."""
+    """`ping(gateway, one, other, family)`: whether a network of one VRF gets an answer from a network of another."""
 
     def try_it(gateway, one, other, family):
         words = "ip netns exec router-%s ping -q -c 3 -i 0.2 -W 1 -I %s %s"
@@ -151,13 +151,13 @@ def ping(machine, inside):
 
 @pytest.fixture(scope="session")
 def vtysh():
-    """`vtysh(host, vrf, command)`: the JSON that a VRF's FRR answers."""
+    """`vtysh(host, vrf, command)`: the JSON output of a command in the FRR of a VRF."""
     return lambda host, vrf, command: json.loads(host.check_output("vtysh -N %s -c %s", vrf, command))
 
 
 @pytest.fixture(scope="session")
 def sessions(vtysh):
-    """`sessions(host, vrf)`: address of each neighbour -> what FRR says of its session."""
+    """`sessions(host, vrf)`: mapping of the address of each neighbour to its session in FRR."""
 
     def ask(host, vrf):
         families = vtysh(host, vrf, "show bgp summary json")
@@ -168,7 +168,7 @@ def sessions(vtysh):
 
 @pytest.fixture(scope="session")
 def since(machine, sessions, eventually):
-    """`since(*vrfs)`: when each session of these VRFs came up, on both gateways; all of them must be up."""
+    """`since(*vrfs)`: the start time of each session of these VRFs on both gateways; all of them must be up."""
 
     def ask(*names):
         def up():
@@ -187,7 +187,7 @@ def since(machine, sessions, eventually):
 
 @pytest.fixture(scope="session")
 def unmoved(since):
-    """`unmoved(before)`: whether the sessions of `since` are still the same ones. FRR tells to the second."""
+    """`unmoved(before)`: whether the sessions of `since` are still the same. FRR reports whole seconds."""
 
     def compare(before):
         after = since(*{name for _gateway, name, _key in before})
@@ -198,7 +198,7 @@ def unmoved(since):
 
 @pytest.fixture(scope="session")
 def wire(inventory, tmp_path_factory):
-    """`wire(tenants)`: wire these as an operator would. Returns (exit code, what Ansible said, hosts changed)."""
+    """`wire(tenants)`: wire these tenants like an operator. Returns (exit code, output of Ansible, changed hosts)."""
 
     def run(tenants):
         intent = tmp_path_factory.mktemp("intent") / "intent.json"
@@ -206,7 +206,7 @@ def wire(inventory, tmp_path_factory):
         words = ["ansible-playbook", "-i", str(inventory), "--limit", "gateway:backbone"]
         words += ["--vault-password-file", str(inventory / ".vault-password")]
         words += ["-e", f"@{Path(__file__).parents[1] / 'vars.yml'}", "-e", f"@{intent}", "playbooks/wire_tenants.yml"]
-        # Molecule forces colours, and what is coloured does not read as below.
+        # Molecule forces colours, and the code below cannot parse coloured output.
         env = {**os.environ, "ANSIBLE_FORCE_COLOR": "0"}
         done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True)
         said = done.stdout + done.stderr

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role backbone: two provider edges and a site for each ministry, kept apart."""
+"""Role backbone: two provider edges and one site per ministry, isolated from each other."""
 
 from __future__ import annotations
 

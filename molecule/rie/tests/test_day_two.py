@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""A year in the life of a site, by the playbook that operators run: no session of anybody else is ever reset."""
+"""Changes of a running site, with the operators' playbook: no session of another tenant is ever reset."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LABO = {"name": "labo", "v4": MOVED}
 
 @pytest.fixture(scope="module")
 def site(routers, hostvars, wire):
-    """`site()`: the scenario's tenants, and name -> VRF among them, to be changed. Afterwards all is as before."""
+    """`site()`: the tenants of the scenario and their VRFs by name, for changes. The fixture restores them later."""
     tenants = json.loads(json.dumps(hostvars["gw1"]["rie_tenants"]))
 
     def new():
@@ -34,7 +34,7 @@ def site(routers, hostvars, wire):
 
 @pytest.fixture
 def works(ping, eventually, vrfs):
-    """`works(one, other)`: packets pass, both ways, by both gateways, in both families."""
+    """`works(one, other)`: packets pass in both directions, through both gateways, with IPv4 and IPv6."""
 
     def both(one, other):
         for gateway in EDGES:
@@ -47,14 +47,14 @@ def works(ping, eventually, vrfs):
 
 @pytest.fixture
 def silent(ping, vrfs):
-    """`silent(one, other)`: no packet comes back."""
+    """`silent(one, other)`: no packet is answered."""
     return lambda one, other: (
         not any(ping(gateway, vrfs[one], vrfs[other], family) for gateway in EDGES for family in FAMILIES)
     )
 
 
 def police(vrfs):
-    """A tenant that is not there yet."""
+    """The intent of a tenant that does not exist yet."""
     vrf = copy.deepcopy(vrfs["sante"])
     vrf |= {"name": "police", "import_targets": ["64900:1013"], "export_targets": ["64900:1013"]}
     vrf["delegated"] = {"v4": ["10.23.0.0/16", "10.21.8.0/21"], "v6": ["fd20:0:13::/48"]}
@@ -107,7 +107,7 @@ def test_who_imports_a_service_no_more_loses_it_alone(site, wire, vrfs, since, u
 
 
 def with_police(site, labo):
-    """The site with one more tenant, and a network that is somebody's."""
+    """The site with one more tenant, and with the network LABO in the VRFs `labo`."""
     tenants, by_name = site()
     tenants.append(police(by_name))
     by_name["police"] = tenants[-1]["vrfs"][0]
@@ -144,7 +144,7 @@ def test_a_prefix_that_two_claim_in_one_table_is_refused(site, wire, vrfs, since
 
 
 def test_a_prefix_moves_to_another_tenant(site, wire, vrfs, since, unmoved, machine, birdc, eventually, ledger):
-    """It is withdrawn by the one before the other announces it, on each gateway, and no session is reset for it."""
+    """On each gateway one tenant withdraws the prefix before the other announces it, and no session is reset."""
     before, held, rie = since(*vrfs, "police"), ledger(), machine("rie")
     start = rie.check_output("date +%s")
     for edge in EDGES.values():
@@ -192,7 +192,7 @@ def test_a_tenant_goes(site, wire, vrfs, since, unmoved, machine, ledger):
 
 
 def test_frr_is_restarted_on_one_gateway_after_the_other(site, wire, vrfs, since, unmoved, machine):
-    """Its daemons are started otherwise than they should be, on both: the other one's sessions are up meanwhile."""
+    """The daemons on both gateways need other start options. The sessions of the other gateway stay up meanwhile."""
     name = "justice"
     before = since(*(vrf for vrf in vrfs if vrf != name))
     for gateway in EDGES:

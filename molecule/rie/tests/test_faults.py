@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""A daemon of one VRF dies: it is back with everything that it knew, and no other VRF notices."""
+"""A daemon of one VRF dies: it comes back with its full state, and no other VRF is affected."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ import pytest
 testinfra_hosts = ["ansible://gw1"]
 
 VICTIM = "finances"
-# watchfrr answers the death of zebra with new daemons all round.
+# After the death of zebra, watchfrr restarts all daemons.
 STARTS_MGMTD = {"mgmtd", "zebra"}
 
 
 @pytest.fixture
 def resting(ledger):
-    """Whose BFD has to be down: the tenant's router is not on the other gateway's transits, or that one were lost."""
+    """Neighbours with BFD down: the tenant's router is on the other gateway's transits only if that gateway is lost."""
     held = ledger()["allocations"]
     return {str(ip_network(held[transit][f"{VICTIM}/gw2"])[2]) for transit in ("transit_v4", "transit_v6")}
 
 
 @pytest.fixture
 def state(host, sessions, vtysh):
-    """`state()`: the victim's routes, the kernel's and the static ones of zebra, and the neighbours that are not up."""
+    """`state()`: the routes of the victim in the kernel, the static routes in zebra, and the neighbours not up."""
 
     def look():
         text = host.run("ip -n vrf-%s route; ip -n vrf-%s -6 route", VICTIM, VICTIM).stdout
         routes = sorted(re.sub(r" nhid \d+| pref medium|\s+$", "", line) for line in text.splitlines())
         static = [host.run("vtysh -N %s -c %s", VICTIM, f"show {ip} route static").stdout for ip in ("ip", "ipv6")]
-        # Without their age.
+        # The state does not contain the age of the routes.
         routes += sorted(line.rpartition(",")[0] for line in "".join(static).splitlines() if line.startswith("S"))
         shows = ("show bgp summary json", "show bfd peers json")
         if any(host.run("vtysh -N %s -c %s", VICTIM, show).rc != 0 for show in shows):
@@ -46,7 +46,7 @@ def state(host, sessions, vtysh):
 
 @pytest.fixture
 def onlooker(host):
-    """Somebody who looks all the time: mgmtd forgets what it is being sent whenever a vtysh hangs up."""
+    """Run vtysh continuously: mgmtd discards the data that it is receiving whenever a vtysh disconnects."""
     look = f"while :; do vtysh -N {VICTIM} -d mgmtd -c 'show version' >/dev/null 2>&1; sleep 0.02; done"
     host.run_expect([0], "systemd-run --collect --unit socle-onlooker sh -c %s", look)
     yield
@@ -81,11 +81,11 @@ def test_a_killed_daemon_comes_back(
     try:
         eventually(back)
     except AssertionError:
-        assert seen == (routes, resting)  # Tells what differs.
+        assert seen == (routes, resting)  # This shows the differences.
         raise
     record_property("seconds", round(time.monotonic() - killed, 1))
     print(f"{daemon}: {time.monotonic() - killed:.1f} s")
     assert unmoved(siblings)
-    if daemon in STARTS_MGMTD:  # It has read by itself what is sent to it.
+    if daemon in STARTS_MGMTD:  # It has read its configuration by itself.
         said = host.check_output("journalctl -u frr@%s -o cat --since %s", VICTIM, moment)
         assert "MGMTD: No changes found to be committed!" in said

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""A provider edge that misbehaves toward one tenant: it is refused and logged, and the other tenant notices nothing."""
+"""A provider edge misbehaves towards one tenant: FRR rejects and logs it, and the other tenant is not affected."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ EDGE, VICTIM, SIBLING = "pe1", "interieur", "finances"
 
 @pytest.fixture
 def logged(host):
-    """`logged(text)`: whether the instance of the victim has said so since the test began."""
+    """`logged(text)`: whether the instance of the victim has logged this text since the start of the test."""
     since = host.check_output("date +%s")
     return lambda text: text in host.check_output("journalctl --quiet --since=@%s --unit=frr@%s", since, VICTIM)
 
 
 @pytest.fixture
 def edge(host, machine, sessions, eventually):
-    """`edge(more, change)`: add what a shell command prints to the provider edge's configuration, and change it by sed.
+    """`edge(more, change)`: append the output of a shell command to the provider edge's configuration; edit it by sed.
 
-    After the test it is as before, and the sibling's sessions are those from before the test.
+    The fixture restores the configuration after the test, and checks that the sibling's sessions were not reset.
     """
     rie = machine("rie")
     name = f"{EDGE}-{VICTIM}"
@@ -49,7 +49,7 @@ def edge(host, machine, sessions, eventually):
 
 
 def static(route: str) -> str:
-    """A shell command that prints a static protocol of BIRD; `route` prints its routes."""
+    """Return a shell command that prints a static protocol of BIRD; `route` prints its routes."""
     return f"echo 'protocol static rogue {{'; {route}; echo '}}'"
 
 
@@ -59,7 +59,7 @@ MANY = """awk 'BEGIN {
 
 
 def accepted(host, vtysh, vrfs):
-    """Prefixes that the victim's instance holds, of every family."""
+    """Return the prefixes of all families in the victim's instance."""
     return {
         prefix
         for family in ("ipv4", "ipv6")
@@ -77,21 +77,21 @@ def test_a_route_nobody_agreed_to_is_refused_and_logged(host, vrfs, vtysh, edge,
     eventually(lambda: logged(f"UPDATE about {prefix} "))
     assert logged("DENIED due to")
     assert prefix not in accepted(host, vtysh, vrfs)
-    # What was agreed is still there.
+    # The accepted prefixes are still there.
     assert any(known.startswith("10.128.1.") for known in accepted(host, vtysh, vrfs))
 
 
 def test_ten_thousand_prefixes_end_the_session_and_nothing_else(host, vrfs, vtysh, sessions, edge, logged, eventually):
-    """The allow-list keeps every one of them out; with the next route that it lets in, maximum-prefix has enough."""
+    """The accept list rejects all of them. The next accepted route exceeds maximum-prefix."""
     pe = vrfs[VICTIM]["links"]["gw1"]["peer_v4"]
     edge(static(MANY))
     eventually(lambda: logged("UPDATE about 172.16.39.15/32 "))
     assert not any(prefix.startswith("172.16.") for prefix in accepted(host, vtysh, vrfs))
     edge(static(f"{MANY}; echo 'route 10.128.1.16/28 blackhole;'"))
     eventually(lambda: sessions(host, VICTIM)[pe]["state"] != "Established")
-    # The journal may lag behind, and BFD may have ended the session first: FRR then says so the next time.
+    # The journal may lag behind. If BFD has ended the session first, FRR logs the message the next time.
     eventually(lambda: logged("MAXPFX"))
-    # The site is still reached, by the other gateway.
+    # The site is still reachable through the other gateway.
     routes = json.loads(host.check_output("vtysh -N %s -c 'show ip route 10.128.1.0/24 json'", VICTIM))
     assert {hop["interfaceName"] for entries in routes.values() for entry in entries if entry.get("selected")
             for hop in entry["nexthops"]} == {"peer"}  # fmt: skip

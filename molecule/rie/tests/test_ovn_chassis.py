@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role ovn_chassis: the switch of a gateway, before there is any southbound database."""
+"""Role ovn_chassis: the switch of a gateway without a southbound database."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def test_the_switch_and_the_controller_run(host, service):
     for name in ("openvswitch-switch", "ovn-controller"):
         unit = service(name)
         assert (unit["ActiveState"], unit["LoadState"]) == ("active", "loaded")
-    # It waits for the database: it has not crashed over its absence.
+    # ovn-controller waits for the database and has not crashed.
     assert service("ovn-controller")["NRestarts"] == "0"
 
 
@@ -39,7 +39,7 @@ def test_the_database_of_the_switch_is_not_reached_from_outside(host):
 
 
 def test_the_tap_of_a_guest_that_goes_down_comes_back(host, eventually):
-    """What the userspace switch does to a tap that libvirt sets up at the same moment."""
+    """The userspace switch sets down a tap that libvirt sets up at the same moment."""
     host.run_expect([0], "ip tuntap add dev tap-lost mode tap && ip link set tap-lost up && sleep 1")
     try:
         host.run_expect([0], "ip link set tap-lost down")

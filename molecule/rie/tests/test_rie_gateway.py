@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role rie_gateway: a namespace and an FRR for each VRF, sessions that prove who they are, drops that count."""
+"""Role rie_gateway: one namespace and one FRR instance per VRF, authenticated sessions, and counted drops."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def counter(host):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_session_is_up(host, vrfs, vtysh, eventually, name):
-    """Two families to the provider edge, two to the other gateway."""
+    """Each VRF has two sessions (IPv4, IPv6) with the provider edge and two with the other gateway."""
     link = vrfs[name]["links"][host.backend.host]
 
     def summary():
@@ -66,7 +66,7 @@ def test_the_site_is_learned_and_nothing_else(host, hostvars, vrfs, vtysh, name)
         assert set(routes) == {site[family]}
         best = next(route for route in routes[site[family]] if route["protocol"] == "bgp")
         assert best["nexthops"][0]["interfaceName"] == "rie"
-        # Without the provider edge it goes by the other gateway, even when BGP is dead.
+        # Without the provider edge, packets take the other gateway, even if BGP is dead.
         floating = vtysh(host, name, f"show {word} route static json")
         accepted = vrfs[name]["accept"][family][0]["prefix"]
         assert [route["distance"] for route in floating[accepted] if route["protocol"] == "static"] == [250]
@@ -74,7 +74,7 @@ def test_the_site_is_learned_and_nothing_else(host, hostvars, vrfs, vtysh, name)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_tenant_without_its_router_is_not_announced(host, vrfs, before, name):
-    """Statics hang on BFD: a gateway that cannot deliver attracts no packet."""
+    """Static routes depend on BFD, so a gateway that cannot deliver packets announces no route."""
     routes = before[host.backend.host, name]
     assert "10.128." in routes
     assert not any(network[family] in routes for network in vrfs[name]["networks"] for family in ("v4", "v6"))
@@ -97,7 +97,7 @@ def test_exactly_the_tenants_networks_are_announced(host, vrfs, machine, routers
 
 @pytest.mark.parametrize("name", NAMES)
 def test_packets_reach_the_tenant_and_return(host, hostvars, vrfs, machine, routers, eventually, name):
-    """From a ministry's site by the RIE to the tenant's router, and back to the very address that asked."""
+    """Packets pass from the site of a ministry through the RIE to the tenant's router and back to the same address."""
     site = next(site for site in hostvars["rie"]["backbone_sites"] if site["vrf"] == name)
     network = vrfs[name]["networks"][0]
     for inside in (ip_network(network["v4"])[9], ip_network(network["v6"])[9]):
@@ -117,7 +117,7 @@ def test_a_forged_source_is_dropped_and_counted(host, hostvars, routers, counter
 
 @pytest.mark.parametrize("name", NAMES)
 def test_bgp_from_further_away_is_dropped_and_counted(host, vrfs, machine, counter, name):
-    """A segment to port 179 whose TTL shows that a router passed it on (GTSM)."""
+    """The segment to port 179 has a TTL that shows that a router has forwarded it (GTSM)."""
     pe = EDGE[host.backend.host]
     before = counter(name, "gtsm")
     local = vrfs[name]["links"][host.backend.host]["local_v4"].split("/")[0]
@@ -135,7 +135,7 @@ def test_sessions_to_the_provider_edge_carry_md5(host, vrfs, settings, machine, 
         assert f"neighbor {peer} password {settings['secrets'][link['password_secret']]}" in running
     config = host.file(f"/etc/frr/{name}/frr.conf")
     assert (config.user, config.mode & 0o007) == ("frr", 0)
-    # Who does not know the key gets no answer: an ordinary connection with the right TTL times out.
+    # A client without the key gets no answer: an ordinary connection with the right TTL times out.
     pe = EDGE[host.backend.host]
     knock = ("import socket; s = socket.socket(); s.setsockopt(0, socket.IP_TTL, 255); s.settimeout(1.5); "
              f"s.connect(('{link['local_v4'].split('/')[0]}', 179))")  # fmt: skip
@@ -144,7 +144,7 @@ def test_sessions_to_the_provider_edge_carry_md5(host, vrfs, settings, machine, 
 
 
 def test_each_vrf_is_a_world_of_its_own(host, service):
-    """Other processes, other namespaces, other routes, and no address shared with the node."""
+    """Each VRF has processes, a namespace and routes of its own, and shares no address with the node."""
     pids = {name: host.check_output("cat /run/frr/%s/zebra.pid", name) for name in NAMES}
     nets = {name: host.check_output("readlink /proc/%s/ns/net", pid) for name, pid in pids.items()}
     assert len({*nets.values(), host.check_output("readlink /proc/1/ns/net")}) == 3

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Role rie_plan: the gateways carry the VLANs that the ledger in git says, and none twice."""
+"""Role rie_plan: the gateways have exactly the VLANs of the ledger, and none of them twice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ testinfra_hosts = ["ansible://gateway"]
 
 @pytest.fixture(scope="module")
 def ports(host):
-    """Port -> its VLANs: the tag of an access port, the trunks of an uplink."""
+    """Mapping of each port to its VLANs: the tag of an access port, the trunks of an uplink."""
     listed = json.loads(host.check_output("ovs-vsctl --format=json --columns=name,tag,trunks list Port"))["data"]
     return {name: {tag} if isinstance(tag, int) else set(trunks[1] if isinstance(trunks, list) else [trunks])
             for name, tag, trunks in listed}  # fmt: skip

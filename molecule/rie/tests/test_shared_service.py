@@ -24,7 +24,7 @@ def ready(routers, since):
 
 @pytest.fixture(scope="module")
 def imported(vrfs, prefixes):
-    """`imported(vrf)`: the networks of the VRFs that export a target which this one imports."""
+    """`imported(vrf)`: the networks of all VRFs that export a route target which this VRF imports."""
 
     def look(name):
         wanted = set(vrfs[name]["import_targets"])
@@ -47,7 +47,7 @@ def test_a_provider_edge_takes_in_what_the_targets_say(imported, birdc, eventual
 @pytest.mark.parametrize("name", [HUB, *TENANTS])
 @pytest.mark.parametrize("gateway", EDGES)
 def test_a_gateway_accepts_exactly_that(vrfs, imported, machine, vtysh, eventually, gateway, name):
-    """By its own provider edge, and by the other gateway, which has it with our AS in the path as well."""
+    """The routes come from its own provider edge, and from the other gateway with the AS of the site in the path."""
     link = vrfs[name]["links"][gateway]
 
     def known(family, neighbor):
@@ -77,13 +77,13 @@ def test_packets_pass_between_tenant_and_service(vrfs, ping, eventually, gateway
 )
 def test_nothing_passes_between_others(host, vrfs, inside, ping, one, other, family):
     target = inside(vrfs[other], family)
-    # The way there is missing, not only the answer.
+    # There is no route to the destination, so not only the answer is missing.
     assert host.run("ip -n vrf-%s route get %s", one, target).rc != 0
     assert not ping("gw1", vrfs[one], vrfs[other], family)
 
 
 def test_the_service_is_no_transit_even_when_a_provider_edge_wants_it(host, vrfs, inside, machine, ping, counter):
-    """Both provider edges carry a packet of one tenant through the service's VRF to the other: it ends at our doors."""
+    """Both provider edges route a packet between the tenants through the service's VRF: the gateways drop it."""
     rie, target = machine("rie"), inside(vrfs["justice"], "v4")
     edge_of = {name: vrfs[name]["links"]["gw1"]["peer_v4"] for name in ("sante", HUB)}
     between = rie.check_output("ip -n pe1-services -6 -o address show dev i-sante scope global").split()[3]
@@ -94,11 +94,11 @@ def test_the_service_is_no_transit_even_when_a_provider_edge_wants_it(host, vrfs
     for where, command in rogue:
         where.run_expect([0], command)
     try:
-        # The provider edge of the service knows the other tenant, so there it goes.
+        # The provider edge of the service has a route to the other tenant, so it forwards the packet there.
         before = counter("justice", "urpf")
         assert not ping("gw1", vrfs["sante"], vrfs["justice"], "v4")
         assert counter("justice", "urpf") >= before + 3
-        # The same by the service's own gateway.
+        # The same test through the gateway of the service.
         through = (rie, f"ip -n pe1-services route add {target}/32 via {vrfs[HUB]['links']['gw1']['local_v4'][:-3]}")
         rogue.append(through)
         through[0].run_expect([0], through[1])

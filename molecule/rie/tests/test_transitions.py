@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""From one intent to another, in every direction: a reloaded FRR runs what a fresh one would, on FRR itself."""
+"""Transitions between intents in every direction, with a real FRR: a reloaded FRR is configured like a fresh one."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def nothing(vrf):
     pass
 
 
-# A configuration has parts: what is announced, what is accepted, communities, the terms of the sessions, their keys and
-# limits, the drain. FRR reloads each regardless of the others, so a variant may differ in several: between these six,
-# every part goes from each of its states to each other one, and does so alongside changes of other parts.
+# A configuration has parts: announced and accepted prefixes, communities, session parameters, keys, limits, the drain.
+# FRR reloads each part independently of the others, so a variant may differ in several. Between these six variants,
+# every part goes from each of its states to each other one, together with changes of other parts.
 TOGETHER = {
     "plain": nothing,
     "grown": grown,
@@ -77,7 +77,7 @@ TOGETHER = {
     "v4 only": only_v4,
     "v6 only": only_v6,
 }
-# These two go a way of their own, besides the reload: each is also changed with nothing else, and back.
+# These two parts use another path than the reload, so each of them is also changed alone, and back.
 ALONE = {"another key": another_key, "drained": nothing}
 VARIANTS = TOGETHER | ALONE
 

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Runs on a gateway, from a zip with the collection's engines: every change from one intent to another.
+"""Program for a gateway, run from a zip with the collection's engines: make every change from one intent to another.
 
 Reads ``intents.json`` beside it: ``{vrf, gateway, variants: {name: {intent, password, drain}}, alone: [name]}``. Each
 variant is started afresh once, in an instance of its own. Other instances then walk through the variants so that every
@@ -24,12 +24,12 @@ from plugins.plugin_utils.rie import planner
 
 OWNER = "transitions"
 WALKERS = 2
-# The gateway's own mark is not touched.
+# The drain mark of the gateway itself does not change.
 frr_host.DRAINED = Path("/run/socle/transitions-drained")
 
 
 def circuit(names: list[str], alone: list[str]) -> list[tuple[str, str]]:
-    """Every ordered pair once, each beginning where the one before ends (Hierholzer)."""
+    """Return a circuit with every ordered pair once: each pair begins with the end of the pair before (Hierholzer)."""
     first = names[0]
 
     def paired(one: str, other: str) -> bool:
@@ -51,7 +51,7 @@ def instance(vrf: gateway.Vrf, name: str) -> gateway.Vrf:
 
 
 def put(wanted: dict[str, dict]) -> dict[str, str]:
-    """Bring instances, by name, to variants; their running configurations."""
+    """Apply a variant to each instance, by name, and return their running configurations."""
     for drain in {variant["drain"] for variant in wanted.values()}:
         these = {name: variant for name, variant in wanted.items() if variant["drain"] == drain}
         vrfs = [instance(variant["vrf"], name) for name, variant in these.items()]
@@ -63,7 +63,7 @@ def put(wanted: dict[str, dict]) -> dict[str, str]:
 
 
 def walk(name: str, variants: dict, fresh: dict, steps: list[tuple[str, str]]) -> list[dict]:
-    """What is not as after a fresh start, by step."""
+    """Return the differences from a fresh start, by step."""
     wrong = []
     put({name: variants[steps[0][0]]})
     for one, other in steps:
@@ -96,7 +96,7 @@ def main() -> None:
     started = time.monotonic()
     try:
         netns_host.converge(OWNER, definitions)
-        # All in one call: systemd is told of new units once.
+        # All instances are in one call, so that systemd reloads its units only once.
         begun = put(
             {name: variants[variant] for variant, name in afresh.items()} | dict.fromkeys(walks, variants[names[0]])
         )

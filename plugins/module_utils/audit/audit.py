@@ -1,11 +1,11 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What the judges said of the nodes, counted: the SCAP content, its tailoring by the waivers, and the verdict.
+"""Evaluation of the scanners' results: the SCAP content, its tailoring by the waivers, counts, and the verdict.
 
-One evaluation serves all four levels: the tailored profile is the highest, and what lower ones have besides. A level's
-figures are those of its checks. Counted as *evaluated* is what passed or failed; a waived check is not evaluated, one
-that the place cannot meet (`not live`) is evaluated and told apart. The exit code of oscap says nothing here. Of the
-OpenStack Security Guide every check has to hold that is about a service of the node and not waived.
+One scan serves all four levels: the tailored profile is the highest level, with the additional checks of lower ones. A
+level's figures count its checks. *Evaluated* checks are those that passed or failed. A waived check is not evaluated; a
+check that is unsupported on this node (`not live`) is evaluated and counted separately. The exit code of oscap is
+ignored. Of the OpenStack Security Guide, every check of a service on the node must pass unless it is waived.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ FAILED = ("fail", "error", "unknown", "missing")
 
 
 class AuditError(ValueError):
-    """Content, results or a former report that cannot be used; the message says which and why."""
+    """Content, results or a former report cannot be used; the message names it and the reason."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """A check of the content: its title, severity, the ANSSI rules it proves, and the lowest level that has it."""
+    """A check of the content: its title, severity, the ANSSI rules that it tests, and the lowest level that has it."""
 
     name: str
     title: str
@@ -45,16 +45,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Content:
-    """The checks of ANSSI-BP-028 and which level selects which."""
+    """The checks of ANSSI-BP-028, and the levels that select each."""
 
     checks: Mapping[str, Check]
     levels: Mapping[str, frozenset[str]]
 
 
 def read_content(path: str) -> Content:
-    """Profiles and checks of a datastream.
+    """Read profiles and checks of a datastream.
 
-    :raises AuditError: it has no ANSSI-BP-028 profiles, as the streams of Debian 12 on a Debian 13 would not.
+    :raises AuditError: it has no ANSSI-BP-028 profiles, like Debian 12's streams on Debian 13.
     """
     try:
         root = ET.parse(path).getroot()
@@ -85,7 +85,7 @@ def read_content(path: str) -> Content:
 
 
 def tailoring(content: Content, known: Iterable[Waiver], groups: Iterable[str], values: Mapping[str, str]) -> str:
-    """The tailoring of a node of ``groups``: all levels at once, without what is waived; ``values`` are the site's."""
+    """The tailoring of a node of ``groups``: all levels, without waived checks; ``values`` are the site's."""
     skip = waived(known, groups)
     more = frozenset().union(*content.levels.values()) - content.levels["high"]
     lines = [f'<select idref={quoteattr(RULE + name)} selected="true"/>' for name in sorted(more - set(skip))]
@@ -109,14 +109,14 @@ def tailoring(content: Content, known: Iterable[Waiver], groups: Iterable[str], 
 
 
 def scan_argv(content: str, tailored: str, results: str, chosen: Sequence[str]) -> list[str]:
-    """The command that evaluates the profile of the file ``tailored``, or only the ``chosen`` checks of it."""
+    """Return the command that evaluates the profile in the file ``tailored``, or only its ``chosen`` checks."""
     only = [word for name in chosen for word in ("--rule", RULE + name.removeprefix(RULE))]
     start = ["oscap", "xccdf", "eval", "--profile", TAILORED, "--tailoring-file", tailored]
     return [*start, *only, "--results", results, content]
 
 
 def read_results(path: str) -> dict[str, str]:
-    """Result of each check that was selected: pass, fail, notapplicable, notchecked, error, unknown."""
+    """Return the result of each selected check: pass, fail, notapplicable, notchecked, error, unknown."""
     found: dict[str, str] = {}
     for _, element in ET.iterparse(path):
         if element.tag == f"{XCCDF}rule-result":
@@ -130,7 +130,7 @@ def read_results(path: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Node:
-    """A node as it was judged: its groups, what it cannot apply live, and what each judge said.
+    """A scanned node: its groups, the settings unsupported on it, and the results of each scanner.
 
     ``results`` of each SCAP check; ``lynis``: index, warnings, suggestions; ``guide``: {state, why, files} by id.
     """
@@ -145,7 +145,7 @@ class Node:
 
 
 def findings(content: Content, node: Node, known: Sequence[Waiver]) -> list[dict[str, Any]]:
-    """Every check of every level: its state (pass, fail, waived, not live, not applicable...) and why."""
+    """Return every check of every level: its state (pass, fail, waived, not live, not applicable...) and the reason."""
     skip = waived(known, node.groups)
     out = []
     for name, check in sorted(content.checks.items()):
@@ -170,7 +170,7 @@ def findings(content: Content, node: Node, known: Sequence[Waiver]) -> list[dict
 
 
 def figures(content: Content, found: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Counts for each level; ``rate`` is passed of passed and failed, in percent."""
+    """Return counts for each level; ``rate`` is the share of passed in passed and failed checks, in percent."""
     out: dict[str, dict[str, Any]] = {}
     for level in LEVELS:
         mine = [item for item in found if item["check"] in content.levels[level]]
@@ -193,7 +193,7 @@ def figures(content: Content, found: Sequence[Mapping[str, Any]]) -> dict[str, d
 
 
 def guide_findings(node: Node, known: Sequence[Waiver]) -> list[dict[str, Any]]:
-    """Every check of the OpenStack Security Guide: its state, and the files and values that made it so."""
+    """Return every check of the OpenStack Security Guide: its state, and the files and values that cause it."""
     skip = waived(known, node.groups)
     out = []
     for check in GUIDE:
@@ -217,7 +217,7 @@ def guide_findings(node: Node, known: Sequence[Waiver]) -> list[dict[str, Any]]:
 
 
 def guide_figures(found: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Counts of the OpenStack Security Guide."""
+    """Return counts of the OpenStack Security Guide."""
 
     def count(*states: str) -> int:
         return sum(item["state"] in states for item in found)
@@ -235,7 +235,7 @@ def guide_figures(found: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Gate:
-    """What a node must reach: at ``level``, a pass rate (percent) and a number of evaluated checks; Lynis' index."""
+    """The limits for a node: at ``level``, a pass rate (percent) and a number of evaluated checks; Lynis' index."""
 
     level: str
     rate: float
@@ -245,7 +245,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Expected:
-    """A check that nodes of ``groups`` fail, as the site knows, and why."""
+    """A check that nodes of ``groups`` are expected to fail, and the reason."""
 
     check: str
     groups: tuple[str, ...]
@@ -253,9 +253,9 @@ class Expected:
 
 
 def expected(entries: Sequence[Mapping[str, Any]], content: Content) -> list[Expected]:
-    """The failures that a site expects: ``[{check, groups, reason}]``.
+    """Return the expected failures: ``[{check, groups, reason}]``.
 
-    :raises AuditError: an entry without one of its parts, or of a check that no level has.
+    :raises AuditError: an entry lacks one of its parts, or its check is in no level.
     """
     found: list[Expected] = []
     faults: list[str] = []
@@ -283,10 +283,10 @@ def report(
     made: str,
     failures: Sequence[Expected] = (),
 ) -> dict[str, Any]:
-    """The report as JSON takes it.
+    """Return the report, ready for JSON.
 
-    ``ok`` is false when a gate is missed, a check of its level fails that is not among ``failures``, one of these
-    passes, or something got worse since ``before``.
+    ``ok`` is false if a node is below its gate, if a check of its level fails that is not among ``failures``, if one of
+    these passes, or if a result is worse than in ``before``.
     """
     former = {item["name"]: item for item in (before or {}).get("nodes", [])}
     out: list[dict[str, Any]] = []
@@ -340,7 +340,7 @@ def _unexpected(
     failures: Sequence[Expected],
     old: Mapping[str, Any] | None,
 ) -> list[str]:
-    """Checks that fail and passed before; those of the level that fail, or pass, and are expected to do the other."""
+    """Return checks that now fail but passed before, checks of the level that fail, and expected failures that pass."""
     passed = _passed(old) if old else set()
     allowed = {item.check for item in failures if {"all", *groups} & set(item.groups)}
     out = []
@@ -356,7 +356,7 @@ def _unexpected(
 
 
 def _fewer(counts: Mapping[str, Any], old: Mapping[str, Any], level: str) -> list[str]:
-    """Fewer checks evaluated than the last time, by a twentieth or more."""
+    """Report if the number of evaluated checks has fallen by a twentieth or more."""
     had, has = old["levels"][level]["evaluated"], counts[level]["evaluated"]
     return [f"only {has} checks of {level} were evaluated, after {had} the last time"] if has < 0.95 * had else []
 
@@ -368,14 +368,14 @@ def _passed(old: Mapping[str, Any]) -> set[str]:
 def _guide_faults(
     found: Sequence[Mapping[str, Any]], counts: Mapping[str, int], old: Mapping[str, Any] | None
 ) -> list[str]:
-    """Checks that fail, and whether they passed the last time; fewer checks evaluated, by a twentieth or more."""
+    """Return failed checks, and whether they passed last time; report if 5 % fewer checks were evaluated."""
     passed = _passed(old) if old else set()
     out = []
     for item in found:
         if item["state"] in ("fail", "missing"):
             before = "passed and now does not" if item["check"] in passed else "does not pass"
             out.append(f"{item['check']} {before}: {item['why'] or 'nothing was said of it'}")
-    # What was waived since is not evaluated either, and is on purpose.
+    # Checks waived since the last time are not evaluated either, but on purpose.
     had = old["evaluated"] + old["waived"] if old else 0
     if counts["evaluated"] + counts["waived"] < 0.95 * had:
         out.append(f"only {counts['evaluated']} checks of the Security Guide were evaluated, after {had} the last time")
@@ -383,7 +383,7 @@ def _guide_faults(
 
 
 def _since(found: Sequence[Mapping[str, Any]], old: Mapping[str, Any] | None) -> dict[str, list[str]]:
-    """Checks whose state is another than the last time, by their state now."""
+    """Return checks whose state has changed since the last time, by their present state."""
     if not old:
         return {}
     every = [*old["findings"], *old.get("guide", {}).get("findings", [])]
@@ -396,7 +396,7 @@ def _since(found: Sequence[Mapping[str, Any]], old: Mapping[str, Any] | None) ->
 
 
 def read_lynis(text: str) -> dict[str, Any]:
-    """Index (0-100), warnings and suggestions of lynis-report.dat."""
+    """Return index (0-100), warnings and suggestions of lynis-report.dat."""
     index, told = 0, {"warning": [], "suggestion": []}  # type: tuple[int, dict[str, list[str]]]
     for line in text.splitlines():
         key, _, value = line.partition("=")

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One package of a Debian mirror, fetched by apt: the pinned one, verified by its hash, or the newest of a suite.
 
-A mirror drops a version soon after the next one. The newest version of a suite then takes the place of the pinned one:
-apt verifies the signature of InRelease by the keyring, and the index of packages and the package by their hashes. The
-mirror of a closed network may be older than a release is valid; the minimum version keeps out what is too old.
+A mirror removes a version soon after the next one appears. Then the newest version of a suite replaces the pinned one:
+apt verifies the signature of InRelease with the keyring, and the package index and the package by their hashes. The
+mirror of a closed network may be older than the validity of a release; the minimum version excludes outdated packages.
 apt has a root of its own in a temporary folder; it neither reads nor changes the host's.
 """
 
@@ -42,11 +42,11 @@ _GONE = re.compile(r"^E: Failed to fetch \S+  (404 |410 |File not found)", re.MU
 
 
 class ArchiveError(Exception):
-    """A mirror that does not answer, or a file that is not what it should be; the message says which."""
+    """A mirror does not answer, or a file is not the expected one; the message names it."""
 
 
 class Gone(ArchiveError):
-    """The mirror does not have the file (any more)."""
+    """The mirror does not have the file, or no longer."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Pin:
-    """The package wanted: its path below the mirror, and its SHA-256."""
+    """The wanted package: its path below the mirror, and its SHA-256."""
 
     filename: str
     sha256: str
@@ -76,10 +76,10 @@ class Pin:
 
 
 def obtain(mirror: str, pin: Pin, suite: str, minimum: str, keyring: str, directory: Path) -> Package:
-    """The pinned package, or where the mirror has dropped it the newest of ``suite`` from version ``minimum`` on.
+    """Fetch the pinned package or, if the mirror no longer has it, the newest of ``suite`` from version ``minimum`` on.
 
     :raises ArchiveError: no package could be fetched and verified.
-    :raises LoginError: the URL of the mirror has a login that apt cannot be given.
+    :raises LoginError: the login in the mirror's URL cannot be passed to apt.
     """
     with tempfile.TemporaryDirectory(prefix="socle-apt-") as root:
         apt = _Apt(Path(root), mirror)
@@ -96,7 +96,7 @@ def obtain(mirror: str, pin: Pin, suite: str, minimum: str, keyring: str, direct
 
 
 class _Apt:
-    """apt with a root of its own, which knows one mirror."""
+    """apt with a root of its own, configured for one mirror."""
 
     def __init__(self, root: Path, mirror: str) -> None:
         self._root, self._mirror = root, bare(mirror).rstrip("/")
@@ -122,7 +122,7 @@ class _Apt:
         return done
 
     def cached(self, pin: Pin, directory: Path) -> tuple[Path, bool]:
-        """A file of the mirror in ``directory``, and whether it had to be fetched. Its hash is always that of the pin.
+        """Return a file of the mirror in ``directory``, and whether it was fetched. Its hash is always that of the pin.
 
         :raises Gone: the mirror does not have it.
         :raises ArchiveError: it cannot be fetched, or has another hash.
@@ -135,15 +135,15 @@ class _Apt:
         done = self._run(HELPER, "download-file", url, str(download), f"SHA256:{pin.sha256}")
         if not done.ok:
             raise (Gone if _GONE.search(done.stderr) else ArchiveError)(_errors(done))
-        shutil.copyfile(download, temporary)  # of a mirror in a folder, apt makes a link
+        shutil.copyfile(download, temporary)  # if the mirror is a folder, apt makes a link
         temporary.chmod(0o644)
         temporary.rename(target)
         return target, True
 
     def newest(self, name: str, suite: str, keyring: str) -> tuple[str, Pin | None]:
-        """Version, path and hash of a package in the signed index of a suite; no version where it is not in it.
+        """Return version, path and hash of a package in the signed index of a suite; no version if it is not there.
 
-        :raises ArchiveError: the suite cannot be had, or is not signed by a key of ``keyring``.
+        :raises ArchiveError: the suite cannot be fetched, or is not signed by a key of ``keyring``.
         """
         if not os.path.exists(keyring):
             raise ArchiveError(f"{keyring} is missing. Remedy: apt-get install debian-archive-keyring")
@@ -155,7 +155,7 @@ class _Apt:
         names = self._run("apt-get", "indextargets", "--format", "$(SUITE) $(CODENAME)").stdout.split()
         if not names:
             raise ArchiveError(f"{self._mirror}: {suite} has no index of main for amd64")
-        if suite not in names:  # apt only warns of it
+        if suite not in names:  # apt only warns if it is missing
             raise ArchiveError(f"{self._mirror}: dists/{suite}/InRelease is of the suite {' '.join(names[:2])}")
         record = self._run("apt-cache", "show", "--no-all-versions", name).stdout
         fields = dict(re.findall(r"^([\w-]+): (.*)$", record, re.MULTILINE))
@@ -165,6 +165,6 @@ class _Apt:
 
 
 def _errors(done: Completed) -> str:
-    """What apt says is wrong, without its progress."""
+    """Return apt's error messages, without its progress."""
     found = re.findall(r"^E: (?!Download Failed)(.*(?:\n .*)*)", done.stderr, re.MULTILINE)
     return "; ".join(" ".join(text.split()) for text in found) or done.output

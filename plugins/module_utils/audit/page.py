@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The audit report as one HTML page that needs nothing else: no script, no font, no network."""
+"""The audit report as one HTML page without external files: no script, no font, no network."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..hardening.rules import LEVELS
 from .security_guide import BY_NAME
 
 GUIDE = "https://cyber.gouv.fr/sites/default/files/document/linux_configuration-en-v2.pdf"
-#: Where the page of rules, tasks and waivers is, from the page's place in .socle/reports/SITE/.
+#: Path of the page of rules, tasks and waivers, relative to the report in .socle/reports/SITE/.
 COMPLIANCE = "../../../docs/reference/compliance.md"
-#: Likewise the page of the checks of the OpenStack Security Guide.
+#: Path of the page of the checks of the OpenStack Security Guide, relative to the same folder.
 SECURITY_GUIDE = "../../../docs/reference/security-guide.md"
 ORDER = ("fail", "error", "unknown", "missing", "notchecked", "not live", "waived", "pass", "not applicable")
 
@@ -33,7 +33,7 @@ a { color: #8fb8ff } }
 
 
 def page(report: Mapping[str, Any]) -> str:
-    """The page of a report (see :func:`audit.report`)."""
+    """Return the page of a report (see :func:`audit.report`)."""
     verdict = "as wanted" if report["ok"] else f"{len(report['faults'])} not as wanted"
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8><title>Audit</title>",
@@ -91,7 +91,7 @@ def _node(node: Mapping[str, Any]) -> str:
 
 
 def _by_state(found: Iterable[Mapping[str, Any]], head: str, row: Callable[[Mapping[str, Any]], str]) -> Iterator[str]:
-    """Tables of findings, a state each, what wants attention first and opened."""
+    """Return tables of findings, one per state; those that need attention come first and are open."""
     states: dict[str, list[Mapping[str, Any]]] = {}
     for item in found:
         states.setdefault(item["state"], []).append(item)

@@ -1,10 +1,11 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The 54 active checks of the OpenStack Security Guide, by id, and what a node's files and sockets say to each.
+"""The 54 active checks of the OpenStack Security Guide, by id, applied to a node's files and sockets.
 
-Pure: :func:`evaluate` takes a :class:`Snapshot` (see security_guide_host). A check holds by what the service *does*, so
-an option that is not set counts with its default of OpenStack 2025.1, and one that a release took away by what took
-its place. Several files of a service are read as oslo.config reads them: the last one that sets an option wins.
+Pure: :func:`evaluate` takes a :class:`Snapshot` (see security_guide_host). A check tests the *behaviour* of the
+service: an option that is not set has its default of OpenStack 2025.1, and an option that a release has removed is
+replaced by its successor. Several files of a service are read as oslo.config reads them: the last one that sets an
+option wins.
 
 Source: https://docs.openstack.org/security-guide/checklist.html; Identity 04 is obsolete there.
 """
@@ -34,16 +35,16 @@ from .security_guide_services import (
 
 GUIDE = "https://docs.openstack.org/security-guide"
 BODY_SIZE = 114688
-"""Bytes of a request; also oslo.middleware's default."""
+"""Bytes of a request; this is also oslo.middleware's default."""
 
 Test = Callable[[Snapshot], Iterable[Finding]]
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check of the guide: a title in our words, what it looks at, and the look itself.
+    """One check of the guide: a title in our words, the patterns that it reads, and the test.
 
-    ``api``: it is about the API, and not about every node of the service.
+    ``api``: the check applies to nodes with the API, not to every node of the service.
     """
 
     service: Service
@@ -59,7 +60,7 @@ class Check:
 
     @property
     def url(self) -> str:
-        """The page of the guide; only some of its titles have an anchor that stays."""
+        """Return the page of the guide; only some of its titles have a stable anchor."""
         return f"{GUIDE}/{self.service.page}/checklist.html"
 
 
@@ -77,7 +78,7 @@ def _owned(service: Service) -> Check:
 
 
 def _named(service: Service, snapshot: Snapshot) -> list[str]:
-    """The files that the guide names and this release has, and their folder; the main one must be there."""
+    """Return the files that the guide names and this release has, and their folder; the main one must exist."""
     paths = [f"{service.directory}/{file}" for file in service.files]
     there = [path for path in paths if path in snapshot.stats or path == service.main]
     return there if service is DASHBOARD else [service.directory, *there]
@@ -151,7 +152,7 @@ def _body_size(service: Service, number: int) -> Check:
 
 
 def _peer(service: Service, number: int, peer: str, section: str, former: str) -> Check:
-    """A peer that is found by the catalogue, so that only verification can be turned off."""
+    """Check a peer that is found through the catalogue, so that only its verification can be disabled."""
 
     def test(options: Options) -> Iterator[Finding]:
         yield options.off(section, "insecure", ("DEFAULT", former))
@@ -188,7 +189,7 @@ def _fernet(options: Options) -> Iterator[Finding]:
 
 def _nova_glance(options: Options) -> Iterator[Finding]:
     yield options.off("glance", "insecure", ("glance", "api_insecure"))
-    # Where neither is set the catalogue says where Glance is, and no file of the node shows that it says https.
+    # If neither is set, the catalogue has the URL of Glance, and no file of the node shows that it is https.
     given = [name for name in ("api_servers", "endpoint_override") if options.get("glance", name).given]
     for name in given or ["endpoint_override"]:
         yield options.https("glance", name)
@@ -217,7 +218,7 @@ def _encryption(snapshot: Snapshot) -> Iterator[Finding]:
             continue
         options = Options(snapshot, service.config, service.main)
         value = options.get("key_manager", "backend", "", ("key_manager", "api_class"))
-        # The key manager of the configuration file has one fixed key for everybody.
+        # The key manager in the configuration file has one fixed key for all users.
         held = value.given and value.text and "conf_key_mgr" not in value.text.lower()
         yield value.finding(bool(held), "a key manager, such as barbican")
 
@@ -237,7 +238,7 @@ def _port_scans(snapshot: Snapshot) -> Iterator[Finding]:
     for path in files(snapshot, IMAGE.more):
         for rule in _rules(snapshot.texts[path], "copy_from"):
             yield Finding(path, "copy_from is", repr(rule), "a role, such as role:admin", rule not in ("", "@", "[]"))
-    # Version 1 of the API with its copy_from is gone; what fetches from an address of the user's choice now is this.
+    # Version 1 of the API with its copy_from no longer exists; this now fetches from an address of the user's choice.
     options = Options(snapshot, IMAGE.config, IMAGE.main)
     methods = options.get("DEFAULT", "enabled_import_methods", "[glance-direct,web-download,copy-image]")
     if "web-download" not in methods.text:
@@ -248,7 +249,7 @@ def _port_scans(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _rules(text: str, name: str) -> list[str]:
-    """The rules that a policy file, JSON or YAML, has for a target."""
+    """Return the rules that a policy file, JSON or YAML, has for a target."""
     try:
         known = json.loads(text)
         return [str(known[name])] if isinstance(known, dict) and name in known else []
@@ -261,7 +262,7 @@ def _rules(text: str, name: str) -> list[str]:
 
 
 def _setting(number: int, name: str, wanted: Any, default: Any, title: str) -> Check:
-    """A setting that must have a value; ``default`` is what it is when not set."""
+    """Return the check of a setting that must have a value; ``default`` applies if it is not set."""
 
     def test(snapshot: Snapshot) -> Iterator[Finding]:
         value, path = settings(snapshot, DASHBOARD.config, DASHBOARD.main).get(name, (default, ""))
@@ -364,7 +365,7 @@ BY_NAME = {check.name: check for check in CHECKS}
 
 
 def evaluate(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
-    """Every check by its id: ``{state, why, files}``; state is pass, fail or notapplicable, as XCCDF calls them."""
+    """Return every check by its id: ``{state, why, files}``; state is pass, fail or notapplicable, as in XCCDF."""
     return {check.name: _judged(check, snapshot) for check in CHECKS}
 
 

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What security_guide looks at: a node's snapshot, files as services read them, listening sockets. Pure."""
+"""The input of security_guide: a node's snapshot, files as services read them, listening sockets. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Stat:
-    """Owner, group and permission bits of a path, symbolic links followed."""
+    """Owner, group and permission bits of a path; symbolic links are followed."""
 
     owner: str
     group: str
@@ -24,7 +24,7 @@ class Stat:
 
 @dataclass(frozen=True)
 class Listener:
-    """A listening TCP socket: the version of TLS that it agreed to, or "" and why it did not."""
+    """A listening TCP socket: the negotiated version of TLS, or "" and the reason why there is none."""
 
     address: str
     port: int
@@ -37,7 +37,7 @@ class Listener:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a node says of itself. ``units``: without suffix, enabled or running; ``faults``: files not to be read."""
+    """The state of a node. ``units``: without suffix, enabled or running; ``faults``: unreadable files."""
 
     packages: frozenset[str] = frozenset()
     units: frozenset[str] = frozenset()
@@ -49,7 +49,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found at one place, and whether that is as wanted."""
+    """A value found in one place, and whether it is as wanted."""
 
     file: str
     what: str
@@ -63,18 +63,19 @@ class Finding:
 
 
 class Unreadable(Exception):
-    """A file that cannot be judged; its argument is the finding."""
+    """A file that cannot be checked; the argument is the finding."""
 
 
 # --- files ----------------------------------------------------------------------------------------------
 
 
 def parse_ini(text: str) -> dict[str, dict[str, list[str]]]:
-    """Sections, options and all values of each, by the rules of oslo.config.
+    """Return sections, options and all values of each, by the rules of oslo.config.
 
-    Sections but DEFAULT are in lower case; a line that begins with a blank goes on; a pair of quotes is taken off.
+    Sections except DEFAULT are in lower case; a line that begins with a blank continues the previous one; a pair of
+    quotes is removed.
 
-    :raises ValueError: a line that is no section, option or comment; the message has its number.
+    :raises ValueError: a line is no section, option or comment; the message has its number.
     """
     sections: dict[str, dict[str, list[str]]] = {}
     section, values = "", None
@@ -109,15 +110,15 @@ def _section(name: str) -> str:
 
 
 def matching(patterns: Iterable[str], paths: Iterable[str]) -> list[str]:
-    """Those of ``paths`` that are meant, in the order of the patterns, then by name."""
+    """Return the ``paths`` that match, in the order of the patterns, then by name."""
     known = sorted(paths)
     return list(dict.fromkeys(path for pattern in patterns for path in known if fnmatchcase(path, pattern)))
 
 
 def files(snapshot: Snapshot, patterns: Sequence[str], required: str = "") -> list[str]:
-    """The files of ``patterns`` that are there.
+    """Return the existing files of ``patterns``.
 
-    :raises Unreadable: one cannot be read, or the one that is ``required`` is not there.
+    :raises Unreadable: one cannot be read, or the ``required`` one does not exist.
     """
     for path in matching(patterns, snapshot.faults):
         raise Unreadable(Finding(path, "", f"cannot be read: {snapshot.faults[path]}", "a file to read", False))
@@ -128,7 +129,7 @@ def files(snapshot: Snapshot, patterns: Sequence[str], required: str = "") -> li
 
 @dataclass(frozen=True)
 class Value:
-    """The value of an option, and the file that sets it; without ``given`` it is the default."""
+    """The value of an option, and the file that sets it; if ``given`` is false it is the default."""
 
     file: str
     name: str
@@ -141,9 +142,9 @@ class Value:
 
 
 class Options:
-    """The options of a service, of all its files.
+    """The options of a service, from all its files.
 
-    :raises Unreadable: a file that is missing, or no INI file.
+    :raises Unreadable: a file is missing, or no INI file.
     """
 
     def __init__(self, snapshot: Snapshot, patterns: Sequence[str], main: str) -> None:
@@ -156,7 +157,7 @@ class Options:
                 raise Unreadable(Finding(path, "", f"is malformed: {fault}", "an INI file", False)) from None
 
     def get(self, section: str, name: str, default: str = "", *others: tuple[str, str]) -> Value:
-        """An option; ``others`` are its former names."""
+        """Return an option; ``others`` are its former names."""
         for path, sections in reversed(self.parsed):
             for group, option in ((section, name), *others):
                 if found := sections.get(_section(group), {}).get(option):
@@ -164,12 +165,12 @@ class Options:
         return Value(self.main, f"[{section}] {name}", default, given=False)
 
     def off(self, section: str, name: str, *others: tuple[str, str]) -> Finding:
-        """An option that must be false, which is also its default."""
+        """Check an option that must be false, which is also its default."""
         value = self.get(section, name, "false", *others)
         return value.finding(value.text.lower() in ("false", "0", "off", "no"), "false")
 
     def https(self, section: str, name: str, *others: tuple[str, str]) -> Finding:
-        """An option that must be set, to one or more URLs of https."""
+        """Check an option that must be set, to one or more https URLs."""
         value = self.get(section, name, "", *others)
         return value.finding(_https(value.text), "https://...")
 
@@ -180,11 +181,11 @@ def _https(text: str) -> bool:
 
 
 def settings(snapshot: Snapshot, patterns: Sequence[str], main: str) -> dict[str, tuple[Any, str]]:
-    """Constants that files of Python assign, each with the last file that does. Nothing is run.
+    """Return constants that Python files assign, each with the last file that assigns it. No code is executed.
 
-    By name; what is in ``HORIZON_CONFIG`` by its key in upper case. What is no constant is :data:`COMPUTED`.
+    By name; settings in ``HORIZON_CONFIG`` by their key in upper case. A value that is no constant is :data:`COMPUTED`.
 
-    :raises Unreadable: a file that is missing, or not Python.
+    :raises Unreadable: a file is missing, or not Python.
     """
     found: dict[str, tuple[Any, str]] = {}
     for path in files(snapshot, patterns, main):
@@ -214,7 +215,7 @@ COMPUTED = "<computed>"
 
 
 def _constant(node: ast.expr | None) -> Any:
-    if isinstance(node, ast.Dict):  # its texts for people are often translated, which is a call
+    if isinstance(node, ast.Dict):  # its display texts are often translated, which is a call
         return {str(_constant(key)): _constant(value) for key, value in zip(node.keys, node.values, strict=True)}
     try:
         return ast.literal_eval(node)  # type: ignore[arg-type]
@@ -226,14 +227,14 @@ def _constant(node: ast.expr | None) -> Any:
 
 
 def listening(table: str) -> list[tuple[str, int]]:
-    """Address and port of the listening sockets of /proc/net/tcp or tcp6."""
+    """Return address and port of the listening sockets of /proc/net/tcp or tcp6."""
     found = []
     for line in table.splitlines()[1:]:
         fields = line.split()
         if len(fields) > 3 and fields[3] == "0A":
             address, port = fields[1].split(":")
-            # Words of 32 bits, each in the byte order of the machine, which is little-endian on all that Debian's
-            # OpenStack runs on.
+            # Words of 32 bits, each in the byte order of the machine, which is little-endian on all architectures on
+            # which Debian's OpenStack runs.
             words = [bytes.fromhex(address[start : start + 8])[::-1] for start in range(0, len(address), 8)]
             found.append((str(ip_address(b"".join(words))), int(port, 16)))
     return found

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The node's side of security_guide: packages, units, files and sockets, read and never changed."""
+"""The node's side of security_guide: reads packages, units, files and sockets and changes nothing."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from .security_guide_facts import Listener, Snapshot, Stat, listening
 from .security_guide_services import SERVICES, Service, absent, ports
 
 STATUS = "/var/lib/dpkg/status"
-#: Where systemd links what is enabled to what wants it, and the control groups of what runs.
+#: systemd's links for enabled units, and the control groups of running ones.
 UNITS = ("/etc/systemd/system/*.wants/*.service", "/etc/systemd/system/*.requires/*.service",
          "/sys/fs/cgroup/system.slice/*.service")  # fmt: skip
 HANDSHAKE = 5
-"""Seconds that a socket may take."""
+"""Seconds allowed for a connection to a socket."""
 
 
 def look(root: str = "") -> Snapshot:
-    """What the node below ``root`` says of itself.
+    """Return the snapshot of the node below ``root``.
 
-    :raises OSError: dpkg's status cannot be read, without which nothing is known of the node.
+    :raises OSError: dpkg's status cannot be read; without it nothing is known about the node.
     """
     with open(f"{root}{STATUS}", encoding="utf-8", errors="replace") as stream:
         packages = frozenset(present(stream))
@@ -53,7 +53,7 @@ def look(root: str = "") -> Snapshot:
 
 
 def with_sockets(snapshot: Snapshot, probe: Callable[[str, int], Listener] | None = None) -> Snapshot:
-    """The snapshot with every socket on the ports of the APIs that are on this node, each tried."""
+    """Return the snapshot with all sockets on the ports of the APIs on this node, each tested."""
     wanted = {port for service in SERVICES if not absent(service, snapshot, True) for port in ports(service, snapshot)}
     known = sorted({item for table in ("tcp", "tcp6") for item in _table(table) if item[1] in wanted})
     tried = in_parallel(lambda item: (probe or shake)(*item), known)
@@ -63,7 +63,7 @@ def with_sockets(snapshot: Snapshot, probe: Callable[[str, int], Listener] | Non
 
 
 def units(root: str = "") -> frozenset[str]:
-    """Services that are enabled or run, without their suffix."""
+    """Return the services that are enabled or running, without their suffix."""
     found = (path for pattern in UNITS for path in glob.iglob(f"{root}{pattern}"))
     return frozenset(os.path.basename(path).removesuffix(".service") for path in found)
 
@@ -102,7 +102,7 @@ def _table(name: str) -> list[tuple[str, int]]:
 
 
 def shake(address: str, port: int) -> Listener:
-    """Try a TLS handshake. Whose certificate it is, and whether it is valid, is not this check's question."""
+    """Try a TLS handshake. The certificate's subject and validity are not part of this check."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -119,5 +119,5 @@ def shake(address: str, port: int) -> Listener:
 
 
 def judge() -> dict[str, dict[str, Any]]:
-    """What the node says to every check (see :func:`security_guide.evaluate`)."""
+    """Return the result of every check on this node (see :func:`security_guide.evaluate`)."""
     return evaluate(with_sockets(look()))

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The services of OpenStack that the Security Guide is about: their files, packages, units and ports. Pure."""
+"""The OpenStack services in the Security Guide: their files, packages, units and ports. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from .security_guide_facts import Snapshot, matching
 
 @dataclass(frozen=True)
 class Service:
-    """A service of OpenStack: how its ids begin, who owns its files, where they are, and when it is on a node.
+    """A service of OpenStack: the prefix of its ids, the owner of its files, their paths, and its units.
 
-    ``files``: those that the guide names, below ``directory``. ``main``: the one that has to be there. ``config``:
-    patterns of what the service reads, a later one wins. ``units``, ``api``: patterns of units that make it, and its
-    API, be on a node. ``uwsgi``: where the address of its API may be said. ``more``: what else is looked into.
+    ``files``: those that the guide names, below ``directory``. ``main``: the one that must exist. ``config``:
+    patterns of the files that the service reads; a later one wins. ``units``, ``api``: patterns of units whose presence
+    means that the service, or its API, is on a node. ``uwsgi``: files that may set the address of its API. ``more``:
+    other files that checks read.
     """
 
     name: str
@@ -38,7 +39,7 @@ class Service:
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """Every file that some check looks into."""
+        """Return every file that some check reads."""
         return (*self.config, *self.uwsgi, *self.more)
 
 
@@ -111,9 +112,9 @@ SERVICES = (IDENTITY, DASHBOARD, COMPUTE, BLOCK, IMAGE, SHARED, NEUTRON, KEYS)
 
 
 def absent(service: Service, snapshot: Snapshot, api: bool = False) -> str:
-    """Why a service (``api``: its API) is not on the node; "" when it is.
+    """Return why a service (``api``: its API) is not on the node; "" if it is.
 
-    A node image holds the packages of every role and starts none of them, so a unit has to be enabled, or to run.
+    A node image contains the packages of every role and starts none of them, so a unit must be enabled or running.
     """
     if not snapshot.packages & set(service.packages):
         return f"{' or '.join(service.packages)} is not installed"
@@ -124,7 +125,7 @@ def absent(service: Service, snapshot: Snapshot, api: bool = False) -> str:
 
 
 def ports(service: Service, snapshot: Snapshot) -> list[int]:
-    """Where the API of a service is, by its configuration; else its usual port."""
+    """Return the ports of a service's API, from its configuration; else its usual port."""
     found = []
     for path in matching(service.uwsgi, snapshot.texts):
         for name, value in re.findall(r"^([\w-]+)\s*=\s*(\S+)", snapshot.texts[path], re.MULTILINE):

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Reading dpkg's status file (deb-control paragraphs, see deb822(5) and dpkg-query(1))."""
+"""Read dpkg's status file (deb-control paragraphs, see deb822(5) and dpkg-query(1))."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 def present(status: Iterable[str]) -> set[str]:
-    """Names of the packages that are fully installed, and the names these provide."""
+    """Return the names of fully installed packages, and the names that these provide."""
     names: set[str] = set()
     package, installed, provides = "", False, ""
     for line in [*status, "\n"]:
@@ -27,5 +27,5 @@ def present(status: Iterable[str]) -> set[str]:
 
 
 def missing(names: Iterable[str], status: Iterable[str]) -> list[str]:
-    """The wanted names that no installed package has or provides, sorted."""
+    """Return the wanted names that no installed package has or provides, sorted."""
     return sorted(set(names) - present(status))

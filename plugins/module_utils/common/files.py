@@ -12,21 +12,21 @@ from pathlib import Path
 
 
 def make_directory(path: str | os.PathLike[str], mode: int = 0o755) -> None:
-    """Have a directory; what is missing of it gets this mode, missing parents 0755, whatever the umask.
+    """Create a directory unless it exists; a new one has this mode, missing parents 0755, whatever the umask.
 
-    On a hardened node a session's umask lets nobody but root in, also where a service is to read.
+    On a hardened node a session's umask denies access to everybody but root, even if a service has to read the files.
     """
     path = os.fspath(path)
     if not path or os.path.isdir(path):
         return
     make_directory(os.path.dirname(path.rstrip("/")))
-    with contextlib.suppress(FileExistsError):  # another thread was quicker
+    with contextlib.suppress(FileExistsError):  # another thread was faster
         os.mkdir(path)
         os.chmod(path, mode)
 
 
 def read(path: Path) -> str | None:
-    """The text of a file, or None if there is none."""
+    """Return the text of a file, or None if there is none."""
     try:
         return path.read_text()
     except (FileNotFoundError, NotADirectoryError):
@@ -36,10 +36,10 @@ def read(path: Path) -> str | None:
 def write(
     path: Path, content: str | bytes, mode: int = 0o644, owner: tuple[str, str] | None = ("root", "root")
 ) -> None:
-    """Replace a file in one step; it never exists with another mode or owner. Parents are made (0755).
+    """Replace a file in one step; it never exists with another mode or owner. Missing parents are created (0755).
 
     content: text is written in UTF-8.
-    owner: user and group; None leaves the file to whoever runs this, as on an operator's machine.
+    owner: user and group; None keeps the caller as owner, as on a control node.
     """
     make_directory(path.parent)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -58,7 +58,7 @@ def write(
 
 
 def write_if_changed(path: Path, text: str, check_mode: bool = False) -> bool:
-    """Write a root-owned 0644 file unless it holds the text already; True if it did not."""
+    """Write a root-owned 0644 file unless it already has the text; return True if it did not."""
     if read(path) == text:
         return False
     if not check_mode:

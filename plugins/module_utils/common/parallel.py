@@ -12,11 +12,11 @@ R = TypeVar("R")
 
 
 def in_parallel(function: Callable[[T], R], items: Iterable[T], workers: int = 8) -> list[R]:
-    """``[function(item) for item in items]``, side by side; an exception is raised after all ended."""
+    """``[function(item) for item in items]``, in parallel; an exception is raised after all calls have ended."""
     todo = list(items)
     if len(todo) < 2:
         return [function(item) for item in todo]
-    from concurrent.futures import ThreadPoolExecutor  # a tenth of what most calls import, and they have one item
+    from concurrent.futures import ThreadPoolExecutor  # a tenth of most modules' import time, and most have one item
 
     with ThreadPoolExecutor(max_workers=min(workers, len(todo))) as pool:
         return list(pool.map(function, todo))

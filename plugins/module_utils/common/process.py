@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Completed:
-    """The end of a program: its exit code (127: not found, 124: timed out) and what it printed."""
+    """The end of a program: its exit code (127: not found, 124: timed out) and its output."""
 
     argv: Sequence[str]
     rc: int
@@ -25,7 +25,7 @@ class Completed:
 
     @property
     def output(self) -> str:
-        """Both streams, as a person would have seen them."""
+        """Return both streams, as a terminal would show them."""
         return "\n".join(text.strip() for text in (self.stdout, self.stderr) if text.strip())
 
 

@@ -1,8 +1,8 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Values in the notations of those who read them: passwords that hold what has a meaning there.
+"""Values in the notations of their readers, for passwords with characters that have a meaning there.
 
-Pure. Each function says what its reader does with the text, as that decides how it is written.
+Pure. Each function documents how its reader interprets the text, because that determines the notation.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ QUOTES = ("'", '"')
 
 
 def oslo_literal(value: str) -> str:
-    r"""A value of a file of oslo.config that is read as it stands, whatever it holds.
+    r"""Return a value for a file of oslo.config that is read literally, whatever it contains.
 
-    oslo.config takes ``\$`` for a dollar, replaces ``$option`` by that option's value, and drops blanks around a value
-    and one pair of quotes. A dollar is written ``\$``: as ``$$`` it would join a backslash before it.
+    oslo.config takes ``\$`` for a dollar, replaces ``$option`` by that option's value, and removes blanks around a
+    value and one pair of quotes. A dollar is written ``\$``: written as ``$$`` it would join a backslash before it.
     """
     text = value.replace("$", r"\$")
     if text.startswith((*BLANKS, *QUOTES)) or text.endswith(BLANKS):
@@ -32,10 +32,16 @@ def oslo_literals(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def url_part(value: str) -> str:
-    """A value as one part of a URL: of user and password, of a path. No character of it has a meaning there."""
+    """Return a value as one part of a URL: of user and password, or of a path.
+
+    No character of it keeps a special meaning.
+    """
     return quote(value, safe="")
 
 
 def database_url(password: str, user: str, host: str, database: str, options: str) -> str:
-    """URL of a database for SQLAlchemy; ``options`` is its query. No dollar of a password is left for oslo.config."""
+    """Return a database URL for SQLAlchemy; ``options`` is its query.
+
+    oslo.config finds no dollar of the password in it.
+    """
     return f"mysql+pymysql://{url_part(user)}:{url_part(password)}@{host}/{url_part(database)}?{options}"

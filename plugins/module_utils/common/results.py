@@ -9,16 +9,19 @@ from typing import Any
 
 
 def told(options: Mapping[str, Any], *large: str) -> dict[str, Any]:
-    """The ``invocation`` of a module's result without the options that are ``large``, or secret.
+    """Return the ``invocation`` of a module's result without the options that are ``large`` or secret.
 
-    Else all that a module was given comes back, is searched for secrets, and goes through every callback: a third of a
-    second for the VRFs of a gateway.
+    By default, all options of a module are returned, searched for secrets, and passed to every callback: this takes a
+    third of a second for the VRFs of a gateway.
     """
     return {"module_args": {name: value for name, value in options.items() if name not in large}}
 
 
 def diff_entry(header: str, before: str | None, after: str | None) -> dict[str, str]:
-    """One entry of a module's ``diff`` list, in the shape that ``ansible --diff`` prints. None is nothing at all."""
+    """Return an entry of a module's ``diff`` list, in the shape that ``ansible --diff`` prints.
+
+    None means it does not exist.
+    """
     return {"before_header": header, "after_header": header, "before": before or "", "after": after or ""}
 
 
@@ -28,5 +31,5 @@ def list_of(options: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def lines(items: Iterable[Any]) -> str:
-    """Items as text, one a line, each line ended."""
+    """Return items as text, one per line, each line ended."""
     return "".join(f"{item}\n" for item in items)

@@ -1,9 +1,9 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""URLs that hold a login, as ``http://user:password@mirror/debian``: used everywhere, shown nowhere.
+"""URLs with a login, such as ``http://user:password@mirror/debian``: they are used, but never shown.
 
-apt takes such URLs in its sources, which everybody may read. Here the login is taken out of them, and apt finds it in a
-file of ``/etc/apt/auth.conf.d``, which only root reads. Standard library only.
+apt accepts such URLs in its sources, which everybody may read. This module removes the login from the URLs and writes
+it to a file of ``/etc/apt/auth.conf.d``, which only root can read and where apt finds it. Standard library only.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 MASK = "********"
-# Up to the last @, as a password may hold one, and more than the login of the URLs of several RabbitMQ nodes.
+# Up to the last @, because a password may contain one; also matches all logins in a URL of several RabbitMQ nodes.
 _LOGIN = re.compile(r"(?<=://)[^\s\"'<>]*@")
 _WORD = re.compile(r"[!-~]+")
 
 
 class LoginError(ValueError):
-    """A URL whose login cannot be used; the message says why and does not have it."""
+    """A URL whose login cannot be used; the message has the reason, without the login."""
 
 
 def shown(text: str) -> str:
-    """A text without the logins of the URLs in it."""
+    """Return a text without the logins of the URLs in it."""
     return _LOGIN.sub(f"{MASK}@", text)
 
 
 def bare(url: Any) -> Any:
-    """The URL without its login; what is no text is returned as it is."""
+    """Return the URL without its login; a value that is no text is returned unchanged."""
     return _LOGIN.sub("", url, count=1) if isinstance(url, str) else url
 
 
 def login(url: str) -> tuple[str, str] | None:
-    """User and password of a URL, decoded; None without them.
+    """Return user and password of a URL, decoded; None without them.
 
-    :raises LoginError: what stands before the host cannot be told from the rest, or not be handed to apt.
+    :raises LoginError: the part before the host is ambiguous, or cannot be passed to apt.
     """
     parts = _split(url)
     if parts is None:
@@ -54,7 +54,7 @@ def _split(url: str) -> SplitResult | None:
         return None
     try:
         parts = urlsplit(url)
-        _port = parts.port  # raises where a password that is not encoded stands in its place
+        _port = parts.port  # raises if an unencoded password is in its place
         known = parts.username and parts.hostname and "@" not in parts.path
     except ValueError:
         known = False
@@ -64,7 +64,7 @@ def _split(url: str) -> SplitResult | None:
 
 
 def passwords(values: Any) -> list[str]:
-    """The passwords in all texts of a structure, in every form that they have there, without doubles."""
+    """Return the passwords in all texts of a structure, in every form that occurs there, without duplicates."""
     if isinstance(values, dict):
         values = list(values.values())
     if isinstance(values, (list, tuple)):
@@ -79,10 +79,11 @@ def passwords(values: Any) -> list[str]:
 
 
 def apt_auth(urls: Iterable[str]) -> str:
-    """A file of ``/etc/apt/auth.conf.d`` with the logins of URLs of mirrors and proxies; "" when none has one.
+    """Return a file of ``/etc/apt/auth.conf.d`` with the logins of mirrors' and proxies' URLs; "" if none has one.
 
-    Each token has a line of its own, so that a diff can tell the password's. A machine has its scheme, without which
-    apt uses an entry for https only, and a path that ends in a slash, lest ``/debian`` be ``/debian-security`` as well.
+    Each token is on a line of its own, so that a diff can mask the password. A machine has its scheme, without which
+    apt uses an entry only for https, and a path that ends in a slash, so that ``/debian`` does not match
+    ``/debian-security``.
     """
     entries = []
     for url in urls:
@@ -96,7 +97,7 @@ def apt_auth(urls: Iterable[str]) -> str:
 
 
 def request(url: str) -> urllib.request.Request:
-    """A request with the login in its header, which is not sent on where the answer points elsewhere."""
+    """Return a request with the login in its header, which a redirect does not pass on."""
     found = login(url)
     wanted = urllib.request.Request(bare(url))
     if found:

@@ -1,9 +1,9 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Engine of ``database_accounts``: databases, users and privileges wanted, against those of a MariaDB server.
+"""Engine of ``database_accounts``: compares wanted databases, users and privileges with those of a MariaDB server.
 
 Pure: :func:`read` takes rows, :func:`plan` returns changes with their SQL. Passwords are compared and set as
-``mysql_native_password`` hashes, so none goes over the connection or into a binary log.
+``mysql_native_password`` hashes, so that no password is sent over the connection or written to a binary log.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ QUERIES = {
 
 
 class AccountError(ValueError):
-    """Options that contradict themselves."""
+    """Options that contradict each other."""
 
 
 @dataclass(frozen=True)
 class User:
-    """``auth``: a password hash, ``unix_socket``, or something else of the server's; ``grants`` by scope."""
+    """``auth``: a password hash, ``unix_socket``, or another method of the server; ``grants`` by scope."""
 
     auth: str = ""
     require: str = "NONE"
@@ -60,7 +60,10 @@ class User:
 
 @dataclass(frozen=True)
 class Live:
-    """A server. ``databases``: name to (charset, collation). ``all_*``: what ALL means at either scope."""
+    """A server.
+
+    ``databases``: name to (charset, collation). ``all_*``: the privileges that ALL means at either scope.
+    """
 
     databases: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     users: Mapping[Key, User] = field(default_factory=dict)
@@ -89,18 +92,18 @@ class Change:
 
 
 def native_hash(password: str) -> str:
-    """MariaDB's ``PASSWORD()``: ``*`` and the SHA-1 of the SHA-1, in upper-case hexadecimal."""
+    """Return MariaDB's ``PASSWORD()``: ``*`` and the SHA-1 of the SHA-1, in upper-case hexadecimal."""
     inner = hashlib.sha1(password.encode(), usedforsecurity=False).digest()
     return "*" + hashlib.sha1(inner, usedforsecurity=False).hexdigest().upper()
 
 
 def scope_of(database: str) -> str:
-    """The grant scope of one database: ``_`` and ``%`` are wildcards there, and must not match others."""
+    """Return the grant scope of one database: ``_`` and ``%`` are wildcards there, and must not match other names."""
     return re.sub(r"([_%])", r"\\\1", database)
 
 
 def wanted(options: Mapping[str, Any]) -> Wanted:
-    """The module's options; a user named under several databases is one user."""
+    """Return the module's options; a user named under several databases is one user."""
     users: dict[Key, User] = {}
     faults = []
 
@@ -137,7 +140,7 @@ def account(key: Key) -> str:
 
 
 def read(rows: Mapping[str, Sequence[tuple[Any, ...]]]) -> Live:
-    """The state of a server from the rows of :data:`QUERIES`."""
+    """Return the state of a server from the rows of :data:`QUERIES`."""
     grants: dict[Key, dict[str, set[str]]] = {}
     for grantee, scope, privilege in rows["grants"]:
         found = re.fullmatch(r"'(.*)'@'(.*)'", grantee)
@@ -175,7 +178,7 @@ def _privilege(column: str) -> str:
 
 
 def plan(want: Wanted, live: Live) -> list[Change]:
-    """Changes in the order of application. Unwanted users, and grants elsewhere, are left alone."""
+    """Return changes in the order of application. Users that are not wanted, and grants elsewhere, are left alone."""
     changes = []
     for name, (charset, collation) in want.databases.items():
         present = live.databases.get(name)

@@ -21,7 +21,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 class DatabaseError(Exception):
-    """The server refuses; ``errno`` is MariaDB's number."""
+    """The server refused; ``errno`` is MariaDB's number."""
 
     def __init__(self, text: str, errno: int = 0) -> None:
         super().__init__(text)
@@ -29,7 +29,7 @@ class DatabaseError(Exception):
 
 
 class Unreachable(DatabaseError):
-    """No server answers, or the client library is not installed: the node is not that far yet."""
+    """No server answers, or the client library is not installed: this part of the node is not installed yet."""
 
 
 class Database:
@@ -40,7 +40,7 @@ class Database:
         self.connection: Any = None
 
     def rows(self, sql: str) -> Sequence[tuple[Any, ...]]:
-        """Rows of a statement. Raises :class:`Unreachable` or :class:`DatabaseError`."""
+        """Return the rows of a statement. Raises :class:`Unreachable` or :class:`DatabaseError`."""
         try:
             import pymysql
         except ImportError:
@@ -66,7 +66,7 @@ class Database:
             raise kind(text, errno) from None
 
     def rows_if_there(self, sql: str) -> Sequence[tuple[Any, ...]]:
-        """Like :meth:`rows`, but none when the table or the database does not exist."""
+        """Like :meth:`rows`, but return none if the table or the database does not exist."""
         try:
             return self.rows(sql)
         except DatabaseError as error:
@@ -76,7 +76,7 @@ class Database:
 
 
 def quoted(text: str) -> str:
-    """A string literal."""
+    """Return a string literal."""
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 

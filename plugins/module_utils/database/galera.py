@@ -1,10 +1,10 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Who may form a Galera cluster: a pure decision over what every member knows.
+"""Select the member that bootstraps a Galera cluster: a pure decision from the state of all members.
 
-Forming a cluster on the wrong node throws committed rows away, so this fails closed: every member must
-have been read, the file's own ``safe_to_bootstrap`` is never believed, and only the highest recovered
-sequence number of one cluster UUID wins.
+A bootstrap on the wrong node would discard committed rows, so an uncertain case is refused: every member must
+have been read, the file's own ``safe_to_bootstrap`` is ignored, and only the highest recovered
+sequence number of one cluster UUID is accepted.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ POSITION = re.compile(rf"Recovered position:\s*({UUID.pattern}):(-?\d+)")
 
 @dataclass(frozen=True)
 class Member:
-    """What one node knows of itself.
+    """The state of one node.
 
     ``run``: stopped, starting or running. ``status``: wsrep_cluster_status of a running one (Primary,
-    non-Primary, Disconnected). ``uuid``: of the cluster that its data belong to, empty when none. ``seqno``:
-    of the last committed transaction, None when still to be recovered. ``databases``: names of those that
+    non-Primary, Disconnected). ``uuid``: of the cluster that its data belong to, empty if none. ``seqno``:
+    of the last committed transaction, None if it must be recovered first. ``databases``: names of those that
     are not MariaDB's own.
     """
 
@@ -41,8 +41,8 @@ class Member:
 
 @dataclass(frozen=True)
 class Decision:
-    """``none``: a cluster runs, or members join it. ``form``: on ``node``, empty when a recovery must
-    tell first. ``refuse``: ``reason`` says why, and what to do."""
+    """``none``: a cluster runs, or members join it. ``form``: bootstrap on ``node``, empty if a recovery must
+    run first. ``refuse``: ``reason`` has the cause and the remedy."""
 
     verb: str
     node: str = ""
@@ -50,9 +50,9 @@ class Decision:
 
 
 def decide(members: Mapping[str, Member | None], *, forecast: bool = False) -> Decision:
-    """Who forms the cluster. None is a member that could not be read. Earlier members win ties.
+    """Select the member that bootstraps. None is a member that could not be read. In a tie, earlier members win.
 
-    With ``forecast`` (check mode, where nothing is recovered) unknown sequence numbers are no reason to refuse.
+    With ``forecast`` (check mode, which recovers nothing) unknown sequence numbers are no reason to refuse.
     """
     read = {name: member for name, member in members.items() if member is not None}
     if primaries := {name: member for name, member in read.items() if member.primary}:
@@ -79,7 +79,7 @@ def decide(members: Mapping[str, Member | None], *, forecast: bool = False) -> D
 
 
 def _form(members: Mapping[str, Member], forecast: bool) -> Decision:
-    """None of the members serves: choose by what is on their disks."""
+    """No member serves: choose by the state on their disks."""
     owners = {name: member for name, member in members.items() if _valid(member.uuid)}
     if not owners:
         return _form_new(members)
@@ -97,7 +97,7 @@ def _form(members: Mapping[str, Member], forecast: bool) -> Decision:
 
 
 def _form_new(members: Mapping[str, Member]) -> Decision:
-    """No member ever belonged to a cluster. A stand-alone database may still hold someone's data."""
+    """No member ever belonged to a cluster. A stand-alone database may still contain data."""
     filled = [name for name, member in members.items() if member.databases]
     if len(filled) > 1:
         return Decision("refuse", reason=f"{', '.join(filled)} each hold databases but belong to no cluster")
@@ -114,7 +114,7 @@ def _names(members: Mapping[str, Member]) -> str:
 
 
 def parse_state(text: str) -> tuple[str, int | None]:
-    """UUID ('' when none) and sequence number (None when unknown) of a grastate.dat."""
+    """Return UUID ('' if none) and sequence number (None if unknown) of a grastate.dat."""
     fields = dict(re.findall(r"^(\w+):\s*(\S+)", text, re.MULTILINE))
     uuid = fields.get("uuid", "")
     seqno = int(fields["seqno"]) if re.fullmatch(r"-?\d+", fields.get("seqno", "")) else -1
@@ -122,6 +122,6 @@ def parse_state(text: str) -> tuple[str, int | None]:
 
 
 def parse_position(log: str) -> tuple[str, int] | None:
-    """UUID and sequence number that ``mariadbd --wsrep-recover`` reports; None when it reports none."""
+    """Return UUID and sequence number that ``mariadbd --wsrep-recover`` reports; None if it reports none."""
     found = POSITION.search(log)
     return (found.group(1), int(found.group(3))) if found else None

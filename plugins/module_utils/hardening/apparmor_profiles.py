@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Which AppArmor profiles confine nothing, as their packages ship them (apparmor.d(5))."""
+"""Find the AppArmor profiles that confine nothing in the state in which their packages ship them (apparmor.d(5))."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import os
 import re
 
 FOLDER = "/etc/apparmor.d"
-#: The head of a profile that is not within another: at the start of a line, and what it holds begins after it.
+#: The head of a top-level profile: it begins at the start of a line, and the profile's content follows it.
 _HEAD = re.compile(r"^(?:profile\s+\S|[/\"@{*^]).*\{[ \t]*(?:#.*)?$", re.MULTILINE)
 _LAX = re.compile(r"\bflags\s*=\s*\([^)]*\b(?:unconfined|complain)\b[^)]*\)")
 
 
 def confines_nothing(text: str) -> bool:
-    """Whether a file has profiles, and all of them are unconfined or only complain."""
+    """Return whether a file has profiles, and all of them are unconfined or in complain mode."""
     heads = _HEAD.findall(text)
     return bool(heads) and all(_LAX.search(head) for head in heads)
 
 
 def lax(folder: str = FOLDER) -> list[str]:
-    """Names of the files in ``folder`` whose profiles confine nothing; none where AppArmor is not installed."""
+    """Return names of the files in ``folder`` whose profiles confine nothing; empty if AppArmor is not installed."""
     found = []
     try:
         names = sorted(os.listdir(folder))
@@ -28,7 +28,7 @@ def lax(folder: str = FOLDER) -> list[str]:
         return []
     for name in names:
         path = os.path.join(folder, name)
-        # What dpkg and editors leave beside a file is not loaded.
+        # Files that dpkg and editors leave next to a profile are not loaded.
         if name.startswith(".") or re.search(r"\.dpkg-|~$|\.(?:rej|orig|bak)$", name) or not os.path.isfile(path):
             continue
         with open(path, encoding="utf-8", errors="replace") as stream:

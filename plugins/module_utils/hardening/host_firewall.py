@@ -1,8 +1,8 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The packet filter of a node (nftables), from what its groups serve and to whom.
+"""The packet filter of a node (nftables), from the services of its groups and their clients.
 
-A node accepts what is listed for one of its groups from the addresses of the groups that need it, and drops all else.
+A node accepts the services of its groups from the addresses of the groups that need them, and drops everything else.
 Tenants' packets never pass here: they are in Open vSwitch and in the network namespaces of the VRFs.
 """
 
@@ -19,7 +19,7 @@ _PORT = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?")
 
 
 class FirewallError(ValueError):
-    """A service that cannot be a rule; the message names it and the key."""
+    """A service that cannot be written as a rule; the message names the service and the key."""
 
 
 def ruleset(
@@ -29,7 +29,7 @@ def ruleset(
     addresses: Mapping[str, Sequence[str]],
     networks: Mapping[str, Sequence[str]],
 ) -> str:
-    """The whole table, to be loaded as one transaction beside those of others.
+    """Return the whole table, to be loaded as one transaction; tables of other programs are not affected.
 
     ``services``: {name, groups, from, protocol (tcp), ports, to}. ``from`` names groups of hosts, keys of ``networks``
     (name -> CIDRs), or ``any``. ``members``: hosts of each group; ``addresses``: addresses of each host.
@@ -56,12 +56,12 @@ def ruleset(
 
 
 def is_ours(text: str) -> bool:
-    """Whether a file is a ruleset of :func:`ruleset`: it is there on a hardened node only."""
+    """Return whether a file is a ruleset of :func:`ruleset`: it exists only on a hardened node."""
     return f"\ntable inet {TABLE} {{" in text
 
 
 def nodes_of(text: str) -> list[str]:
-    """Addresses of the nodes that a ruleset was made for; of none in one without that line."""
+    """Return addresses of the nodes that a ruleset was made for; empty if it has no such line."""
     found = re.search(rf"^{NODES}(.*)$", text, re.MULTILINE)
     return found[1].split() if found and is_ours(text) else []
 
@@ -137,7 +137,7 @@ def sources(
     addresses: Mapping[str, Sequence[str]],
     networks: Mapping[str, Sequence[str]],
 ) -> tuple[list[str], list[str]]:
-    """IPv4 and IPv6 prefixes of groups and networks, joined where they touch: nftables refuses overlaps."""
+    """Return IPv4 and IPv6 prefixes of groups and networks; merged, because nftables refuses overlaps."""
     found: set[Any] = set()
     for name in names:
         if name not in networks and name not in members:

@@ -1,8 +1,8 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Engine of ``lockout_guard``: a copy of all that decides about access, and the timer that puts it back.
+"""Engine of ``lockout_guard``: a copy of all access rules, and the timer that restores it.
 
-The copy is kept on disk with a unit that puts it back at boot: whoever is locked out of a node often resets it.
+The copy is kept on disk with a unit that restores it at boot, because a reset is a common reaction to a lockout.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ UNIT = "socle-guard"
 BOOT_UNIT = "/etc/systemd/system/socle-guard-boot.service"
 BOOT_LINK = "/etc/systemd/system/sysinit.target.wants/socle-guard-boot.service"
 
-#: Files and folders that decide about access to a node, whoever changes them.
+#: Files and folders with rules for access to a node, no matter which role changes them.
 ACCESS = (
     *(f"/etc/{name}" for name in ("passwd", "shadow", "group", "gshadow", "shells", "securetty", "nsswitch.conf")),
     *(f"/etc/{name}" for name in ("login.defs", "environment", "profile", "profile.d", "bash.bashrc")),
@@ -32,11 +32,11 @@ ACCESS = (
     *(f"/etc/{name}" for name in ("ssh", "default/ssh", "hosts.allow", "hosts.deny", "nftables.conf", "fstab")),
     *(f"/etc/{name}" for name in ("sysctl.conf", "sysctl.d", "systemd/logind.conf", "systemd/logind.conf.d")),
     *(f"/etc/systemd/system/{name}" for name in ("ssh.service.d", "ssh.socket.d", "sshd.service.d")),
-    # What dpkg is to keep of rights and names of packages' files.
+    # Owners and modes of packages' files that dpkg must keep.
     "/var/lib/dpkg/statoverride",
     "/var/lib/dpkg/diversions",
 )
-#: Programs that let people in, whose owner and mode come back; their content is their package's.
+#: Programs for login. Their owner and mode are restored; their content belongs to their packages.
 PROGRAMS = ("/usr/bin/sudo", "/usr/bin/su", "/usr/bin/login", "/usr/sbin/unix_chkpwd", "/bin/bash", "/bin/dash")
 TABLE = "inet socle_host"
 
@@ -97,11 +97,11 @@ ExecStart=/bin/sh {folder}/restore boot
 
 
 class GuardError(Exception):
-    """The guard cannot be set, or what it guards was not kept; the message is for the operator."""
+    """The guard cannot be armed, or a guarded rule was not copied; the message is for the operator."""
 
 
 class Guard:
-    """The guard of this node. ``folder`` is where the copies are."""
+    """The guard of this node. ``folder`` contains the copies."""
 
     def __init__(self, folder: str = FOLDER) -> None:
         self.folder = Path(folder)
@@ -111,9 +111,9 @@ class Guard:
         return self.script.exists()
 
     def arm(self, paths: Iterable[str], rights: Iterable[str], seconds: int) -> None:
-        """Copy all that decides about access, ``paths`` too, and start the timer (again).
+        """Copy all access rules, including ``paths``, and start the timer (again).
 
-        ``rights``: programs and folders whose owner and mode may change. A guard that is armed keeps what it has.
+        ``rights``: programs and folders whose owner and mode may change. An armed guard keeps its present copies.
 
         :raises GuardError: the timer does not start.
         """
@@ -125,7 +125,7 @@ class Guard:
         if fresh:
             self._keep_live()
         self._at_boot()
-        # Last of all: with it the guard counts as armed, and all that it needs is there.
+        # Written last: this file marks the guard as armed, and everything that it needs exists now.
         self._write("armed", f"{now()}\n")
         self._write("restore", restore_script(self.folder))
         self._stop()
@@ -144,9 +144,9 @@ class Guard:
             raise GuardError(f"the guard against locking this node cannot be set: {started.output}")
 
     def keep(self, paths: Sequence[str], rights: Iterable[str]) -> None:
-        """Copy ``paths``, and note the owners and modes of ``rights`` and of every folder below ``paths``.
+        """Copy ``paths``, and record the owners and modes of ``rights`` and of every folder below ``paths``.
 
-        What was copied or noted before stays as it is.
+        Earlier copies and records are not replaced.
         """
         known, noted = self._lines("paths"), self._lines("rights")
         new = [path for path in dict.fromkeys(paths) if path not in known]
@@ -159,9 +159,10 @@ class Guard:
         self._write("rights", lines(noted))
 
     def confirm(self, session: Session) -> None:
-        """The new rules stay.
+        """Keep the new rules.
 
-        :raises GuardError: ``session`` was made before the rules, and so proves nothing; or the former are back.
+        :raises GuardError: ``session`` started before the new rules and therefore proves nothing, or the former ones
+            are back.
         """
         if session.started is not None and session.started < self._armed_at():
             raise GuardError(
@@ -176,9 +177,9 @@ class Guard:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def restore(self) -> None:
-        """Put the former rules back now.
+        """Restore the former rules now.
 
-        :raises GuardError: the script that does it fails.
+        :raises GuardError: the restore script fails.
         """
         self._stop()
         done = run(["sh", str(self.script)])
@@ -198,7 +199,7 @@ class Guard:
             return []
 
     def _keep_live(self) -> None:
-        """What the kernel and systemd have now, which files do not tell."""
+        """Copy the live state of the kernel and systemd, which is not in files."""
         self._write("parameters", run(["sysctl", "-a", "-r", r"^net\."]).stdout)
         table = run(["nft", "list", "table", *TABLE.split()])
         self._write("filter", table.stdout if table.ok else "")
@@ -232,23 +233,23 @@ GONE = (
 
 
 def now() -> float:
-    """Seconds since the boot, as the kernel counts the start of processes."""
+    """Return seconds since the boot, on the clock of the kernel's process start times."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def kept(folder: Path, path: str) -> Path:
-    """Where the copy of ``path`` is."""
+    """Return the path of the copy of ``path``."""
     return folder / "files" / path.lstrip("/")
 
 
 def folders(path: str) -> Iterator[str]:
-    """``path`` if it is a folder, and all below it."""
+    """Return ``path`` if it is a folder, and all folders below it."""
     for folder, _, _ in os.walk(path):
         yield folder
 
 
 def rights_of(path: str) -> Iterator[str]:
-    """Mode, owner and path on a line; nothing of what is not there."""
+    """Return mode, owner and path, one line each; missing paths are left out."""
     try:
         info = os.stat(path)
     except OSError:
@@ -257,12 +258,12 @@ def rights_of(path: str) -> Iterator[str]:
 
 
 def restore_script(folder: Path) -> str:
-    """Puts back what was copied, removes what was not there, and makes it hold."""
+    """Return a script that restores copied files, removes files that did not exist, and activates both."""
     return SCRIPT.format(folder=folder, unit=UNIT, table=TABLE, link=BOOT_LINK, boot_unit=BOOT_UNIT)
 
 
 def _replace(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write a file in one step, so that a power cut leaves the whole of it or nothing."""
+    """Write a file in one step, so that a power cut leaves the whole content or none of it."""
     new = path.with_name(f"{path.name}.new")
     with open(new, "w", encoding="utf-8") as stream:
         os.fchmod(stream.fileno(), mode)

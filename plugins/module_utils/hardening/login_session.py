@@ -1,9 +1,9 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Who is at the other end of this connection: the account that logged in, its groups, and the port it came in by.
+"""The client of this connection: the account that logged in, its groups, and the port that it used.
 
-The inventory does not know it: the account may come from ``~/.ssh/config``, the command line or the operator's own
-name, and a port may be forwarded on the way. The node knows, whatever program gave us root's rights since.
+The inventory does not know these: the account may come from ``~/.ssh/config``, the command line or the operator's user
+name, and a port may be forwarded. The node knows them, whatever program has given us root's rights since.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pathlib import Path
 
 SERVERS = ("sshd-session", "sshd")
 UNSET = str(2**32 - 1)
-"""What the kernel tells as the login of a process that nobody's login started."""
+"""The kernel's login uid for a process that no login started."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """``groups``: numbers of the groups that the connection has. ``port``, ``client``: the node's port, and from which
-    address. ``started``: when the connection was made, in seconds since the boot. All but the account may be unknown.
+    """``groups``: numbers of the connection's groups. ``port``, ``client``: port of the node, and address of the
+    client. ``started``: start of the connection, in seconds since the boot. All except the account may be unknown.
     """
 
     account: str
@@ -44,7 +44,7 @@ class _Process:
 
 
 def find(proc: str = "/proc", pid: int | None = None) -> Session:
-    """The session that this process, or another one, belongs to."""
+    """Return the session that this process, or another one, belongs to."""
     line = list(_ancestors(Path(proc), os.getpid() if pid is None else pid))
     inside = next((number for number, process in enumerate(line) if process.name in SERVERS), 0)
     if not inside:
@@ -68,7 +68,7 @@ def _ancestors(proc: Path, pid: int) -> Iterator[_Process]:
 def _read(folder: Path) -> _Process:
     rows = (line.partition(":") for line in (folder / "status").read_text(errors="replace").splitlines())
     status = {key: value.strip() for key, _, value in rows}
-    # The name in parentheses may hold anything; the 22nd field of the line is the 20th after it.
+    # The name in parentheses may contain any character; the 22nd field of the line is the 20th after it.
     fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
     try:
         raw = (folder / "environ").read_bytes().decode(errors="surrogateescape")
@@ -86,20 +86,20 @@ def _read(folder: Path) -> _Process:
 
 
 def _connected(servers: list[_Process]) -> float:
-    """When the connection was made. Above the processes of a connection is the one that listens for all."""
+    """Return the start of the connection. The parent of a connection's processes is the daemon that listens for all."""
     own = [process for process in servers if process.name == "sshd-session"]
     own = own or [process for process in servers if process.name == "sshd" and process.parent != 1]
     return (own or servers)[-1].started
 
 
 def _account(process: _Process) -> str:
-    """Its name as it logged in: several accounts may share a number."""
+    """Return the login name of the account, because several accounts may share a number."""
     told = process.environment.get("USER", "")
     return told if told and _number(told) == process.uid else _name(process.uid)
 
 
 def _without_ssh(proc: Path, line: list[_Process]) -> str:
-    """A machine that is reached by other means than SSH."""
+    """Return the session on a machine that is not reached by SSH."""
     try:
         login = (proc / "self" / "loginuid").read_text().strip()
     except OSError:

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Options of file systems in fstab(5), edited line by line: whoever installed the node owns the rest of the file."""
+"""Edit options of file systems in fstab(5) line by line; the rest of the file belongs to the installer of the node."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _ENTRY = re.compile(r"(?P<head>\s*[^\s#]\S*\s+(?P<where>\S+)\s+\S+\s+)(?P<option
 
 
 def with_options(options: str, wanted: Sequence[str]) -> str:
-    """``options`` of an entry with the ``wanted``, without their opposites; all others stay where they are."""
+    """Return an entry's ``options`` with ``wanted``, without their opposites; all others keep their position."""
     opposites = {name.removeprefix("no") if name.startswith("no") else f"no{name}" for name in wanted}
     kept = [name for name in options.split(",") if name not in opposites]
     return ",".join([*kept, *(name for name in wanted if name not in kept)])
 
 
 def edits(text: str, mounts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
-    """For each entry that lacks options of ``mounts`` ({path, options}): path, options before and after, whole text.
+    """Return, for each entry that lacks options of ``mounts`` ({path, options}): path, old and new options, whole text.
 
-    Each text has the edits before it as well. What has no entry is passed over.
+    Each text includes the previous edits. A mount without an entry is skipped.
     """
     wanted = {item["path"].rstrip("/"): item["options"] for item in mounts}
     lines = text.splitlines(keepends=True)

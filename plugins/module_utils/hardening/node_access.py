@@ -1,9 +1,9 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Engine of ``node_access``: groups, ages of passwords, files that packages own, options of mounts, special rights.
+"""Engine of ``node_access``: groups, password ages, files that packages own, mount options, special rights.
 
-Looks first and gives a list of :class:`Step`, each a sentence before, one after, and the command that does it;
-check mode is the list without the commands. What is not on the node (a user, a file) is passed over: packages differ.
+Reads the state first and returns a list of :class:`Step`: a sentence for the state before, one for the state after, and
+the command. Check mode runs no command. A missing user or file is skipped, because the installed packages differ.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ NO_LOGIN = ("/usr/sbin/nologin", "/bin/false", "/usr/bin/false")
 
 
 class AccessError(Exception):
-    """A command that refused; the message is for the operator."""
+    """A command failed; the message is for the operator."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that is not as it should be: a command puts it right, or ``text`` as the new content of ``path``."""
+    """A deviation from the wanted state, and its correction: a command, or ``text`` as the new content of ``path``."""
 
     what: str
     before: str
@@ -42,7 +42,7 @@ class Step:
 
 
 def steps(options: Mapping[str, Any], root: str = "") -> list[Step]:
-    """What has to be done for ``options`` (see the module)."""
+    """Return the steps for ``options`` (see the module)."""
     return [
         *group_steps(options["groups"], options["inherit"]),
         *shell_steps(options["no_login"]),
@@ -57,9 +57,9 @@ def steps(options: Mapping[str, Any], root: str = "") -> list[Step]:
 def group_steps(
     groups: Mapping[str, Sequence[str]], inherit: Mapping[str, Sequence[str]] | None = None
 ) -> Iterator[Step]:
-    """Groups that must exist, with members; users the node does not have are passed over, others are left in.
+    """Create groups that must exist and add their members; missing users are skipped, other members are kept.
 
-    ``inherit``: group -> groups whose members become members too.
+    ``inherit``: group -> groups whose members are added, too.
     """
     for name, members in groups.items():
         group = _group(name)
@@ -79,7 +79,7 @@ def _group(name: str) -> grp.struct_group | None:
 
 
 def _is_member(user: str, group: grp.struct_group) -> bool:
-    """Also by a directory service, whose groups cannot be changed here."""
+    """Return whether a user is a member, including by a directory service, whose groups cannot be changed here."""
     return user in group.gr_mem or group.gr_gid in os.getgrouplist(user, pwd.getpwnam(user).pw_gid)
 
 
@@ -92,19 +92,19 @@ def _is_user(name: str) -> bool:
 
 
 def shell_steps(users: Sequence[str]) -> Iterator[Step]:
-    """Accounts with which nobody logs in."""
+    """Remove the login shell of accounts that must not log in."""
     for user in users:
         if _is_user(user) and (shell := pwd.getpwnam(user).pw_shell) not in NO_LOGIN:
             yield Step(f"shell of {user}", shell, NO_LOGIN[0], ("usermod", "--shell", NO_LOGIN[0], user))
 
 
 NO_LIMIT = 99999
-"""Days from which shadow(5) takes an age for none."""
+"""Days from which shadow(5) treats an age as unlimited."""
 
 
 @dataclass(frozen=True)
 class Ages:
-    """``days``: longest age of passwords that people log in with; 0 for none. ``exempt``: accounts that never get one.
+    """``days``: longest age of passwords of people; 0 for none. ``exempt``: accounts that never get one.
     ``formerly``: ages that a former hardening may have set.
     """
 
@@ -114,10 +114,10 @@ class Ages:
 
 
 def age_steps(ages: Ages, shadow: str = "/etc/shadow") -> Iterator[Step]:
-    """Longest ages of passwords.
+    """Set the longest ages of passwords.
 
-    SSH refuses an account whose password is too old even when it logs in by key, or has no password at all, and cron
-    runs nothing for it. So an age is only for accounts that log in by password.
+    SSH refuses an account with an expired password even if it logs in by key or has no password at all, and cron
+    runs no jobs for it. Therefore only accounts that log in by password get an age.
     """
     with open(shadow, encoding="utf-8") as stream:
         accounts = [fields for line in stream if len(fields := line.split(":")) > 4]
@@ -139,7 +139,7 @@ def _age(days: int) -> str:
 
 
 def _by_password(user: str) -> bool:
-    """Whether an account can log in, and has no key to do so."""
+    """Return whether an account can log in and has no key for it."""
     try:
         account = pwd.getpwnam(user)
     except KeyError:
@@ -149,7 +149,7 @@ def _by_password(user: str) -> bool:
 
 
 def override_steps(overrides: Sequence[Mapping[str, str]], plain: Sequence[str]) -> Iterator[Step]:
-    """Modes that must outlast upgrades of their packages (dpkg-statoverride); ``plain`` lose their special rights."""
+    """Set modes that must survive package upgrades (dpkg-statoverride); ``plain`` files lose their special rights."""
     listed = {
         fields[3]: fields[:3]
         for line in run(["dpkg-statoverride", "--list"]).stdout.splitlines()
@@ -171,7 +171,7 @@ def override_steps(overrides: Sequence[Mapping[str, str]], plain: Sequence[str])
 
 
 def mode_steps(modes: Sequence[Mapping[str, str]]) -> Iterator[Step]:
-    """Files and directories that may have no more rights than ``mode``; stricter is fine."""
+    """Limit the rights of files and directories to ``mode``; stricter modes are kept."""
     for item in modes:
         most = parse_mode(item["mode"], item["path"])
         try:
@@ -185,7 +185,7 @@ def mode_steps(modes: Sequence[Mapping[str, str]]) -> Iterator[Step]:
 
 
 def diversion_steps(diverted: Mapping[str, bool]) -> Iterator[Step]:
-    """Files of packages that are put aside (true) or back (false), which outlasts upgrades (dpkg-divert)."""
+    """Move files of packages aside (true) or back (false), in a way that survives upgrades (dpkg-divert)."""
     for path, aside in diverted.items():
         told = run(["dpkg-divert", "--truename", path]).stdout.strip()
         away = f"{path}{ASIDE}"
@@ -196,12 +196,12 @@ def diversion_steps(diverted: Mapping[str, bool]) -> Iterator[Step]:
             yield Step(path, f"put aside as {away}", "the package's", (*argv, "--remove", path))
 
 
-#: What the name of a file that is put aside ends in; no program that reads a folder of `.conf` takes it for one.
+#: Suffix of a file that is moved aside; no program that reads a folder of `.conf` files reads it.
 ASIDE = ".package"
 
 
 def mount_steps(mounts: Sequence[Mapping[str, Any]], table: str = TABLE) -> Iterator[Step]:
-    """Options that file systems of ``mounts`` lack in fstab; what has no entry there is passed over."""
+    """Add options that file systems of ``mounts`` lack in fstab; a mount without an entry there is skipped."""
     try:
         with open(table, encoding="utf-8", errors="surrogateescape") as stream:
             text = stream.read()
@@ -212,7 +212,7 @@ def mount_steps(mounts: Sequence[Mapping[str, Any]], table: str = TABLE) -> Iter
 
 
 def privileged(folders: Iterable[str] = PROGRAMS) -> list[str]:
-    """Programs that run with rights of their owner or group, under ``folders`` of one file system."""
+    """Return the programs that run with rights of their owner or group, under ``folders`` of one file system."""
     found: list[str] = []
     for folder in folders:
         device = os.stat(folder).st_dev
@@ -230,14 +230,14 @@ def privileged(folders: Iterable[str] = PROGRAMS) -> list[str]:
     return sorted(found)
 
 
-#: Large folders below /usr in which no package puts programs of that kind.
+#: Large folders below /usr in which no package installs such programs.
 SKIPPED = frozenset({"share", "include", "python3", "dist-packages", "modules", "firmware"})
 
 
 def apply(todo: Iterable[Step], call: Callable[[Sequence[str]], Any] = run) -> None:
     """Do the steps.
 
-    :raises AccessError: a command refused.
+    :raises AccessError: a command failed.
     """
     for step in todo:
         if step.path:
@@ -249,7 +249,7 @@ def apply(todo: Iterable[Step], call: Callable[[Sequence[str]], Any] = run) -> N
 
 
 def replace(path: str, text: str) -> None:
-    """Give a file another content by one rename; its owner and mode stay."""
+    """Replace the content of a file with one rename; its owner and mode are kept."""
     info = os.stat(path)
     temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.socle-new")
     with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as stream:

@@ -1,9 +1,9 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The 80 rules of ANSSI-BP-028 v2.0, the waivers, and what a site says cannot be applied live.
+"""The 80 rules of ANSSI-BP-028 v2.0, the waivers, and the settings that are unsupported on some nodes.
 
-A *rule* is a number 1-80; a *check* is a rule of the SCAP content (`sysctl_net_ipv4_ip_forward`), of which many may
-prove one rule. Source of levels: ANSSI, "Recommandations de sécurité relatives à un système GNU/Linux", v2.0, annex.
+A *rule* is a number 1-80; a *check* is a rule of the SCAP content (`sysctl_net_ipv4_ip_forward`); several checks may
+test one rule. Source of levels: ANSSI, "Recommandations de sécurité relatives à un système GNU/Linux", v2.0, annex.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _BY_LEVEL = {
     "enhanced": (1, 7, 10, 29, 36, 37, 38, 41, 45, 51, 57, 60, 64, 65, 71, 72, 73, 78),
     "high": (4, 6, *range(15, 28), 46, 47, 48, 49, 66, 76, 77),
 }
-#: Level of each rule, by number: what is not named above is intermediary.
+#: Level of each rule, by number: rules not listed above are intermediary.
 RULES: dict[int, str] = {
     number: next((level for level, numbers in _BY_LEVEL.items() if number in numbers), "intermediary")
     for number in range(1, 81)
 }
 
-#: What a place may be unable to apply live, and the checks that then judge the place and not the node. The files are
-#: written regardless.
+#: Settings that may be unsupported on a node, and the checks that then measure its host and not the node itself. The
+#: files are written regardless.
 NOT_LIVE: dict[str, tuple[str, tuple[str, ...]]] = {
     "kernel": (
         "the kernel's own settings are the host's and read-only here",
@@ -40,7 +40,7 @@ NOT_LIVE: dict[str, tuple[str, tuple[str, ...]]] = {
         ("apparmor_configured", "all_apparmor_profiles_enforced", "grub2_enable_apparmor"),
     ),
     "usb": ("the kernel here has no USB, or is another's", ()),
-    # The last of them looks for programs with special rights on partitions.
+    # The last check looks for programs with special rights on partitions.
     "partitions": (
         "all file systems here are one",
         ("partition_for_*", "mount_option_nodev_nonroot_local_partitions", "audit_rules_privileged_commands"),
@@ -49,19 +49,19 @@ NOT_LIVE: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 class PolicyError(ValueError):
-    """A level, an exception or a waiver that is wrong; the message says what to correct."""
+    """A level, an exception or a waiver is wrong; the message has the remedy."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Which rules hold on a node: those up to ``level``, without ``off`` (number -> reason)."""
+    """The rules that apply to a node: those up to ``level``, without ``off`` (number -> reason)."""
 
     level: str
     off: Mapping[int, str]
 
     @classmethod
     def of(cls, level: str, off: Mapping[Any, Any] | None = None) -> Policy:
-        """Build it from a role's variables; ``off`` has keys such as ``R39`` and a reason each.
+        """Build it from a role's variables; ``off`` has keys such as ``R39``, each with a reason.
 
         :raises PolicyError: with every fault found.
         """
@@ -80,7 +80,7 @@ class Policy:
         return cls(level, numbers)
 
     def holds(self, *rules: int) -> bool:
-        """Whether any of ``rules`` is wanted."""
+        """Return whether any of ``rules`` applies."""
         return any(
             number not in self.off and LEVELS.index(RULES[number]) <= LEVELS.index(self.level) for number in rules
         )
@@ -88,7 +88,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Waiver:
-    """A check that a group of nodes does not meet, why, and what protects it instead."""
+    """A check that a group of nodes fails on purpose, with the reason and the control that protects them instead."""
 
     check: str
     groups: tuple[str, ...]
@@ -100,9 +100,9 @@ class Waiver:
 
 
 def waivers(entries: Sequence[Mapping[str, Any]]) -> list[Waiver]:
-    """Waivers from their file: ``[{check, groups, reason, control}]``.
+    """Return the waivers in a file: ``[{check, groups, reason, control}]``.
 
-    :raises PolicyError: an entry without a check, groups, a reason or a compensating control; or a double one.
+    :raises PolicyError: an entry without a check, groups, a reason or a compensating control; or a duplicate.
     """
     faults: list[str] = []
     found: list[Waiver] = []
@@ -131,15 +131,15 @@ def waivers(entries: Sequence[Mapping[str, Any]]) -> list[Waiver]:
 
 
 def waived(known: Iterable[Waiver], groups: Iterable[str]) -> dict[str, Waiver]:
-    """The waivers that hold on a node of ``groups``, by check."""
+    """Return the waivers that apply to a node of ``groups``, by check."""
     groups = set(groups)
     return {waiver.check: waiver for waiver in known if waiver.covers(waiver.check, groups)}
 
 
 def not_live(check: str, places: Iterable[str]) -> str:
-    """Why ``check`` cannot be met in a place that lacks ``places`` (keys of :data:`NOT_LIVE`); "" where it can.
+    """Return why ``check`` is unsupported on a node that lacks ``places`` (keys of :data:`NOT_LIVE`); "" if supported.
 
-    :raises PolicyError: an unknown place.
+    :raises PolicyError: an unknown key.
     """
     for place in places:
         if place not in NOT_LIVE:

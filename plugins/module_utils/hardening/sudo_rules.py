@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Lines of sudoers(5) that let an account run everything without a password, written and read back."""
+"""Write and parse lines of sudoers(5) that let an account run every command without a password."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _OURS = re.compile(rf"^((?:\\.|[^\s\\#%@])(?:\\.|[^\s\\])*){re.escape(_RULE)}$",
 
 
 def escaped(name: str) -> str:
-    r"""A name as a word of sudoers: names of a directory service hold characters such as ``@``, ``\`` and blanks."""
+    r"""Return a name as a word of sudoers; a directory service may have names with ``@``, ``\`` and blanks."""
     return re.sub(r"([^\w.-])", r"\\\1", name)
 
 
 def rule(account: str) -> str:
-    """The line that lets an account run everything without a password."""
+    """Return the line that lets an account run every command without a password."""
     return f"{escaped(account)}{_RULE}"
 
 
 def without_password(text: str) -> list[str]:
-    """Accounts of the lines of :func:`rule` in a file."""
+    """Return the accounts of all lines in a file that have the form of :func:`rule`."""
     return [re.sub(r"\\(.)", r"\1", name) for name in _OURS.findall(text)]

@@ -1,20 +1,20 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What an FRR configuration lets through, read from its text (``frr.conf`` or ``show running-config``). Pure.
+"""The routes that an FRR configuration permits, read from its text (``frr.conf`` or ``show running-config``). Pure.
 
-Written apart from the renderer on purpose: it is the judge of what the renderer wrote and of what somebody typed. It
+This parser shares no code with the renderer on purpose: it checks the renderer's output and manual changes. It
 follows FRR 10.3 (``lib/plist.c``, ``lib/routemap.c``, ``bgpd``):
 
-- a prefix-list takes the first entry by ``seq`` that matches; without ``ge`` and ``le`` the length must be equal; no
-  match is a denial. A list that is named and nowhere defined matches nothing; one without entries matches everything;
-- a route-map takes entries by number; one without ``match`` matches everything; no match is a denial. A map that is
-  named and nowhere defined denies everything;
+- a prefix-list applies the first entry by ``seq`` that matches; without ``ge`` and ``le`` the length must be equal; no
+  match denies. A list that is used but not defined matches nothing; one without entries matches everything;
+- a route-map applies entries by number; one without ``match`` matches everything; no match denies. A map that is
+  used but not defined denies everything;
 - a prefix-list of the other family does not match;
 - without ``no bgp default ipv4-unicast`` every neighbour is active in IPv4;
-- with ``frr defaults traditional`` an eBGP session without a route-map carries nothing (RFC 8212).
+- with ``frr defaults traditional`` an eBGP session without a route-map carries no routes (RFC 8212).
 
-Where it cannot tell (a match on communities, ``call``, ``on-match``), a permit counts as permitting and a denial as not
-denying: the proof may ask too much, never too little. A line it does not know is returned, not passed over.
+If the result is uncertain (a match on communities, ``call``, ``on-match``), a permit counts as permitting and a denial
+as not denying: the proof may report too much, never too little. An unknown line is returned, not ignored.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _HARMLESS_BGP = ("bgp", "distance", "exit", "maximum-paths", "no", "timers", "up
 
 
 def without_secrets(text: str) -> str:
-    """The text with everything after a word like ``password`` replaced; such a line stays recognisable."""
+    """Return the text with the rest of a line after a word like ``password`` replaced; the line stays recognisable."""
     return _SECRET.sub(r"\1 ********", text)
 
 
 class Rule(NamedTuple):
-    """An entry of a prefix-list, or what stands for one; ``line`` is where it was read."""
+    """An entry of a prefix-list, or its equivalent; ``line`` is its line in the configuration."""
 
     permit: bool
     prefix: Prefix
@@ -51,20 +51,20 @@ class Rule(NamedTuple):
 
 
 class PrefixList:
-    """Entries by ``seq``; answers in time that does not grow with their number."""
+    """Entries by ``seq``; the time of a query does not grow with their number."""
 
     def __init__(self) -> None:
         self._numbered: list[tuple[int, Rule]] = []
         self._table: Table | None = None
 
     def add(self, seq: int | None, rule: Rule) -> None:
-        if seq is None:  # as FRR numbers them: the next multiple of five
+        if seq is None:  # FRR's own numbering: the next multiple of five
             seq = max((number for number, _rule in self._numbered), default=0) // 5 * 5 + 5
         self._numbered.append((seq, rule))
         self._table = None
 
     def rules(self, family: str, line: str) -> list[Rule]:
-        """Entries in their order; of an empty list the one that it amounts to, said to come from ``line``."""
+        """Return the entries in order; for an empty list, the equivalent single entry, with ``line`` as its source."""
         if not self._numbered:
             return [anything(family, line)]
         return [rule for _seq, rule in sorted(self._numbered, key=lambda item: item[0])]
@@ -84,7 +84,7 @@ def anything(family: str, line: str) -> Rule:
 
 @dataclass
 class MapEntry:
-    """An entry of a route-map: ``lists`` by family, ``tag``, and whether it matches on more than these."""
+    """An entry of a route-map: ``lists`` by family, ``tag``, and whether it has other conditions as well."""
 
     seq: int
     permit: bool
@@ -96,7 +96,7 @@ class MapEntry:
 
 @dataclass
 class Static:
-    """A static route. ``address`` and ``interface`` are "" where the line has none."""
+    """A static route. ``address`` and ``interface`` are "" if the line has none."""
 
     prefix: Prefix
     address: str
@@ -122,7 +122,7 @@ class Neighbour:
 
 
 class Origin(NamedTuple):
-    """What BGP itself brings in: ``network``, ``aggregate-address``, ``redistribute``, ``import``."""
+    """A source of routes in BGP itself: ``network``, ``aggregate-address``, ``redistribute``, ``import``."""
 
     family: str
     word: str
@@ -133,7 +133,7 @@ class Origin(NamedTuple):
 
 @dataclass
 class Config:
-    """A configuration; ``strange`` are lines whose meaning is not known here."""
+    """A configuration; ``strange`` lists the lines that this parser does not know."""
 
     asn: str = ""
     lists: dict[tuple[str, str], PrefixList] = field(default_factory=dict)
@@ -147,7 +147,7 @@ class Config:
     strange: list[str] = field(default_factory=list)
 
     def sessions(self) -> Iterator[tuple[Neighbour, str, str]]:
-        """``(neighbour, family, line that activates it)`` of every session that is active."""
+        """Return ``(neighbour, family, line that activates it)`` of every active session."""
         for neighbour in self.neighbours.values():
             if neighbour.is_group:
                 continue
@@ -160,7 +160,7 @@ class Config:
                     yield neighbour, family, line
 
     def route_map(self, neighbour: Neighbour, family: str, way: str) -> str:
-        """Name of the route-map of a session, its own or its group's, or ""."""
+        """Return the name of a session's route-map, its own or its group's, or ""."""
         group = self.neighbours.get(neighbour.group)
         return neighbour.maps.get((family, way)) or (group.maps.get((family, way), "") if group else "")
 
@@ -176,9 +176,10 @@ class Config:
         return held.rules(family, entry.line) if held else []
 
     def excess(self, family: str, name: str, allowed: Routes) -> Iterator[tuple[Rule, Prefix, tuple[Routes, ...]]]:
-        """Entries by which a route-map lets more through than ``allowed``.
+        """Return the entries by which a route-map permits more than ``allowed``.
 
-        Each as ``(rule, a route that is too much, what an earlier entry denies)``; the last is good until the next one.
+        Each is ``(rule, a route beyond allowed, prefixes that earlier entries deny)``; the last is valid until the
+        next.
         """
         denied = Routes()
         for entry in self.maps.get(name, ()):
@@ -197,7 +198,7 @@ class Config:
                     yield rule, found, (denied, hidden)
 
     def permits(self, name: str, prefix: Prefix, tag: int) -> bool:
-        """Whether a route-map may permit one route."""
+        """Return whether a route-map may permit one route."""
         for entry in self.maps.get(name, ()):
             if entry.tag is not None and entry.tag != tag:
                 continue
@@ -211,9 +212,9 @@ class Config:
 
 
 def read(text: str) -> Config:
-    """The configuration in a text. Lines that cannot be read are ``strange``; nothing is raised."""
+    """Return the configuration in a text. Lines that cannot be read are ``strange``; nothing is raised."""
     config = Config()
-    place: object = None  # what the indented lines that follow belong to
+    place: object = None  # the object that the following indented lines belong to
     family = "v4"
     for raw in without_secrets(text).splitlines():
         line = " ".join(raw.split())

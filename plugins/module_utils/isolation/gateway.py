@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Judges of one VRF on one gateway: its routing and its filtering, against what the plan says is its own. Pure.
+"""Checks of one VRF on one gateway: its routing and its filtering, against the plan. Pure.
 
 See :mod:`isolation` for the shapes.
 """
@@ -19,7 +19,7 @@ _NOWHERE = ("Null0", "blackhole", "reject")
 
 
 class Routing:
-    """Judges the FRR configuration of one VRF on one gateway."""
+    """Checks the FRR configuration of one VRF on one gateway."""
 
     def __init__(
         self, site: Site, gateway: str, vrf: Mapping[str, Any], place: Node, config: isolation_frr.Config
@@ -80,13 +80,13 @@ class Routing:
         into: Node | None = None,
         via: tuple[str, ...] = (),
     ) -> None:
-        """A leak from every VRF whose prefixes a rule touches beyond what is allowed; from outside if there is none."""
+        """Report leaks from all VRFs whose prefixes a rule matches beyond the allowed ones; if none, from outside."""
         graph, hit = self.site.graph, False
         for vrf, held in self.site.holdings.touched(rule.prefix).items():
             if vrf == self.name:
                 continue
             for item in held:
-                if item.site and item.prefix in self.accept:  # the same numbers are sites of this VRF too
+                if item.site and item.prefix in self.accept:  # the same prefix is also a site of this VRF
                     continue
                 route = _touching(item.prefix, rule, found, allowed)
                 if route:
@@ -110,7 +110,7 @@ class Routing:
             self._outside("static", static.line, f"the route leaves by {static.interface}", prefix)
 
     def _nexthop(self, kind: str, address: str, line: str) -> bool:
-        """Whether an address is known; one that is another VRF's is a leak from there."""
+        """Return whether an address is known; an address of another VRF is a leak from that VRF."""
         owners = self.site.addresses.get(address, ())
         if address in self.addresses:
             return True
@@ -192,12 +192,12 @@ class Routing:
 
 
 def _touching(item: Prefix, rule: isolation_frr.Rule, found: Prefix, allowed: Sequence[Routes]) -> Prefix | None:
-    """A route of a rule that is not allowed and shares an address with ``item``; rather inside it than around it."""
+    """Return a route of a rule that is not allowed and overlaps ``item``; preferably inside ``item``, not around it."""
     if item.length < rule.prefix.length:
         return found
     if item.length <= rule.high and (route := outside(item, max(rule.low, item.length), rule.high, *allowed)):
         return route
-    # A default route names nobody's network.
+    # A default route identifies no network.
     for length in range(min(rule.high, item.length - 1), max(rule.low, 1) - 1, -1):
         route = item.cut(length)
         if not any(route in union for union in allowed):
@@ -206,7 +206,7 @@ def _touching(item: Prefix, rule: isolation_frr.Rule, found: Prefix, allowed: Se
 
 
 class Filtering:
-    """Judges the nftables ruleset of one VRF on one gateway."""
+    """Checks the nftables ruleset of one VRF on one gateway."""
 
     def __init__(self, site: Site, gateway: str, name: str, place: Node, ruleset: isolation_nft.Ruleset) -> None:
         self.site = site
@@ -254,7 +254,7 @@ class Filtering:
         source, destination = self._bound(family, accepted.src), self._bound(family, accepted.dst)
         asked = [(iif, "source", source, accepted.src, 0), (oif, "destination", destination, accepted.dst, 1)]
         if not {iif, oif} & set(TRANSITS):
-            # Through the VRF and not into its cloud: one end is the VRF's.
+            # Through the VRF and not into its cloud: one end belongs to the VRF.
             if source or destination:
                 return
             asked = [(TRANSITS[0], "source or destination", False, accepted.src or accepted.dst, 0)]
@@ -272,7 +272,7 @@ class Filtering:
                 self._excess(family, what, bounds, accepted.line)
 
     def _bound(self, family: str, bounds: tuple[isolation_nft.Bound, ...]) -> bool:
-        """Whether addresses are bound to the VRF's own."""
+        """Return whether addresses are limited to the VRF's own."""
         for bound in bounds:
             key = family, bound
             if key not in self._good:
@@ -301,7 +301,7 @@ class Filtering:
         self._addresses(family, line, spans, f"a {what} that is not the VRF's passes")
 
     def _addresses(self, family: str, line: str, spans: Iterable[Span], reason: str) -> None:
-        """A leak from every VRF that has addresses in the spans; from outside if there is none."""
+        """Report a leak from every VRF that has addresses in the spans; from outside if there is none."""
         graph = self.site.graph
         leaks: dict[str, tuple[str, Prefix]] = {}
         first = None

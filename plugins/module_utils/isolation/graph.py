@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What the judges of the isolation proof share: the flow graph, and what the plan says of a site. Pure.
+"""The common parts of the isolation proof's checks: the flow graph, and the site's data from the plan. Pure.
 
 See :mod:`isolation` for the shapes.
 """
@@ -36,7 +36,7 @@ OUTSIDE: Node = ("outside",)
 
 
 class Fault(NamedTuple):
-    """What makes an edge of the graph a fault; ``via`` are hops between its two nodes."""
+    """The reason why an edge of the graph is a fault; ``via`` are hops between its two nodes."""
 
     kind: str
     prefix: Prefix | None
@@ -47,7 +47,7 @@ class Fault(NamedTuple):
 
 
 class Graph:
-    """Nodes with their owners, and directed edges with their faults, or with where they were seen."""
+    """Nodes with their owners, and directed edges with their faults, or with the places where they were found."""
 
     def __init__(self) -> None:
         self.owner: dict[Node, str | None] = {OUTSIDE: None}
@@ -58,17 +58,17 @@ class Graph:
         return node
 
     def join(self, one: Node, other: Node, where: str) -> None:
-        """Packets pass both ways."""
+        """Add an edge in both directions."""
         self.edges[one].append((other, where))
         self.edges[other].append((one, where))
 
     def leak(self, vrf: str | None, hop: str, into: Node, fault: Fault) -> None:
-        """Something of ``vrf``, or of the outside, gets into a node."""
+        """Add an edge into a node, from ``vrf`` or from the outside."""
         node = OUTSIDE if vrf is None else self.own(("thing", vrf, hop), vrf)
         self.edges[node].append((into, fault))
 
     def crossings(self) -> Iterator[tuple[list[Node], list[Fault | str]]]:
-        """Every shortest way from what one VRF owns to a node of another: its nodes, and its edges."""
+        """Return every shortest path from nodes of one VRF to a node of another: its nodes, and its edges."""
         owned: dict[str | None, list[Node]] = defaultdict(list)
         for node, vrf in self.owner.items():
             if node in self.edges:
@@ -110,7 +110,7 @@ def hop(node: Node) -> str:
 
 
 class Site:
-    """The plan, as far as a judge may believe it; ``graph``, ``facts`` and ``unseen`` take up what is found."""
+    """The trusted part of the plan; the checks add their results to ``graph``, ``facts`` and ``unseen``."""
 
     def __init__(self, plan: Mapping[str, Any]) -> None:
         self.plan = plan
@@ -131,7 +131,7 @@ class Site:
         self.unseen.append({"where": where, "why": why})
 
     def _holdings(self) -> Iterator[Holding]:
-        """Networks, and the prefixes of sites: what a VRF accepts and nobody that it imports owns."""
+        """Return networks and the prefixes of sites: prefixes that a VRF accepts and that no VRF it imports owns."""
         names: dict[Prefix, list[str]] = defaultdict(list)
         for vrf in self.plan["neutron"]["vrfs"]:
             for net in vrf["networks"]:
@@ -153,7 +153,7 @@ class Site:
             yield Holding(prefix, name, f"sites of {name}", site=True)
 
     def _addresses(self) -> dict[str, list[tuple[str, str]]]:
-        """Every address of a link of the plan: ``(VRF, what it is)``."""
+        """Return every address on a link of the plan: ``(VRF, description)``."""
         found: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for gateway, part in self.plan["gateways"].items():
             for vrf in part["vrfs"]:
@@ -163,7 +163,7 @@ class Site:
 
 
 def link_addresses(vrf: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """``(role, address, what it is)`` of every address on the links of a VRF of ``plan.gateways``."""
+    """Return ``(role, address, description)`` of every address on the links of a VRF of ``plan.gateways``."""
     transits = [(role, ("", "router_")) for role in TRANSITS]
     for role, keys in (*transits, ("rie", ("",)), ("peer", ("", "neighbor_")), ("pe", ("",))):
         for key in keys:

@@ -1,11 +1,11 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What an nftables ruleset forwards, read from ``nft --json list table`` (libnftables-json(5)). Pure.
+"""The packets that an nftables ruleset forwards, from ``nft --json list table`` (libnftables-json(5)). Pure.
 
-Follows the rules of the chains that hook ``forward`` for each pair of links, and returns what is accepted with the
-bounds its addresses have by then. A condition it does not know may hold or not: such a rule counts as accepting what
-it may accept, and not as dropping what it may leave. A statement or an object that it does not know is reported as
-``strange``. Rules of other hooks are not judged here, their policies are.
+Evaluates the chains that hook ``forward`` for each pair of links, and returns the accepted packets with the
+limits of their addresses. An unknown condition may hold or not: a rule with one counts as accepting
+everything that it might accept, and as dropping nothing. An unknown statement or object is reported as
+``strange``. Rules of other hooks are not checked, but their policies are.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _DEEP = 16
 
 
 class Bound(NamedTuple):
-    """Addresses that are left; ``source`` is the set or text they come from."""
+    """The remaining addresses; ``source`` is the set or text that they come from."""
 
     spans: tuple[Span, ...]
     source: str
 
 
 class Accepted(NamedTuple):
-    """A class of packets that is forwarded: what its source and destination are bound to.
+    """A class of packets that is forwarded, with the limits of their source and destination.
 
-    ``guards`` counts the bounds that a rule which drops has set, by ``src`` and ``dst``.
+    ``guards`` counts the limits that a dropping rule has set, by ``src`` and ``dst``.
     """
 
     src: tuple[Bound, ...]
@@ -49,7 +49,7 @@ class Accepted(NamedTuple):
 
 @dataclass
 class Rule:
-    """A rule: ``links`` and ``addresses`` are what it asks of a packet, ``partial`` that it asks for more."""
+    """A rule: ``links`` and ``addresses`` are its conditions, ``partial`` is true if it has others as well."""
 
     line: str
     family: str = ""
@@ -62,7 +62,7 @@ class Rule:
 
 @dataclass
 class Chain:
-    """A chain; ``hook`` and ``policy`` are "" where it has none."""
+    """A chain; ``hook`` and ``policy`` are "" if it has none."""
 
     name: str
     kind: str = ""
@@ -73,7 +73,7 @@ class Chain:
 
 @dataclass
 class Ruleset:
-    """A table: its chains, of each set the elements as ``(span, text)``, and in ``strange`` what is not understood."""
+    """A table: its chains, the elements of each set as ``(span, text)``, and in ``strange`` everything unknown."""
 
     chains: dict[str, Chain] = field(default_factory=dict)
     sets: dict[str, list[tuple[Span, str]]] = field(default_factory=dict)
@@ -83,9 +83,9 @@ class Ruleset:
         return [chain for chain in self.chains.values() if chain.hook == hook]
 
     def forwarded(self, family: str, iif: str, oif: str) -> Iterator[Accepted]:
-        """What every chain that hooks ``forward`` accepts of packets from one link to another.
+        """Return the packets from one link to another that each chain with hook ``forward`` accepts.
 
-        With several such chains a packet must pass all; taking each alone asks too much, never too little.
+        A packet must pass all such chains. To evaluate each chain alone reports too much, never too little.
         """
         for chain in self.hooking("forward"):
             start = _Bounds((), (), (0, 0))
@@ -97,9 +97,9 @@ class Ruleset:
     def _walk(
         self, chain: Chain, family: str, links: dict[str, str], bounds: _Bounds, depth: int
     ) -> tuple[_Bounds | None, list[Accepted]]:
-        """What is left at the end of a chain (None: nothing), and what it accepted."""
+        """Return the packets left at the end of a chain (None: none), and those that it accepted."""
         accepted: list[Accepted] = []
-        returned: _Bounds | None = None  # the first to leave early, and so the least bound
+        returned: _Bounds | None = None  # the first packets to leave early have the weakest limits
         for rule in chain.rules:
             if rule.family not in ("", family) or not all(
                 (links[way] in names) != negated for way, (negated, names) in rule.links.items()
@@ -133,7 +133,7 @@ class Ruleset:
                 return returned, accepted
             if len(rule.addresses) == 1:
                 ((way, (negated, bound)),) = rule.addresses.items()
-                if negated:  # whoever did not match is within the set
+                if negated:  # packets that did not match are within the set
                     drops = not any(item.line == rule.line for item in accepted)
                     bounds = bounds.bound(way, bound, guard=drops)
         return returned or bounds, accepted
@@ -153,7 +153,7 @@ class _Bounds:
 
 
 def read(text: str) -> Ruleset:
-    """The ruleset in the JSON that nft prints of one table. Nothing is raised; what cannot be read is ``strange``."""
+    """Return the ruleset in nft's JSON of one table. Nothing is raised; unknown parts are ``strange``."""
     ruleset = Ruleset()
     try:
         items = [next(iter(item.items())) for item in json.loads(text)["nftables"]]
@@ -181,7 +181,7 @@ def read(text: str) -> Ruleset:
 
 
 def _object(ruleset: Ruleset, kind: str, value: Any) -> None:
-    """Add what is no rule."""
+    """Add an object that is not a rule."""
     if kind == "chain":
         chain = Chain(value["name"], value.get("type", ""), value.get("hook", ""), value.get("policy", ""))
         if chain.hook:
@@ -229,12 +229,12 @@ def _rule(statements: list[dict[str, Any]], sets: dict[str, Bound], strange: lis
 
 
 def _harmless(changed: dict[str, Any]) -> bool:
-    """Whether a statement changes neither an address nor the mark, which may choose the route."""
+    """Return whether a statement changes neither an address nor the mark, which may select the route."""
     return changed.get("payload", {}).get("field") in ("ttl", "hoplimit")
 
 
 def _match(rule: Rule, match: dict[str, Any], sets: dict[str, Bound]) -> bool:
-    """Add a condition to a rule; False if the rule asks for more than is understood."""
+    """Add a condition to a rule; return False if the rule has a condition that is not understood."""
     ((kind, asked),) = match["left"].items()
     right = match["right"]
     if match["op"] not in ("==", "!=") or kind not in ("meta", "payload"):
@@ -272,7 +272,7 @@ def _match(rule: Rule, match: dict[str, Any], sets: dict[str, Bound]) -> bool:
 
 
 def _family(rule: Rule, word: str) -> bool:
-    """Set the family of a rule; False if the word is not known, or if the rule asks for both families."""
+    """Set the family of a rule; return False if the word is unknown, or if the rule requires both families."""
     family = _FAMILIES.get(word)
     if family is None or rule.family not in ("", family):
         return False
@@ -281,7 +281,7 @@ def _family(rule: Rule, word: str) -> bool:
 
 
 def _span(element: Any) -> Span:
-    """The addresses of an element of a set. Raises KeyError, TypeError or ValueError."""
+    """Return the addresses of an element of a set. Raises KeyError, TypeError or ValueError."""
     if isinstance(element, str):
         prefix = parse(element)
         return prefix.first, prefix.last
@@ -295,7 +295,7 @@ def _span(element: Any) -> Span:
 
 
 def _words(value: Any) -> str:
-    """A statement, an expression or an element, close to how nft writes it; the JSON where it is not known."""
+    """Format a statement, an expression or an element in nft's syntax; unknown ones as JSON."""
     if not isinstance(value, dict) or len(value) != 1:
         return value if isinstance(value, str) else json.dumps(value)
     ((kind, inner),) = value.items()

@@ -1,10 +1,10 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Prefixes as integers, and questions about sets of them, for the isolation proof. Pure.
+"""Prefixes as integers, and operations on sets of them, for the isolation proof. Pure.
 
-A *range of routes* is ``(prefix, low, high)``: every prefix inside ``prefix`` whose length is ``low`` to ``high``, as
-an entry of a prefix-list means it. Nothing here compares all with all: a question costs one look-up for each prefix
-length in use, so that n entries cost O(n log n).
+A *range of routes* is ``(prefix, low, high)``: every prefix inside ``prefix`` with a length from ``low`` to ``high``,
+as in an entry of a prefix-list. No function compares all prefixes with all others: a query needs one look-up for each
+prefix length in use, so n entries cost O(n log n).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Prefix(NamedTuple):
         return self.first + (1 << (self.bits - self.length)) - 1
 
     def cut(self, length: int) -> Prefix:
-        """The prefix of that length which contains this one."""
+        """Return the prefix of that length which contains this one."""
         below = self.bits - length
         return Prefix(self.family, self.first >> below << below, length)
 
@@ -50,7 +50,7 @@ class Prefix(NamedTuple):
 
 @lru_cache(maxsize=65536)
 def parse(text: str) -> Prefix:
-    """The prefix that a text means, host bits cut off; an address is a prefix of full length. Raises ValueError."""
+    """Return the prefix in a text without host bits; an address is a prefix of full length. Raises ValueError."""
     net = ipaddress.ip_network(text, strict=False)
     return Prefix(FAMILY[net.version], int(net.network_address), net.prefixlen)
 
@@ -60,7 +60,7 @@ def everything(family: str) -> Prefix:
 
 
 class Table:
-    """Values by prefix; finds those of every prefix that covers another."""
+    """Values by prefix; finds the values of all prefixes that contain a given one."""
 
     def __init__(self) -> None:
         self._by_length: dict[tuple[str, int], dict[int, list[Any]]] = {}
@@ -70,7 +70,7 @@ class Table:
         level.setdefault(prefix.first, []).append(value)
 
     def covering(self, prefix: Prefix) -> Iterator[Any]:
-        """Values of ``prefix`` itself and of all that contain it."""
+        """Return the values of ``prefix`` itself and of all prefixes that contain it."""
         for (family, length), level in self._by_length.items():
             if family == prefix.family and length <= prefix.length:
                 yield from level.get(prefix.cut(length).first, ())
@@ -88,7 +88,7 @@ class Routes:
         self._table.add(prefix, (low, high))
 
     def lengths(self, prefix: Prefix) -> list[tuple[int, int]]:
-        """Spans of lengths: every prefix inside ``prefix`` that has one of them is in the union."""
+        """Return spans of lengths: every prefix inside ``prefix`` that has one of these lengths is in the union."""
         return list(self._table.covering(prefix))
 
     def __contains__(self, prefix: Prefix) -> bool:
@@ -96,10 +96,10 @@ class Routes:
 
 
 def outside(prefix: Prefix, low: int, high: int, *unions: Routes) -> Prefix | None:
-    """A route of the range that is in none of the unions, or None. The first by address of the shortest kind.
+    """Return a route of the range that is in none of the unions, or None: the first by address of the shortest length.
 
-    Halves the range where it has to. A half is left as soon as it is covered, and one in which nothing is covered
-    ends the search, so the work grows with the number of covered ranges inside, not with the address space.
+    Splits the range in halves if necessary. A half ends as soon as it is covered, and a half in which nothing is
+    covered ends the search, so the work grows with the number of covered ranges inside, not with the address space.
     """
     todo = [prefix]
     while todo:
@@ -116,7 +116,7 @@ def outside(prefix: Prefix, low: int, high: int, *unions: Routes) -> Prefix | No
 
 
 def next_free(spans: Iterable[tuple[int, int]], at: int) -> int:
-    """The least number from ``at`` on that is in none of the spans."""
+    """Return the smallest number from ``at`` on that is in none of the spans."""
     for first, last in sorted(spans):
         if first > at:
             break
@@ -129,7 +129,7 @@ Span = tuple[int, int]
 
 
 def prefixes(family: str, span: Span) -> Iterator[Prefix]:
-    """The least prefixes that make up a span."""
+    """Return the smallest set of prefixes that make up a span."""
     first, last = span
     while first <= last:
         room = min((first & -first).bit_length() - 1 if first else BITS[family], (last - first + 1).bit_length() - 1)
@@ -138,7 +138,7 @@ def prefixes(family: str, span: Span) -> Iterator[Prefix]:
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
-    """The same addresses in ascending spans that neither touch nor overlap."""
+    """Return the same addresses in ascending spans that neither touch nor overlap."""
     found: list[Span] = []
     for first, last in sorted(spans):
         if found and first <= found[-1][1] + 1:
@@ -149,7 +149,7 @@ def merged(spans: Iterable[Span]) -> list[Span]:
 
 
 def common(ones: list[Span], others: list[Span]) -> list[Span]:
-    """Addresses in both, each given as :func:`merged` returns it."""
+    """Return addresses in both, each given as :func:`merged` returns it."""
     found, i, j = [], 0, 0
     while i < len(ones) and j < len(others):
         first, last = max(ones[i][0], others[j][0]), min(ones[i][1], others[j][1])
@@ -163,7 +163,7 @@ def common(ones: list[Span], others: list[Span]) -> list[Span]:
 
 
 def minus(ones: list[Span], others: list[Span]) -> list[Span]:
-    """Addresses of the first that are not in the second, each given as :func:`merged` returns it."""
+    """Return addresses of the first that are not in the second, each given as :func:`merged` returns it."""
     found, j = [], 0
     for first, last in ones:
         while j < len(others) and others[j][1] < first:
@@ -180,7 +180,7 @@ def minus(ones: list[Span], others: list[Span]) -> list[Span]:
 
 
 class Holding(NamedTuple):
-    """A prefix and the VRF it belongs to; ``name`` is how people call it, ``site`` that it is behind the backbone."""
+    """A prefix and the VRF that owns it; ``name`` is its display name, ``site``: it is behind the backbone."""
 
     prefix: Prefix
     vrf: str
@@ -189,7 +189,7 @@ class Holding(NamedTuple):
 
 
 class Holdings:
-    """Whose a prefix is, in logarithmic time. The same prefix may belong to several VRFs."""
+    """Finds the owners of a prefix, in logarithmic time. The same prefix may belong to several VRFs."""
 
     def __init__(self, holdings: Iterable[Holding]) -> None:
         self._sorted = sorted(holdings)
@@ -203,7 +203,7 @@ class Holdings:
             owned.sort(key=smallest_first)
 
     def touched(self, prefix: Prefix) -> dict[str, list[Holding]]:
-        """By VRF what shares an address with ``prefix``, the smallest first."""
+        """Return by VRF the prefixes that overlap ``prefix``, the smallest first."""
         if prefix.length == 0:
             return {vrf: owned for (family, vrf), owned in self._of.items() if family == prefix.family}
         start = bisect_left(self._firsts, (prefix.family, prefix.first))

@@ -1,17 +1,17 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The isolation proof: no route, packet or frame of a VRF gets into another but by the route targets. Pure, no I/O.
+"""The isolation proof: no route, packet or frame passes between VRFs except by the route targets. Pure, no I/O.
 
-An independent judge. From the plan it takes only what was wanted (who owns which prefix, who imports whom, what each
-accepts); what is there it reads from the texts of the gateways and the lists of the cloud, never from the renderers.
+The proof is independent of the renderers. From the plan it takes only the intent (who owns which prefix, who imports
+whom, what each accepts); the actual state it reads from the gateways' configuration texts and the cloud's lists.
 
-Everything becomes a directed graph. Its nodes belong to a VRF (a network, a router, a namespace, a session with a
-provider edge), to nobody (a VLAN, a router without our key), or to the *outside*, whatever the plan does not know. An
-edge says that something may pass: two ends of one VLAN, a network plugged into a router, or an entry of a prefix-list,
-a static route, an element of an nftables set that lets in more than it should. The provider edges and the guests are
-taken to send anything, so what a filter may let through counts, not what it happened to see. A breadth-first
-search from everything a VRF owns then finds the shortest ways into another; it ends at the first foreign node, since
-what is behind that one is judged by its own filters. Route target imports are no edges: they are what is allowed.
+The state becomes a directed graph. Its nodes belong to a VRF (a network, a router, a namespace, a session with a
+provider edge), to nobody (a VLAN, a router without our key), or to the *outside*, which is all that the plan does not
+know. An edge means that something may pass: two ends of one VLAN, a network attached to a router, or an entry of a
+prefix-list, a static route, an element of an nftables set that permits more than it should. The proof assumes that
+provider edges and guests can send anything, so a filter is checked for everything that it may permit. A breadth-first
+search from all nodes of a VRF then finds the shortest paths into another; it ends at the first foreign node, because
+the nodes behind that one are checked by their own filters. Route target imports are no edges, because they are allowed.
 
 Shapes
 ------
@@ -19,14 +19,14 @@ plan: of ``planner.plan(...)``: ``neutron.vrfs``, ``gateways[GW].vrfs``, ``impor
 
 evidence: ``{gateways: {GW: {vrfs: {NAME: {frr: text, nft: text}}, ports: {PORT: [VLAN]}}}, cloud: {routers: [...]}}``.
     ``frr`` is ``frr.conf`` or ``show running-config``, ``nft`` is the JSON of ``nft --json list table inet rie``.
-    ``ports`` are those of the bridge: ``c-``, ``r-``, ``p-`` and the VRF's name; an empty list carries every VLAN.
+    ``ports`` are those of the bridge: ``c-``, ``r-``, ``p-`` and the VRF's name; an empty list means all VLANs.
     A router is ``{name, vrf, networks: [{name, vrf}], externals: [{name, physical_network, vlan}]}``, ``vrf`` None
-    without our key, and with an ``id`` where names may not be unique; :func:`cloud_of_plan` and
+    without our key, and with an ``id`` if names may not be unique; :func:`cloud_of_plan` and
     :func:`cloud_of_neutron` make them. Any part may be missing or None.
 
-violation: ``{kind, from_vrf, to_vrf, family, prefix, gateway, path, where, reason, remedy, more}``. What ``from_vrf``
-    owns (a route, an address, a frame) gets into ``to_vrf``. ``from_vrf`` is None for the outside; ``family`` and
-    ``prefix`` are None where it is a matter of wires, hence of every packet; ``gateway`` is None in the cloud.
+violation: ``{kind, from_vrf, to_vrf, family, prefix, gateway, path, where, reason, remedy, more}``. A route, an
+    address or a frame of ``from_vrf`` gets into ``to_vrf``. ``from_vrf`` is None for the outside; ``family`` and
+    ``prefix`` are None for layer 2 faults, which affect every packet; ``gateway`` is None in the cloud.
     ``path`` is readable hops, ``where`` the line or port to look at, ``more`` the number of other places for that pair.
 
 not examined: ``{where, why}``.
@@ -63,7 +63,7 @@ REMEDIES = {
 
 
 class _Proof:
-    """Goes through the evidence once, then asks the graph."""
+    """Reads the evidence once, then queries the graph."""
 
     def __init__(self, plan: Mapping[str, Any], evidence: Mapping[str, Any] | None) -> None:
         self.site = Site(plan)
@@ -101,10 +101,10 @@ class _Proof:
         else:
             Filtering(self.site, gateway, name, place, isolation_nft.read(seen["nft"])).judge()
 
-    # The wires
+    # VLANs and routers
 
     def _wires(self, gateways: Mapping[str, Any]) -> None:
-        """VLANs, what is plugged into them, and the routers of the cloud."""
+        """Add VLANs, the ports and networks attached to them, and the routers of the cloud."""
         plugged: list[tuple[Node, str, list[int], str]] = []
         for gateway, part in sorted(self.site.plan["gateways"].items()):
             for vrf in part["vrfs"]:
@@ -162,14 +162,14 @@ class _Proof:
         if not cloud or not cloud.get("routers"):
             self.site.miss("cloud", "no routers listed")
             return
-        # A port of a router is on its own gateway, and on another when that one is lost: packets may pass on either.
+        # A router's port is on its own gateway, or on the other one if that fails: packets may pass on both.
         vrfs = self.site.plan["neutron"]["vrfs"]
         known = {external["physical_network"] for vrf in vrfs for external in vrf["externals"]}
         gateways = sorted(self.site.plan["gateways"])
         listed: Counter[tuple[str, str]] = Counter()
         for router in sorted(cloud["routers"], key=lambda item: (item["name"], item.get("id") or "")):
             self.site.facts["routers"] += 1
-            # Routers of tenants may share a name.
+            # Routers of different tenants may have the same name.
             node: Node = ("router", router.get("vrf") or "", router.get("id") or "", router["name"])
             if router.get("vrf"):
                 self.site.graph.own(node, router["vrf"])
@@ -195,11 +195,11 @@ class _Proof:
     # The verdict
 
     def violations(self) -> list[dict[str, Any]]:
-        """The smallest counter-example of each pair, in a fixed order."""
+        """Return the smallest counter-example of each pair, in a fixed order."""
         found: dict[tuple[str | None, str], dict[tuple[Any, ...], dict[str, Any]]] = defaultdict(dict)
         for nodes, labels in self.site.graph.crossings():
             into = self.site.graph.owner[nodes[-1]]
-            if into is None:  # said the other way round
+            if into is None:  # already reported in the other direction
                 continue
             rank, entry = self._violation(nodes, labels, into)
             found[entry["from_vrf"], into].setdefault(rank, entry)
@@ -236,7 +236,7 @@ class _Proof:
 
     @staticmethod
     def _joined(nodes: list[Node], labels: list[str]) -> Fault:
-        """The fault of a way that is nothing but wires."""
+        """Return the fault of a path that consists only of layer 2 links."""
         where = "; ".join(dict.fromkeys(label for label in labels if label != "the wire between"))
         for node in nodes:
             if node[0] == "vlan":
@@ -248,7 +248,7 @@ class _Proof:
 
 
 def cloud_of_plan(neutron: Mapping[str, Any]) -> dict[str, Any]:
-    """The cloud's part of the evidence as ``plan["neutron"]`` wants it."""
+    """Return the cloud's part of the evidence as ``plan["neutron"]`` specifies it."""
     return {
         "routers": [
             {
@@ -268,10 +268,10 @@ def cloud_of_plan(neutron: Mapping[str, Any]) -> dict[str, Any]:
 def cloud_of_neutron(
     routers: Iterable[Mapping[str, Any]], networks: Iterable[Mapping[str, Any]], ports: Iterable[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """The cloud's part of the evidence from live lists of Neutron, objects as its API returns them.
+    """Return the cloud's part of the evidence from live lists of Neutron, objects as its API returns them.
 
-    Every router with our key, and every other that is plugged into a network with our key: a tenant may make routers
-    of its own. Ports are needed with ``device_id``, ``device_owner`` and ``network_id``; all projects must be listed.
+    Includes every router with our key, and every other router attached to a network with our key, because tenants may
+    create routers. Ports need ``device_id``, ``device_owner`` and ``network_id``; the lists must cover all projects.
     """
     nets = {net["id"]: net for net in networks}
     plugged: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
@@ -305,7 +305,7 @@ def cloud_of_neutron(
 
 
 def vrf_of(item: Mapping[str, Any]) -> str | None:
-    """The VRF in the key of an object, ``rie:VRF:...``, or None."""
+    """Return the VRF in the key of an object, ``rie:VRF:...``, or None."""
     words = str(item.get("description") or "").split(":")
     return words[1] if words[0] == "rie" and len(words) > 2 else None
 
@@ -314,19 +314,19 @@ def vrf_of(item: Mapping[str, Any]) -> str | None:
 
 
 def allowed(imports: Mapping[str, Sequence[str]], one: str, other: str) -> bool:
-    """Whether packets may go both ways: one VRF, or two that import each other. Without a way back nobody answers."""
+    """Return whether packets may pass both ways: within one VRF, or between two that import each other."""
     return one == other or (other in imports.get(one, ()) and one in imports.get(other, ()))
 
 
 def compare_probes(imports: Mapping[str, Sequence[str]], probes: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Whether packets that were sent agree with the graph.
+    """Compare the packets that were sent with the graph.
 
     probes: those of ``verify.json``; ``id``, ``from_vrf``, ``to_vrf``, ``seen`` (``reach``, ``refused``,
     ``unreachable``, ``error``), ``verdict``, ``expect_name`` and ``seen_name`` are read.
 
     :return: ``{ok, agree, unproven, unmeasured, pairs, disagreements}``: numbers of probes; ``pairs`` is the number of
-        pairs of VRFs that a probe proved something of; disagreements are ``{id, from_vrf, to_vrf, text}``. An answer
-        across a pair that may not talk is one, and silence, or somebody else's answer, where there should be one.
+        pairs of VRFs with at least one conclusive probe; disagreements are ``{id, from_vrf, to_vrf, text}``: an answer
+        between VRFs that may not communicate, or, between those that may, silence or an answer from another guest.
     """
     counts: Counter[str] = Counter()
     pairs, disagreements = set(), []
@@ -360,7 +360,7 @@ def compare_probes(imports: Mapping[str, Sequence[str]], probes: Iterable[Mappin
 
 
 def canonical(value: Any) -> bytes:
-    """One value, one text: JSON in UTF-8 with sorted keys and no space, ended by a newline."""
+    """Serialise equal values to equal bytes: JSON in UTF-8 with sorted keys and no spaces, ended by a newline."""
     return (json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n").encode()
 
 
@@ -372,15 +372,15 @@ def report(
     made: str,
     probes: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """The proof, ready for JSON.
+    """Return the proof, ready for JSON.
 
     :param made: UTC time, ``YYYY-MM-DDTHH:MM:SSZ``.
-    :param probes: see :func:`compare_probes`; None when no packet was sent.
+    :param probes: see :func:`compare_probes`; None if no packet was sent.
     :return: ``{version, site, made, digest, ok, complete, graph, matrix, facts, not_examined, violations, probes}``.
         ``digest`` is the SHA-256 of the plan (:func:`canonical`). ``graph`` is ``{VRF: {imports, talks_to}}``,
         ``matrix`` counts ordered pairs of VRFs: ``pairs``, ``talk`` (both ways), ``one_way`` (a route and no way back),
-        ``isolated``, ``violated``. ``facts`` are counts of what was read. ``complete`` is false when anything was not
-        examined; ``ok`` needs ``complete``, no violation, and probes, if any, that agree.
+        ``isolated``, ``violated``. ``facts`` are counts of the input. ``complete`` is false if any part was not
+        examined; ``ok`` requires ``complete``, no violation, and that the probes, if any, agree.
     """
     proof = _Proof(plan, evidence)
     proof.run()

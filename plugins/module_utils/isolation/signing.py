@@ -1,12 +1,12 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Detached signatures of files: CMS (RFC 5652) in DER, SHA-256, by a certificate that a site's authority issued.
+"""Detached signatures of files: CMS (RFC 5652) in DER, SHA-256, with a certificate issued by a site's CA.
 
-Anybody with the authority's certificate checks one, without this project::
+With the CA's certificate, anybody can verify a signature without this project::
 
     openssl cms -verify -binary -inform DER -in FILE.p7s -content FILE -CAfile ca.pem -purpose any -out /dev/null
 
-``-purpose any`` because certificates of a site are made for TLS, where openssl expects one made for mail.
+``-purpose any`` is needed because certificates of a site are made for TLS, and openssl expects one made for mail.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from cryptography.hazmat.primitives.serialization import pkcs7
 
 
 class SigningError(ValueError):
-    """A key or certificate that cannot be read, or the two do not belong together. Holds no secret."""
+    """A key or certificate cannot be read, or the two do not match. The message holds no secret."""
 
 
 def sign(data: bytes, certificate_pem: bytes, key_pem: bytes, passphrase: str | None = None) -> bytes:
-    """The detached signature of ``data``, DER; the certificates are in it.
+    """Return the detached signature of ``data``, DER; it includes the certificates.
 
     certificate_pem: the signer's certificate, then any intermediate ones. key_pem: its EC or RSA key; ``passphrase``
-    opens it. Raises SigningError.
+    decrypts it. Raises SigningError.
     """
     try:
         certificate, *others = x509.load_pem_x509_certificates(certificate_pem)

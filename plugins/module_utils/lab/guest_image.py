@@ -1,16 +1,16 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The smoke guest: Debian's cloud kernel and an initramfs of busybox that tells who it is and who asks.
+"""The smoke guest: Debian's cloud kernel and an initramfs of busybox that reports its name and who asks.
 
-It is the smallest guest that proves a tenant network: DHCPv4 with the MTU the network announces, IPv6 by router
+It is the smallest guest that tests a tenant network: DHCPv4 with the MTU that the network announces, IPv6 by router
 advertisement, and over HTTP (both families)
 
-* ``/cgi-bin/whoami``: ``{"name": ..., "remote_addr": ...}``, so the caller learns which guest it reached and what
-  source address its packets arrived with;
-* ``/cgi-bin/probe?proto=icmp|http&target=ADDRESS``: the same question asked from the guest outwards:
+* ``/cgi-bin/whoami``: ``{"name": ..., "remote_addr": ...}``, so the caller learns which guest it reached and the
+  source address of its packets on arrival;
+* ``/cgi-bin/probe?proto=icmp|http&target=ADDRESS``: the guest sends the same request to another address:
   ``{"name": ..., "proto": ..., "target": ..., "reached": true|false, "answer": {...}|null}``.
 
-Its name comes from the kernel command line, ``socle.name=NAME``.
+The guest's name comes from the kernel command line, ``socle.name=NAME``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .host import LabHostError
 from .node_image import ImageSpec, build_environment, check_keyring, failure_reason, mmdebstrap_argv, remove_tree
 
 PACKAGES = ("linux-image-cloud-amd64", "busybox-static")
-#: In load order: each needs those before it. Everything else the guest needs is built into the cloud kernel.
+#: In load order: each needs those before it. The cloud kernel contains all other drivers that the guest needs.
 MODULES = ("failover", "net_failover", "virtio_net")
 MANIFEST = "image.json"
 
@@ -131,7 +131,7 @@ class Entry:
 
 
 def cpio_newc(entries: list[Entry]) -> bytes:
-    """An initramfs in the kernel's "newc" format, the same bytes for the same entries."""
+    """Return an initramfs in the kernel's "newc" format; the same entries always give the same bytes."""
     out = bytearray()
     for number, entry in enumerate([*entries, Entry("TRAILER!!!", 0)], start=1):
         name = entry.name.encode() + b"\0"
@@ -143,7 +143,7 @@ def cpio_newc(entries: list[Entry]) -> bytes:
 
 
 def initramfs_entries(busybox: bytes, modules: dict[str, bytes]) -> list[Entry]:
-    """The guest's files: busybox, kernel modules (name to unpacked content) and the scripts of this file."""
+    """Return the guest's files: busybox, kernel modules (name to unpacked content) and the scripts of this file."""
     folders = {"bin", "dev", "etc", "modules", "www", "www/cgi-bin"}
     entries = [Entry(name, 0o040755) for name in sorted(folders)]
     entries.append(Entry("dev/console", 0o020600, device=(5, 1)))
@@ -154,41 +154,41 @@ def initramfs_entries(busybox: bytes, modules: dict[str, bytes]) -> list[Entry]:
 
 
 def digest(spec: ImageSpec) -> str:
-    """16 hexadecimal digits over packages, suite, modules and scripts."""
+    """Return 16 hexadecimal digits over packages, suite, modules and scripts."""
     content = [spec.digest(), MODULES, FILES]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class GuestStore:
-    """The guest images of this machine: ``DIGEST/{vmlinuz,initrd,image.json}`` and a link ``current``."""
+    """The guest images of the control node: ``DIGEST/{vmlinuz,initrd,image.json}`` and a link ``current``."""
 
     def __init__(self, images: Path, cache: Path) -> None:
         self.images = images
         self.cache = cache
 
     def current(self) -> str:
-        """The digest in use, "" when there is none."""
+        """Return the digest in use, "" if there is none."""
         try:
             return os.readlink(self.images / "current")
         except OSError:
             return ""
 
     def manifest(self, name: str) -> dict[str, Any] | None:
-        """What a finished image says of itself."""
+        """Return the manifest of a finished image."""
         try:
             return dict(json.loads((self.images / name / MANIFEST).read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return None
 
     def clear_unfinished(self) -> None:
-        """Remove what killed builds left."""
+        """Remove the remains of killed builds."""
         for left in self.images.glob(".build-*"):
             remove_tree(left)
 
     def build(self, spec: ImageSpec) -> None:
-        """Fetch kernel and busybox with verified signatures, make the initramfs, put both in place by one rename.
+        """Fetch kernel and busybox with verified signatures, make the initramfs, install both with one rename.
 
-        :raises LabHostError: fetching failed, or the packages lack what the guest needs.
+        :raises LabHostError: fetching failed, or the packages lack a file that the guest needs.
         """
         check_keyring(spec.keyring)
         for folder in (self.images, self.cache):
@@ -227,7 +227,7 @@ class GuestStore:
         remove_tree(work)
 
     def point(self, name: str) -> list[str]:
-        """Make ``name`` the image in use and remove the others; returns those removed."""
+        """Make ``name`` the image in use and remove the others; return those removed."""
         temporary = self.images / ".current.new"
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(name)
@@ -240,7 +240,7 @@ class GuestStore:
 
 
 def pick(tree: Path, pattern: str) -> Path:
-    """The one file that matches; the newest by name when several do."""
+    """Return the file that matches; if several do, the newest by name."""
     found = sorted(tree.glob(pattern))
     if not found:
         raise LabHostError(f"the guest image could not be built: no {pattern} in the packages {', '.join(PACKAGES)}")
@@ -248,6 +248,6 @@ def pick(tree: Path, pattern: str) -> Path:
 
 
 def read_module(path: Path) -> bytes:
-    """A kernel module, unpacked, so that the guest's busybox can load it."""
+    """Return a kernel module, unpacked, so that the guest's busybox can load it."""
     data = path.read_bytes()
     return lzma.decompress(data) if path.suffix == ".xz" else data

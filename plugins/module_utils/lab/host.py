@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The operator's machine as a lab sees it: interfaces, mounts, nftables, sysctls, control groups, processes."""
+"""The control node as the host of a lab: interfaces, mounts, nftables, sysctls, control groups, processes."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ ETHTOOL_STXCSUM = 0x17
 
 
 class LabHostError(RuntimeError):
-    """Something on the operator's machine went wrong or is missing; the message says what to do."""
+    """Something on the control node failed or is missing; the message has the remedy."""
 
 
 def run(argv: list[str], stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run a command and return its result.
 
-    :raises LabHostError: with the command and what it said, when ``check`` and it fails or does not exist.
+    :raises LabHostError: with the command and its output, if ``check`` is set and it fails or does not exist.
     """
     try:
         done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
@@ -44,7 +44,7 @@ def run(argv: list[str], stdin: str | None = None, check: bool = True) -> subpro
 
 
 def require_tools(tools: dict[str, str]) -> None:
-    """Check that commands exist. ``tools`` maps a command to the Debian package that has it."""
+    """Check that commands exist. ``tools`` maps a command to its Debian package."""
     missing = {tool: package for tool, package in tools.items() if shutil.which(tool) is None}
     if missing:
         packages = " ".join(sorted(set(missing.values())))
@@ -55,7 +55,7 @@ def require_tools(tools: dict[str, str]) -> None:
 
 @contextlib.contextmanager
 def exclusive(name: str, timeout: float = 600.0) -> Iterator[None]:
-    """Hold the lock ``name`` of this machine; another run waits, at most ``timeout`` seconds."""
+    """Hold the lock ``name`` of the control node; another run waits, at most ``timeout`` seconds."""
     RUN_DIR.mkdir(mode=0o755, parents=True, exist_ok=True)
     with open(RUN_DIR / f"{name}.lock", "w", encoding="ascii") as handle:
         deadline = time.monotonic() + timeout
@@ -74,25 +74,25 @@ def exclusive(name: str, timeout: float = 600.0) -> Iterator[None]:
 
 
 def interfaces() -> dict[str, dict[str, Any]]:
-    """Every interface of the host by name, as ``ip -json -details addr`` shows it."""
+    """Return every interface of the host by name, as ``ip -json -details addr`` shows it."""
     shown = run(["ip", "-json", "-details", "addr", "show"]).stdout
     return {item["ifname"]: item for item in json.loads(shown or "[]") if item.get("ifname")}
 
 
 def ip_batch(text: str, netns: str | None = None) -> None:
-    """Run several ``ip`` commands in one process, stopping at the first that fails."""
+    """Run several ``ip`` commands in one process, which stops at the first that fails."""
     if text:
         run(["ip", *(["-n", netns] if netns else []), "-batch", "-"], stdin=text)
 
 
 def delete_links(names: list[str]) -> None:
-    """Remove interfaces; one that is gone already is fine."""
+    """Remove interfaces; ignore those that are already gone."""
     if names:
         run(["ip", "-force", "-batch", "-"], "".join(f"link del dev {name}\n" for name in names), check=False)
 
 
 def turn_off_tx_checksum(name: str) -> None:
-    """``ethtool -K NAME tx off``: a userspace bridge would pass the unfinished checksums on."""
+    """Run ``ethtool -K NAME tx off``, because a userspace bridge would forward packets with unfinished checksums."""
     value = array.array("B", struct.pack("II", ETHTOOL_STXCSUM, 0))
     request = struct.pack("16sP", name.encode(), value.buffer_info()[0])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
@@ -100,14 +100,14 @@ def turn_off_tx_checksum(name: str) -> None:
 
 
 def add_netns(name: str) -> None:
-    """Make an empty, named network namespace; what was left under that name is replaced."""
+    """Create an empty, named network namespace; a remaining one with that name is replaced."""
     delete_netns(name)
     run(["ip", "netns", "add", name])
     run(["ip", "-n", name, "link", "set", "lo", "up"])
 
 
 def delete_netns(name: str) -> None:
-    """Drop the name of a namespace; the namespace itself goes with the last process in it."""
+    """Delete the name of a namespace; the namespace itself is deleted with the last process in it."""
     if os.path.lexists(f"/run/netns/{name}"):
         run(["ip", "netns", "del", name], check=False)
         with contextlib.suppress(FileNotFoundError, OSError):
@@ -115,7 +115,7 @@ def delete_netns(name: str) -> None:
 
 
 def netns_inode(path: str) -> int | None:
-    """The identity of a network namespace, or None when ``path`` is gone."""
+    """Return the inode number of a network namespace, or None if ``path`` does not exist."""
     with contextlib.suppress(OSError):
         return os.stat(path).st_ino
     return None
@@ -125,13 +125,13 @@ def netns_inode(path: str) -> int | None:
 
 
 def nft_listing(table: str) -> str:
-    """The rules of ``ip TABLE`` as nft prints them, "" when there is no such table."""
+    """Return the rules of ``ip TABLE`` as nft prints them, "" if there is no such table."""
     done = run(["nft", "list", "table", "ip", table], check=False)
     return done.stdout if done.returncode == 0 else ""
 
 
 def foreign_forward_drops(own_table: str) -> list[str]:
-    """Tables whose forward chain drops by default: accepting in the lab's own table does not override them."""
+    """Return tables whose forward chain drops by default: the lab's own table cannot override them."""
     done = run(["nft", "-j", "list", "chains"], check=False)
     if done.returncode != 0:
         return []
@@ -147,12 +147,12 @@ def foreign_forward_drops(own_table: str) -> list[str]:
 
 
 def sysctl_path(key: str) -> Path:
-    """The file of a sysctl; dots in an interface's name are written as slashes by the caller."""
+    """Return the file of a sysctl; the caller writes dots in an interface's name as slashes."""
     return Path("/proc/sys") / key.replace(".", "/")
 
 
 def read_sysctl(key: str) -> str | None:
-    """The live value, None when this kernel has no such key."""
+    """Return the live value, None if this kernel has no such key."""
     try:
         return sysctl_path(key).read_text(encoding="ascii").strip()
     except OSError:
@@ -171,7 +171,7 @@ def write_sysctl(key: str, value: str) -> None:
 
 
 def mounts() -> list[tuple[str, str, str]]:
-    """Every mount as (mount point, type, options), oldest first."""
+    """Return every mount as (mount point, type, options), oldest first."""
     found = []
     for line in Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
         _device, where, kind, options, *_rest = line.split(" ")
@@ -180,13 +180,13 @@ def mounts() -> list[tuple[str, str, str]]:
 
 
 def mounts_under(path: Path) -> list[str]:
-    """Mount points at or below ``path``, deepest and newest first, so that they unmount in that order."""
+    """Mount points at or below ``path``, deepest and newest first, the order in which to unmount."""
     prefix = str(path)
     return [where for where, _kind, _options in reversed(mounts()) if where == prefix or where.startswith(prefix + "/")]
 
 
 def unmount(where: str) -> None:
-    """Unmount; a busy mount is detached, and goes when its last user does."""
+    """Unmount; a busy mount is detached, and is removed when its last user ends."""
     if run(["umount", where], check=False).returncode != 0:
         run(["umount", "--lazy", where], check=False)
 
@@ -206,7 +206,7 @@ def mount_overlay(lower: Path, upper: Path, work: Path, root: Path) -> None:
 
 
 def lower_dirs_in_use() -> set[str]:
-    """Directories that some overlay on this machine has as its lower layer."""
+    """Return the directories that some overlay on the control node has as its lower layer."""
     used: set[str] = set()
     for _where, kind, options in mounts():
         if kind == "overlay":
@@ -220,12 +220,12 @@ def lower_dirs_in_use() -> set[str]:
 
 
 def systemd_is_pid1() -> bool:
-    """Whether the host was booted by systemd (sd_booted(3))."""
+    """Return whether systemd booted the host (sd_booted(3))."""
     return os.path.isdir("/run/systemd/system")
 
 
 def start_time(pid: int) -> int | None:
-    """Clock ticks since boot at which a process started; with the PID it names a process for good."""
+    """Return the start time of a process in clock ticks since boot; together with the PID it identifies the process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -235,9 +235,9 @@ def start_time(pid: int) -> int | None:
 
 
 def namespace_pids(pid: int | str) -> list[int]:
-    """The PIDs of a process from our PID namespace inwards: one number for a process of our own; [] when it is gone.
+    """Return the PIDs of a process from our PID namespace inwards: one number for a process in ours; [] if it is gone.
 
-    Ours are counted from /proc/self, so a lab inside a machine of a lab is not taken for one of ours.
+    Levels are counted from /proc/self, so that a lab inside a machine of a lab is not mistaken for one of ours.
     """
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines():
@@ -247,23 +247,23 @@ def namespace_pids(pid: int | str) -> list[int]:
 
 
 def is_namespace_init(pid: int) -> bool:
-    """Whether a process is PID 1 of a PID namespace right below ours."""
+    """Return whether a process is PID 1 of a PID namespace directly below ours."""
     pids = namespace_pids(pid)
     return len(pids) == len(namespace_pids("self")) + 1 and pids[-1] == 1
 
 
 def kill(pid: int, signal: int = 9) -> None:
-    """Signal a process that may be gone."""
+    """Send a signal to a process; ignore a process that is gone."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal)
 
 
 def own_cgroups(lab: str, machine: str) -> list[Path]:
-    """Where a machine's processes go when the host has no systemd to make a unit for it.
+    """Return the control groups of a machine's processes if the host has no systemd to make a unit for it.
 
-    The trees systemd manages get a group of the machine's own (two machines in one group would share the whole
-    tree inside). In the other version 1 controllers the machine goes to the root, so that it does not die or
-    share limits with the shell that started it.
+    In the trees that systemd manages, each machine has a group of its own (two machines in one group would share the
+    whole tree inside). In the other version 1 controllers the machine moves to the root group, so that it does not end
+    or share limits with the shell that started it.
     """
     found = []
     if (CGROUP_ROOT / "cgroup.controllers").exists():
@@ -277,7 +277,7 @@ def own_cgroups(lab: str, machine: str) -> list[Path]:
 
 
 def make_cgroups(lab: str, machine: str) -> list[str]:
-    """Make a machine's groups, return the files a process writes its PID to."""
+    """Create a machine's groups; return the files to which a process writes its PID."""
     files = []
     for group in own_cgroups(lab, machine):
         _make_group(group)
@@ -286,9 +286,9 @@ def make_cgroups(lab: str, machine: str) -> list[str]:
 
 
 def _make_group(group: Path) -> None:
-    """Make a group and its parents. Another machine that is cleared at the same time may take an empty parent away."""
+    """Create a group and its parents. The removal of another machine may delete an empty parent at the same time."""
     for _attempt in range(50):
-        # FileExistsError: it was there, and was gone when Python looked at what it is.
+        # FileExistsError: the path existed, and was gone when Python checked its type.
         with contextlib.suppress(FileNotFoundError, FileExistsError):
             group.mkdir(parents=True, exist_ok=True)
             return
@@ -296,7 +296,7 @@ def _make_group(group: Path) -> None:
 
 
 def remove_cgroups(lab: str, machine: str | None = None) -> list[str]:
-    """Remove the groups of a machine, or of the whole lab; returns those that still hold a process."""
+    """Remove the groups of a machine, or of the whole lab; return those that still contain a process."""
     stuck = []
     roots = [CGROUP_ROOT, CGROUP_ROOT / "unified", CGROUP_ROOT / "systemd"]
     for root in roots:

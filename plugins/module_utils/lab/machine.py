@@ -1,9 +1,9 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The life of one lab machine: disk, links, boot, power cut, removal.
+"""The life cycle of one lab machine: disk, links, boot, power cut, removal.
 
-A machine's directory holds ``upper`` and ``work`` (its disk: what differs from the image), ``root`` (the mount),
-``console.log``, ``definition.json`` (what it was made from; written last, so a half-made machine has none) and
+A machine's directory contains ``upper`` and ``work`` (its disk: the differences from the image), ``root`` (the mount),
+``console.log``, ``definition.json`` (its definition; written last, so an unfinished machine has none) and
 ``process.json`` (PID and start time of systemd-nspawn).
 """
 
@@ -41,7 +41,7 @@ from .plan import (
     unit_name,
 )
 
-#: Starts a command after joining control groups: files to join, "--", command.
+#: Joins control groups and then starts a command: files to join, "--", command.
 LAUNCHER = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 97; shift; done; shift; exec "$@"'
 
 
@@ -58,15 +58,15 @@ class MachineDisk:
         self._process = self.path / "process.json"
 
     def definition(self) -> dict[str, Any] | None:
-        """What the machine was made from; None when it was never finished."""
+        """Return the definition that the machine was made from; None if it was never finished."""
         return _read_json(self._definition)
 
     def exists(self) -> bool:
-        """Whether there is a finished disk."""
+        """Return whether there is a finished disk."""
         return self._definition.exists()
 
     def create(self, machine: Machine, authorized_key: str, host_key: Path, nameservers: list[str]) -> None:
-        """Lay a new disk over the image and put in what an installer would: names, network, keys."""
+        """Create a new disk over the image and add the files that an installer would write: names, network, keys."""
         self.remove()
         for part in (self.upper, self.work, self.root):
             part.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -88,18 +88,18 @@ class MachineDisk:
         temporary.rename(self._definition)
 
     def mount(self, image: Path) -> None:
-        """Mount the disk unless it is mounted."""
+        """Mount the disk unless it is already mounted."""
         if str(self.root) in {where for where, _kind, _options in host.mounts()}:
             return
         if not image.is_dir():
             raise LabHostError(f"{self.name}: the image {image} is not there. Remedy: run playbooks/image.yml")
-        # What an unclean end may leave in the work directory is refused by some kernels.
+        # After an unclean end, the work directory may have files that some kernels refuse.
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(mode=0o755)
         host.mount_overlay(image, self.upper, self.work, self.root)
 
     def remove(self) -> None:
-        """Unmount and delete; works on whatever a crash left, and a machine half deleted is no machine."""
+        """Unmount and delete; also works after a crash, and on a partly deleted machine."""
         self._definition.unlink(missing_ok=True)
         for where in host.mounts_under(self.path):
             host.unmount(where)
@@ -108,26 +108,26 @@ class MachineDisk:
             shutil.rmtree(self.path)
 
     def remember(self, pid: int) -> None:
-        """Note the systemd-nspawn process."""
+        """Record the systemd-nspawn process."""
         self._process.write_text(json.dumps({"pid": pid, "start": host.start_time(pid)}), encoding="ascii")
 
     def supervisor(self) -> int | None:
-        """PID of the machine's running systemd-nspawn, None when it is dead."""
+        """Return the PID of the machine's running systemd-nspawn, None if it is not running."""
         noted = _read_json(self._process)
         if noted and noted.get("start") is not None and host.start_time(int(noted["pid"])) == noted["start"]:
             return int(noted["pid"])
         return next(iter(self.supervisors()), None)
 
     def supervisors(self) -> list[int]:
-        """Every process that keeps the machine up: the loop around systemd-nspawn first, then systemd-nspawn."""
+        """Return all processes that keep the machine up: first the loop around systemd-nspawn, then systemd-nspawn."""
         return _supervisors().get(self.root, [])
 
     def leader(self) -> int | None:
-        """PID (on the host) of the machine's own PID 1. It can outlive a killed supervisor."""
+        """Return the PID (on the host) of the machine's own PID 1. It may still run after its supervisor was killed."""
         return _leaders().get(machine_uuid(self.lab, self.name).replace("-", ""))
 
     def log_tail(self, lines: int = 25) -> str:
-        """The end of the console, for an error message."""
+        """Return the end of the console, for an error message."""
         try:
             text = self.log.read_text(encoding="utf-8", errors="replace")
         except OSError:
@@ -136,7 +136,10 @@ class MachineDisk:
 
 
 def boot(lab: Lab, machine: Machine, disk: MachineDisk) -> int:
-    """Power on: namespace, links, systemd-nspawn. Returns the supervisor's PID; does not wait for the system."""
+    """Power on: namespace, links, systemd-nspawn.
+
+    Returns the supervisor's PID; does not wait for the end of the boot.
+    """
     power_cut(lab.name, machine.name, disk)
     clear_remains(lab.name, machine.name, disk)
     disk.mount(Path(machine.image))
@@ -207,11 +210,11 @@ def _environment() -> dict[str, str]:
 
 
 def add_links(lab: str, machine: Machine, links: tuple[Link, ...], netns: str) -> None:
-    """Make links on the bridges and move their far ends into ``netns`` (a name, or a PID as text)."""
+    """Create links on the bridges and move their far ends into ``netns`` (a name, or a PID as text)."""
     if not links:
         return
     wanted = {alias(lab, machine.name, link.name): host_ifname(lab, machine.name, link.name) for link in links}
-    # What a killed run left half made; another owner's interface is refused by the kernel, as it exists.
+    # Remains of a killed run. If another owner has the name, the kernel refuses to create the link.
     host.delete_links(
         [
             name
@@ -227,7 +230,7 @@ def add_links(lab: str, machine: Machine, links: tuple[Link, ...], netns: str) -
 
 
 def missing_links(lab: str, machine: Machine, interfaces: dict[str, Any]) -> tuple[Link, ...]:
-    """Links of a running machine whose host end is gone (then so is the other end) or off its bridge."""
+    """Return links of a running machine whose host end is missing (then both ends are) or not on its bridge."""
     marked = {item.get("ifalias"): item for item in interfaces.values()}
     return tuple(
         link
@@ -237,7 +240,7 @@ def missing_links(lab: str, machine: Machine, interfaces: dict[str, Any]) -> tup
 
 
 def restore_links(lab: str, machine: Machine, disk: MachineDisk, interfaces: dict[str, Any]) -> None:
-    """Put back what :func:`missing_links` found: plug in again what exists, make the rest anew."""
+    """Repair the links found by :func:`missing_links`: attach those that exist, create the others again."""
     leader = disk.leader()
     if leader is None:
         raise LabHostError(f"{machine.name}: died while its links were restored")
@@ -253,9 +256,9 @@ def restore_links(lab: str, machine: Machine, disk: MachineDisk, interfaces: dic
 
 
 def power_cut(lab: str, name: str, disk: MachineDisk, timeout: float = 20.0) -> bool:
-    """Kill a machine at once, as if its power went; the disk stays. Returns whether there was one to kill."""
-    # The loop goes first, so that it cannot take the machine's end for a reboot. systemd-nspawn leaves its machine
-    # alive when it is killed; the kernel kills a whole PID namespace with its first process.
+    """Kill a machine at once, like a power failure; the disk is kept. Returns whether it was running."""
+    # The loop is killed first, so that it does not take the machine's end for a reboot. A killed systemd-nspawn leaves
+    # its machine running; the kernel kills a whole PID namespace with its first process.
     victims = [*disk.supervisors(), *filter(None, [disk.leader()])]
     for pid in victims:
         host.kill(pid)
@@ -268,7 +271,7 @@ def power_cut(lab: str, name: str, disk: MachineDisk, timeout: float = 20.0) -> 
 
 
 def clear_remains(lab: str, name: str, disk: MachineDisk) -> None:
-    """Remove what a dead machine may have left outside its disk: unit, groups, namespace name, links."""
+    """Remove everything outside its disk that a dead machine may have left: unit, groups, namespace name, links."""
     if host.systemd_is_pid1():
         host.run(["systemctl", "stop", unit_name(lab, name)], check=False)
     host.remove_cgroups(lab, name)
@@ -283,7 +286,7 @@ def wait_ready(machine: Machine, disk: MachineDisk, timeout: float) -> dict[str,
     """Wait until SSH answers and the machine's systemd has finished booting.
 
     :returns: ``{"seconds": float, "system": "running" | "degraded", "failed_units": [...]}``.
-    :raises LabHostError: with the tail of the console when it dies or is late.
+    :raises LabHostError: with the tail of the console if the machine dies or takes too long.
     """
     begin = time.monotonic()
     wait_ssh(machine, disk, timeout)
@@ -294,7 +297,7 @@ def wait_ready(machine: Machine, disk: MachineDisk, timeout: float) -> dict[str,
 def wait_ssh(machine: Machine, disk: MachineDisk, timeout: float) -> None:
     """Wait until SSH answers.
 
-    :raises LabHostError: with the tail of the console when the machine dies or is late.
+    :raises LabHostError: with the tail of the console if the machine dies or takes too long.
     """
     deadline = time.monotonic() + timeout
     while not ssh_answers(machine.ip, machine.ssh_port):
@@ -309,7 +312,7 @@ def wait_ssh(machine: Machine, disk: MachineDisk, timeout: float) -> None:
 
 
 def ssh_answers(address: str, port: int, timeout: float = 1.0) -> bool:
-    """Whether an SSH server greets."""
+    """Return whether an SSH server sends its greeting."""
     with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=timeout) as connection:
         connection.settimeout(timeout)
         return connection.recv(64).startswith(b"SSH-2.0")
@@ -317,7 +320,7 @@ def ssh_answers(address: str, port: int, timeout: float = 1.0) -> bool:
 
 
 def system_state(disk: MachineDisk, timeout: float = 0.0) -> tuple[str, list[str]]:
-    """systemd's verdict on the machine and its failed units; waits for the boot to end when ``timeout`` is given."""
+    """Return systemd's state of the machine and its failed units; with ``timeout``, wait for the end of the boot."""
     leader = disk.leader()
     if leader is None:
         return "off", []
@@ -338,12 +341,12 @@ def system_state(disk: MachineDisk, timeout: float = 0.0) -> tuple[str, list[str
 
 
 def supervised_machines(folder: Path) -> set[str]:
-    """Names of the machines under ``folder`` on which some systemd-nspawn runs, whatever the notes say."""
+    """Return the names of the machines under ``folder`` on which a systemd-nspawn runs, independent of our records."""
     return {root.parent.name for root in _supervisors() if root.parent.parent == folder}
 
 
 def _supervisors() -> dict[Path, list[int]]:
-    """Processes around systemd-nspawn, by the root directory of their machine, oldest first."""
+    """Return the processes around systemd-nspawn, by the root directory of their machine, oldest first."""
     found: dict[Path, list[int]] = {}
     for pid in sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit()):
         with contextlib.suppress(OSError):
@@ -358,7 +361,7 @@ def _supervisors() -> dict[Path, list[int]]:
 
 
 def _leaders() -> dict[str, int]:
-    """Every process on this host that is PID 1 of a systemd-nspawn machine, by the machine's id (32 digits)."""
+    """Return every process on this host that is PID 1 of a systemd-nspawn machine, by the machine's id (32 digits)."""
     found = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit() and host.is_namespace_init(int(entry)) and host.start_time(int(entry)) is not None:
@@ -394,6 +397,6 @@ def _link(root: Path, name: str, target: str) -> None:
 
 
 def _make_deletable(path: Path) -> None:
-    """Clear the immutable flag where a node set it (its files may be so protected); only when needed."""
+    """Clear the immutable flag of files that a node has protected with it; only if needed."""
     if shutil.which("chattr"):
         host.run(["chattr", "-R", "-i", "-a", str(path)], check=False)

@@ -1,15 +1,15 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Node images: a Debian tree made by mmdebstrap, named by the content of what it is made from.
+"""Node images: Debian trees made by mmdebstrap, named by a digest of their inputs.
 
 Layout of the images directory::
 
-    0123456789abcdef/        a finished tree, written once (overlays lie on it), named by its digest
-    node -> 0123456789abcdef the tree a name stands for now
+    0123456789abcdef/        a finished tree, written once (overlays use it), named by its digest
+    node -> 0123456789abcdef the tree that a name refers to now
     node.log                 output of the last build under that name
-    .build-...               a tree being built; only ever left by a killed build, cleared by the next
+    .build-...               a tree under construction; a killed build leaves it, the next build removes it
 
-A tree becomes visible by one rename, after everything in it is done.
+A tree becomes visible by one rename, after all its content is complete.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ MANIFEST = "usr/share/socle/image.json"
 AUTH = "auth.conf"
 TOOLS = {"mmdebstrap": "mmdebstrap", "setpriv": "util-linux", "unshare": "util-linux", "apt-get": "apt"}
 
-#: Days a downloaded package is kept after its last use.
+#: Days for which a downloaded package is kept after its last use.
 CACHE_DAYS = 30
 
-#: Units an image may start by itself; whatever else packages enabled waits for the role that configures it.
+#: Units that start in every image; all other units wait for the role that configures them.
 PRESET = """\
 # An image starts nothing that is not configured yet: the roles enable what a node runs.
 enable systemd-networkd.service
@@ -48,10 +48,10 @@ enable getty@.service
 disable *
 """
 
-#: While building, dpkg need not wait for the disk: an unfinished tree is thrown away anyhow.
+#: During a build, dpkg need not wait for the disk: a failed build's tree is deleted anyway.
 DPKG_WHILE_BUILDING = ("force-unsafe-io",)
 
-#: What a node has no use for. Stays in force for packages installed later.
+#: Files that a node does not need. Also applies to packages installed later.
 DPKG_EXCLUDES = """\
 path-exclude=/usr/share/man/*
 path-exclude=/usr/share/doc/*
@@ -68,13 +68,13 @@ Acquire::Languages "none";
 Acquire::Retries "3";
 """
 
-#: Python packages compile their modules one by one, each starting an interpreter, on one core. While building they do
-#: not; FINISH compiles all of them at once, on every core.
+#: Python packages compile their modules one by one, each with a new interpreter, on one core. This disables that
+#: during the build; FINISH compiles all modules at once, on every core.
 HOLD_COMPILATION = """\
 chroot "$1" dpkg-divert --local --quiet --rename --add /usr/bin/py3compile && ln -s /bin/true "$1"/usr/bin/py3compile"""
 
-#: Finishes a tree; run with the tree as $1. Nothing that names or authenticates one machine may stay in an image
-#: that many machines start from.
+#: Finishes a tree; run with the tree as $1. Many machines start from one image, so it must not contain
+#: any data that names or authenticates one machine.
 FINISH = """\
 set -eu
 tree=$1
@@ -98,7 +98,7 @@ rm -f "$tree"/etc/hostname "$tree"/etc/resolv.conf
 find "$tree"/var/log -type f -delete
 """
 
-#: Finishes a plain tree: the network is enabled, as an installer would, and what belongs to one machine is removed.
+#: Finishes a plain tree: enables the network, as an installer would, and removes the data of a single machine.
 PLAIN_FINISH = """\
 set -eu
 tree=$1
@@ -109,13 +109,13 @@ rm -f "$tree"/etc/ssh/ssh_host_*_key "$tree"/etc/ssh/ssh_host_*_key.pub "$tree"/
 rm -f "$tree"/etc/hostname "$tree"/etc/resolv.conf
 """
 
-#: Everything in this file that shapes a tree: part of the digest, so a change of it makes new images.
+#: Everything in this file that affects a tree. It is part of the digest, so a change of it makes new images.
 RECIPE = (4, HOLD_COMPILATION, PRESET, DPKG_WHILE_BUILDING, DPKG_EXCLUDES, APT_CONFIG, FINISH)
 
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """What an image is made from. ``mirror`` and ``security_mirror`` (may be "") only say where to fetch it."""
+    """The inputs of an image. ``mirror`` and ``security_mirror`` (may be "") only say where to fetch it."""
 
     packages: tuple[str, ...]
     suite: str
@@ -128,7 +128,7 @@ class ImageSpec:
     """Whether the tree is left as Debian's packages make it, as on a machine that somebody else installed."""
 
     def digest(self) -> str:
-        """16 hexadecimal digits over package list, suite and recipe; the mirror is not in it."""
+        """Return 16 hexadecimal digits over package list, suite and recipe, without the mirror."""
         content = [
             sorted(set(self.packages)),
             self.suite,
@@ -140,7 +140,7 @@ class ImageSpec:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def sources(self) -> str:
-        """Apt sources (deb822), the same for the build and for the node."""
+        """Return apt sources (deb822), the same for the build and for the node."""
         stanza = "Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: {components}\nSigned-By: {keyring}\n"
         components = " ".join(self.components)
         texts = [
@@ -163,7 +163,10 @@ class ImageSpec:
         return "\n".join(texts)
 
     def prepare(self, work: Path) -> Path:
-        """Write what mmdebstrap reads into the folder of a build; returns the sources. Logins are beside them."""
+        """Write mmdebstrap's input files into the folder of a build; return the sources.
+
+        Logins are in the same folder.
+        """
         sources = work / "build.sources"
         sources.write_text(self.sources(), encoding="utf-8")
         logins = work / AUTH
@@ -173,7 +176,7 @@ class ImageSpec:
 
 
 def mmdebstrap_argv(spec: ImageSpec, tree: Path, sources: Path, cache: Path, variant: str = "minbase") -> list[str]:
-    """The build command. It and all it starts die with the process that runs it, mounts included."""
+    """Return the build command. It and all its children end with the process that runs it, mounts included."""
     archives = 'mkdir -p "$1/var/cache/apt/archives"'
     fill = f'{archives}; cp -alt "$1/var/cache/apt/archives" {cache}/*.deb 2>/dev/null || true'
     dpkg_options = (*DPKG_WHILE_BUILDING, *(() if spec.plain else DPKG_EXCLUDES.splitlines()))
@@ -198,7 +201,7 @@ def mmdebstrap_argv(spec: ImageSpec, tree: Path, sources: Path, cache: Path, var
         f"--include={','.join(sorted(set(spec.packages)))}",
         f"--keyring={spec.keyring}",
         f'--aptopt=Dir::Etc::netrc "{sources.with_name(AUTH)}"',
-        # The shared package cache goes in by hard links, and what was downloaded goes out to it.
+        # Hard links bring the shared package cache in, and new downloads out into the cache.
         "--skip=download/empty",
         "--skip=essential/unlink",
         f"--setup-hook={fill}",
@@ -214,14 +217,14 @@ def mmdebstrap_argv(spec: ImageSpec, tree: Path, sources: Path, cache: Path, var
 
 
 class ImageStore:
-    """The images directory of this machine."""
+    """The images directory of the control node."""
 
     def __init__(self, images: Path, cache: Path) -> None:
         self.images = images
         self.cache = cache
 
     def find(self, digest: str, name: str) -> Path | None:
-        """The finished tree of a digest: the one ``name`` stands for, else the newest; None when there is none."""
+        """Return the finished tree of a digest: the one that ``name`` refers to, else the newest; None without one."""
         trees = [self.images / self.current(name)] if self.current(name) else []
         trees += sorted(self.images.glob(f"{digest}*"), reverse=True)
         for tree in trees:
@@ -230,19 +233,19 @@ class ImageStore:
         return None
 
     def manifest(self, tree: Path) -> dict[str, Any] | None:
-        """What a finished tree says of itself."""
+        """Return the manifest of a finished tree."""
         with contextlib.suppress(OSError, ValueError):
             return dict(json.loads((tree / MANIFEST).read_text(encoding="utf-8")))
         return None
 
     def current(self, name: str) -> str:
-        """The directory a name stands for, "" when there is none."""
+        """Return the directory that a name refers to, "" if there is none."""
         with contextlib.suppress(OSError):
             return os.readlink(self.images / name)
         return ""
 
     def clear_unfinished(self) -> list[str]:
-        """Remove what killed builds left."""
+        """Remove the remains of killed builds."""
         cleared = []
         for left in sorted(self.images.glob(".build-*")):
             remove_tree(left)
@@ -250,7 +253,7 @@ class ImageStore:
         return cleared
 
     def build(self, spec: ImageSpec, name: str) -> Path:
-        """Build the tree of ``spec``; returns where it is.
+        """Build the tree of ``spec``; return its path.
 
         :raises LabHostError: the build failed; the message has the reason and the log's path.
         """
@@ -284,7 +287,7 @@ class ImageStore:
             raise LabHostError(f"the image could not be built: {reason}\nThe whole log is {log_path}")
         write_manifest(spec, tree, time.monotonic() - begin)
         target = self.images / spec.digest()
-        if target.exists():  # Machines may lie on it: the new tree goes beside it, prune takes the old one.
+        if target.exists():  # machines may use it: the new tree gets a separate path, and prune removes the old one
             target = self.images / f"{spec.digest()}-{int(time.time())}"
         tree.rename(target)
         remove_tree(work)
@@ -292,21 +295,21 @@ class ImageStore:
         return target
 
     def _clear_cache(self) -> None:
-        """Drop cached packages no build has used for long (each use makes a link, which sets the change time)."""
+        """Remove cached packages not used by a build for long (each use makes a link, which sets the change time)."""
         oldest = time.time() - CACHE_DAYS * 86400
         for package in self.cache.glob("*.deb"):
             if package.stat().st_ctime < oldest:
                 package.unlink()
 
     def point(self, name: str, tree: Path) -> None:
-        """Let ``name`` stand for ``tree`` from now on."""
+        """Make ``name`` refer to ``tree``."""
         temporary = self.images / f".{name}.new"
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(tree.name)
         temporary.rename(self.images / name)
 
     def prunable(self, labs: Path) -> list[Path]:
-        """Trees that no name stands for, no overlay lies on and no machine of a lab under ``labs`` was made from."""
+        """Return trees that no name refers to, no overlay uses and no machine of a lab under ``labs`` was made from."""
         if not self.images.is_dir():
             return []
         used = {os.path.realpath(path) for path in lower_dirs_in_use() | images_of_machines(labs)}
@@ -323,7 +326,7 @@ class ImageStore:
 
 
 def write_settings(spec: ImageSpec, tree: Path) -> None:
-    """Replace the settings of the build by those a node keeps."""
+    """Replace the settings of the build by those that a node keeps."""
     for folder in ("etc/apt/apt.conf.d", "etc/dpkg/dpkg.cfg.d"):
         (tree / folder / "99mmdebstrap").unlink(missing_ok=True)
     for path in (tree / "etc/apt/sources.list", *(tree / "etc/apt/sources.list.d").iterdir()):
@@ -342,7 +345,7 @@ def write_settings(spec: ImageSpec, tree: Path) -> None:
 
 
 def write_manifest(spec: ImageSpec, tree: Path, seconds: float) -> None:
-    """Say inside the tree what it is: digest, packages asked for, versions installed, seconds it took."""
+    """Write the manifest into the tree: digest, requested packages, installed versions, seconds of the build."""
     manifest = {
         "digest": spec.digest(),
         "suite": spec.suite,
@@ -356,7 +359,7 @@ def write_manifest(spec: ImageSpec, tree: Path, seconds: float) -> None:
 
 
 def check_keyring(keyring: str) -> None:
-    """Without the archive's keys no signature can be verified."""
+    """Check that the archive's keyring exists: without it no signature can be verified."""
     if not os.path.exists(keyring):
         raise LabHostError(
             f"{keyring} is missing, so signatures cannot be verified. Remedy: apt-get install debian-archive-keyring"
@@ -364,17 +367,17 @@ def check_keyring(keyring: str) -> None:
 
 
 def installed_packages(tree: Path) -> dict[str, str]:
-    """Versions by package name."""
+    """Return versions by package name."""
     listed = run(["dpkg-query", f"--admindir={tree}/var/lib/dpkg", "--show", "--showformat=${Package} ${Version}\\n"])
     return dict(line.split(" ", 1) for line in listed.stdout.splitlines() if " " in line)
 
 
 def failure_reason(log: str) -> str:
-    """The lines of a build log that say why it failed, else its end."""
+    """Return the lines of a build log with the reason of the failure, else its end."""
     lines = log.replace("\r", "\n").splitlines()
     wanted = [line.strip() for line in lines if line.startswith(("E:", "Err:", "W: GPG", "dpkg: error"))][:12]
     if wanted and not lines[-1].startswith("I:"):
-        wanted.append(lines[-1].strip())  # what ended it need not be apt's
+        wanted.append(lines[-1].strip())  # the final error need not be apt's
     reason = "\n".join(dict.fromkeys(wanted)) or "\n".join(lines[-12:])
     if "Failed to fetch" in reason:
         reason += "\nRemedy: let image_mirror and image_security_mirror name Debian mirrors this machine reaches"
@@ -384,7 +387,7 @@ def failure_reason(log: str) -> str:
 
 
 def images_of_machines(labs: Path) -> set[str]:
-    """Trees that lab machines were made from, also of those that are off: without it their disk is lost."""
+    """Return trees that lab machines, running or not, were made from: without its tree, a machine's disk is useless."""
     found = set()
     for definition in labs.glob("*/machines/*/definition.json"):
         with contextlib.suppress(OSError, ValueError, KeyError):
@@ -393,7 +396,7 @@ def images_of_machines(labs: Path) -> set[str]:
 
 
 def remove_tree(path: Path) -> None:
-    """Delete a tree, unmounting first whatever a killed build left mounted in it."""
+    """Delete a tree, after unmounting everything that a killed build left mounted in it."""
     for where in mounts_under(path):
         unmount(where)
     if path.exists():

@@ -1,9 +1,9 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What a lab should be: typed definition, its validation, and everything derived from it without I/O.
+"""The definition of a lab: its types, its validation, and everything derived from it without I/O.
 
-A lab is a set of systemd-nspawn machines on bridges of the operator's machine. This file knows names,
-addresses, command lines and file contents; :mod:`lab_host` and :mod:`lab_machine` carry them out.
+A lab is a set of systemd-nspawn machines on bridges of the control node. This file computes names,
+addresses, command lines and file contents; :mod:`lab_host` and :mod:`lab_machine` apply them.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Any
 
 from ..common.node_names import NODE_NAME_MAX, node_names
 
-#: Longest name the kernel takes for a network interface.
+#: Longest name that the kernel accepts for a network interface.
 IFNAME_MAX = 15
-#: Marks every interface a lab made, so that the lab finds exactly its own again.
+#: Marks every interface of a lab, so that the lab can find its own.
 ALIAS_PREFIX = "socle"
 MACHINE_NAMESPACE = uuid.UUID("6b1c2b1e-8a5b-4b0c-9a0e-0f5e6f0d7a11")
 
-#: Runs systemd-nspawn (the arguments) again each time its machine asks for a reboot (status 133), with what the
-#: machine had set up in its network namespace gone, as after any reboot. The private tmpfs: systemd-nspawn refuses to
-#: clear its run directory, and so to end well, where the host's /run is no tmpfs.
+#: Runs systemd-nspawn (the arguments) again each time its machine asks for a reboot (status 133), after it has
+#: removed the machine's settings in its network namespace, as any reboot does. The private tmpfs is needed because
+#: systemd-nspawn cannot clear its run directory, and so cannot end cleanly, if the host's /run is no tmpfs.
 SUPERVISE = """\
 mkdir -p /run/systemd/nspawn && mount -t tmpfs -o mode=0755 tmpfs /run/systemd/nspawn || exit 96
 while :; do
@@ -48,7 +48,7 @@ _IFNAME = re.compile(r"^[a-z][a-z0-9_.-]{0,14}$")
 
 
 class LabDefinitionError(ValueError):
-    """The definition breaks rules; ``problems`` holds one sentence for each, none is left out."""
+    """The definition breaks rules; ``problems`` has one sentence for each fault."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
@@ -57,20 +57,20 @@ class LabDefinitionError(ValueError):
 
 @dataclass(frozen=True)
 class Bridge:
-    """A bridge of the operator's machine. ``address`` (CIDR) makes the host a neighbour on it."""
+    """A bridge of the control node. With ``address`` (CIDR), the host has an address on it."""
 
     name: str
     address: str | None = None
     mtu: int = 1500
 
     def mac(self) -> str:
-        """Fixed MAC address: a bridge without one changes it with its ports, and neighbours lose it."""
+        """Fixed MAC address: without one, a bridge changes its address with its ports, and neighbours lose it."""
         return mac_address("bridge", self.name)
 
 
 @dataclass(frozen=True)
 class Link:
-    """A veth between a machine and a bridge. ``offload`` false turns transmit checksum offload off."""
+    """A veth between a machine and a bridge. If ``offload`` is false, transmit checksum offload is disabled."""
 
     name: str
     bridge: str
@@ -101,17 +101,17 @@ class Machine:
 
     @property
     def ip(self) -> str:
-        """The management address without its prefix length."""
+        """Return the management address without its prefix length."""
         return str(ipaddress.ip_interface(self.address).ip)
 
     def all_links(self) -> tuple[Link, ...]:
-        """Management link first, then the others."""
+        """Return all links, the management link first."""
         return (Link(self.interface, self.bridge, self.mtu, offload=True), *self.links)
 
 
 @dataclass(frozen=True)
 class Nat:
-    """Masquerade ``prefix`` (CIDR) when it leaves by anything but ``bridge``."""
+    """Masquerade ``prefix`` (CIDR) if it leaves through any interface except ``bridge``."""
 
     prefix: str
     bridge: str
@@ -119,7 +119,7 @@ class Nat:
 
 @dataclass(frozen=True)
 class Lab:
-    """A whole lab. ``sysctls`` are settings of the operator's machine, given back by ``absent``."""
+    """A whole lab. ``sysctls`` are settings of the control node, which ``absent`` restores."""
 
     name: str
     bridges: tuple[Bridge, ...] = ()
@@ -128,7 +128,7 @@ class Lab:
     sysctls: dict[str, str] = field(default_factory=dict)
 
     def machine(self, name: str) -> Machine:
-        """The machine called ``name``; KeyError when the lab has none."""
+        """Return the machine called ``name``; KeyError if the lab has none."""
         for machine in self.machines:
             if machine.name == name:
                 return machine
@@ -229,13 +229,16 @@ def _unique(what: str, values: list[str], problems: list[str]) -> None:
 
 
 def mac_address(*parts: str) -> str:
-    """A stable, locally administered unicast MAC address for ``parts``."""
+    """Return a stable, locally administered unicast MAC address for ``parts``."""
     digest = hashlib.sha256("/".join(parts).encode()).digest()
     return ":".join(f"{octet:02x}" for octet in (0x02, *digest[:5]))
 
 
 def host_ifname(lab: str, machine: str, link: str) -> str:
-    """The name of the host's end of a machine's link, e.g. ``lab-gw1-rie0``; shortened by a hash when too long."""
+    """Return the name of the host's end of a machine's link, e.g.
+
+    ``lab-gw1-rie0``; a long name is shortened by a hash.
+    """
     name = f"{lab}-{machine}-{link}"
     if len(name) <= IFNAME_MAX:
         return name
@@ -243,39 +246,39 @@ def host_ifname(lab: str, machine: str, link: str) -> str:
 
 
 def peer_ifname(lab: str, machine: str, link: str) -> str:
-    """The temporary name of a machine's end while it is still in the host's namespace."""
+    """Return the temporary name of a machine's end while it is still in the host's namespace."""
     return "sp" + hashlib.sha256(f"{lab}/{machine}/{link}".encode()).hexdigest()[:11]
 
 
 def alias(lab: str, *parts: str) -> str:
-    """The alias that marks an interface of ``lab``."""
+    """Return the alias that marks an interface of ``lab``."""
     return ":".join((ALIAS_PREFIX, lab, *parts))
 
 
 def netns_name(lab: str, machine: str) -> str:
-    """The namespace in which a machine's links are prepared; the name goes once the machine holds it."""
+    """Return the namespace in which a machine's links are prepared; its name is removed once the machine runs in it."""
     return f"socle-{lab}-{machine}"
 
 
 def unit_name(lab: str, machine: str) -> str:
-    """The transient unit of a machine where systemd is the host's PID 1."""
+    """Return the transient unit of a machine if systemd is the host's PID 1."""
     return f"socle-{lab}-{machine}.service"
 
 
 def machine_uuid(lab: str, machine: str) -> str:
-    """The machine id, the same at each boot; it also marks the machine's PID 1 (``container_uuid``)."""
+    """Return the machine id, the same at each boot; it also marks the machine's PID 1 (``container_uuid``)."""
     return str(uuid.uuid5(MACHINE_NAMESPACE, f"{lab}/{machine}"))
 
 
 def nft_table(lab: str) -> str:
-    """The nftables table of a lab (family ip)."""
+    """Return the nftables table of a lab (family ip)."""
     return f"socle_{lab}"
 
 
 def nft_ruleset(lab: str, nat: Nat) -> str:
-    """The whole ruleset, to be loaded as one transaction: it replaces what was there.
+    """Return the whole ruleset, to be loaded as one transaction; it replaces the previous one.
 
-    New connections are only accepted from the machines, not toward them.
+    New connections are accepted only from the machines, not towards them.
     """
     table = nft_table(lab)
     bridge = nat.bridge
@@ -298,7 +301,7 @@ def nft_ruleset(lab: str, nat: Nat) -> str:
 
 
 def links_batch(lab: str, machine: Machine, links: tuple[Link, ...]) -> str:
-    """Input of ``ip -batch`` that makes ``links`` and puts their near ends on their bridges."""
+    """Return input of ``ip -batch`` that creates ``links`` and attaches their near ends to their bridges."""
     lines: list[str] = []
     for link in links:
         near, far = host_ifname(lab, machine.name, link.name), peer_ifname(lab, machine.name, link.name)
@@ -312,16 +315,16 @@ def links_batch(lab: str, machine: Machine, links: tuple[Link, ...]) -> str:
 
 
 def adopt_batch(lab: str, machine: Machine, links: tuple[Link, ...], netns: str) -> str:
-    """Input of ``ip -batch`` that moves the far ends of ``links`` into ``netns`` (a name or a PID)."""
+    """Return input of ``ip -batch`` that moves the far ends of ``links`` into ``netns`` (a name or a PID)."""
     return "".join(
         f"link set dev {peer_ifname(lab, machine.name, link.name)} netns {netns} name {link.name}\n" for link in links
     )
 
 
 def nspawn_argv(lab: str, machine: Machine, root: str) -> list[str]:
-    """The systemd-nspawn command of a machine; it is run inside the machine's own network namespace.
+    """Return the systemd-nspawn command of a machine; it runs inside the machine's own network namespace.
 
-    The namespace is named through ``/proc/self``, so it survives a reboot of the machine and vanishes with it.
+    The namespace is named through ``/proc/self``, so it survives a reboot of the machine and is deleted with it.
     """
     argv = [
         "unshare",
@@ -352,8 +355,8 @@ def nspawn_argv(lab: str, machine: Machine, root: str) -> list[str]:
     return argv
 
 
-#: Environment of systemd-nspawn. A unified hierarchy inside whatever the host has; no seccomp filter, which would
-#: refuse what libvirt and Open vSwitch do; /proc/sys/net writable, because a router sets its own forwarding.
+#: Environment of systemd-nspawn. A unified hierarchy, whatever the host has; no seccomp filter, because it would
+#: block system calls of libvirt and Open vSwitch; /proc/sys/net writable, because a router sets its own forwarding.
 NSPAWN_ENVIRONMENT = {
     "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
     "SYSTEMD_SECCOMP": "0",
@@ -362,18 +365,18 @@ NSPAWN_ENVIRONMENT = {
 
 
 def network_file(machine: Machine) -> str:
-    """The systemd-networkd file of the management interface."""
+    """Return the systemd-networkd file of the management interface."""
     lines = ["[Match]", f"Name={machine.interface}", "", "[Network]", f"Address={machine.address}"]
     if machine.gateway:
         lines.append(f"Gateway={machine.gateway}")
     lines += ["LinkLocalAddressing=no", "IPv6AcceptRA=no", "LLDP=no", "EmitLLDP=no"]
-    # Addresses put on the interface by others (keepalived's VIPs) survive a restart of systemd-networkd.
+    # Addresses that other programs add to the interface (keepalived's VIPs) survive a restart of systemd-networkd.
     lines += ["KeepConfiguration=yes", "", "[Link]", "RequiredForOnline=yes"]
     return "\n".join(lines) + "\n"
 
 
 def hosts_file(machine: Machine) -> str:
-    """/etc/hosts of a fresh machine: itself and localhost, as any installer would write it."""
+    """Return /etc/hosts of a new machine: itself and localhost, as an installer would write it."""
     names = " ".join(node_names(machine.name, machine.domain)) if machine.domain else machine.name
     return (
         "127.0.0.1 localhost\n"
@@ -384,18 +387,18 @@ def hosts_file(machine: Machine) -> str:
 
 
 def resolv_conf(nameservers: list[str]) -> str:
-    """/etc/resolv.conf of a machine."""
+    """Return /etc/resolv.conf of a machine."""
     return "".join(f"nameserver {server}\n" for server in nameservers)
 
 
 def usable_nameservers(text: str) -> list[str]:
-    """The nameservers of a resolv.conf that a machine can reach as well, so not those on loopback."""
+    """Return the nameservers of a resolv.conf that a machine can also reach, so not those on loopback."""
     found = re.findall(r"^nameserver\s+(\S+)", text, re.MULTILINE)
     return [server for server in found if not server.startswith("127.") and server != "::1"]
 
 
 def definition(machine: Machine, public_key: str) -> dict[str, Any]:
-    """What a machine was made from, as flat text values: two of them compare key by key."""
+    """Return the definition of a machine as flat text values, so that two of them compare key by key."""
     flat: dict[str, Any] = {
         "image": machine.image,
         "address": machine.address,
@@ -414,7 +417,7 @@ def definition(machine: Machine, public_key: str) -> dict[str, Any]:
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Sentences for every key that differs: ``image: a -> b``."""
+    """Return a sentence for every key that differs: ``image: a -> b``."""
     return [
         f"{key}: {before.get(key, 'none')} -> {after.get(key, 'none')}"
         for key in sorted({*before, *after})

@@ -1,10 +1,10 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Bring a whole lab to a state: compare what is there with the definition, then carry out the difference.
+"""Bring a whole lab to a state: compare the present state with the definition, then apply the differences.
 
-Every state first makes a list of steps (what, why); check mode stops there. What a lab owns on the operator's
-machine is marked: interfaces by alias, the nftables table by name, saved sysctls and machines by files under the
-state directory. So removal finds everything, also after a crash, and touches nothing else.
+Every state first makes a list of steps (action and reason); check mode stops there. Everything that a lab owns on the
+control node is marked: interfaces by alias, the nftables table by name, saved sysctls and machines by files under the
+state directory. Therefore the removal finds everything, also after a crash, and touches nothing else.
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ TOOLS = {
     "mount": "mount",
 }
 
-#: Kinds of steps that concern one machine and wait for nothing but it.
+#: Kinds of steps that concern one machine and depend on no other machine.
 PARALLEL = frozenset({"boot", "create", "recreate", "remove machine", "cut power of", "restore links of"})
 
 
 class LabManager:
-    """Applies a :class:`Lab` to this machine.
+    """Applies a :class:`Lab` to the control node.
 
-    :param state_dir: where labs keep disks and notes, e.g. ``/var/lib/socle/lab``.
-    :param ssh_dir: where the operator's key and known_hosts are put for Ansible; None to leave that out.
+    :param state_dir: the folder of the labs' disks and records, e.g. ``/var/lib/socle/lab``.
+    :param ssh_dir: the folder in which Ansible finds the operator's key and known_hosts; None to write neither.
     """
 
     def __init__(
@@ -91,18 +91,18 @@ class LabManager:
     # --- states -------------------------------------------------------------------------------------------------
 
     def disk(self, name: str) -> MachineDisk:
-        """The disk of a machine of this lab."""
+        """Return the disk of a machine of this lab."""
         return MachineDisk(self.lab.name, name, self.state_dir)
 
     def known_machines(self) -> list[str]:
-        """Machines of this lab that have a directory, finished or not, or still run without one."""
+        """Return machines of this lab that have a directory, finished or not, or that run without one."""
         folder = self.path / "machines"
         names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
         return sorted(names | supervised_machines(folder))
 
     def info(self, deep: bool = True) -> list[dict[str, Any]]:
-        """Every machine, defined or found: name, address, state (running, dead, absent), pid, and when ``deep``
-        also whether SSH answers and systemd's verdict."""
+        """Return every machine, defined or found: name, address, state (running, dead, absent), pid, and if ``deep``
+        also whether SSH answers and systemd's state."""
         names = [machine.name for machine in self.lab.machines]
         names += [name for name in self.known_machines() if name not in names]
         with ThreadPoolExecutor(max_workers=8) as pool:
@@ -132,8 +132,8 @@ class LabManager:
         return result
 
     def plan_present(self, recreate: list[str] | bool = False) -> list[Step]:
-        """Steps to the defined lab. Machines whose definition changed are reported in ``warnings``, and made anew
-        only when ``recreate`` (all of them, or names) asks for it."""
+        """Return the steps to the defined lab. Machines whose definition changed are reported in ``warnings``, and
+        recreated only if ``recreate`` (all of them, or names) requests it."""
         host.require_tools(TOOLS)
         steps: list[Step] = []
         interfaces = host.interfaces()
@@ -148,7 +148,7 @@ class LabManager:
         return steps
 
     def plan_absent(self) -> list[Step]:
-        """Steps that remove everything of this lab, also the remains of a crash."""
+        """Return the steps that remove everything of this lab, including the remains of a crash."""
         steps = [Step("remove machine", name, self._remover(name)) for name in self.known_machines()]
         steps += self._plan_strays(host.interfaces(), everything=True)
         if host.nft_listing(nft_table(self.lab.name)):
@@ -162,7 +162,7 @@ class LabManager:
         return steps
 
     def plan_killed(self, names: list[str]) -> list[Step]:
-        """Steps that cut the power of machines."""
+        """Return the steps that cut the power of machines."""
         return [
             Step("cut power of", name, self._cutter(name))
             for name in names
@@ -170,7 +170,7 @@ class LabManager:
         ]
 
     def apply(self, steps: list[Step]) -> None:
-        """Carry out steps in order; neighbours that each concern one machine only run side by side."""
+        """Do the steps in order; consecutive steps that each concern a single machine run in parallel."""
         for together, group in itertools.groupby(steps, key=lambda step: step.kind in PARALLEL):
             if together:
                 problems = side_by_side(list(group))
@@ -181,7 +181,7 @@ class LabManager:
                     step.action()
 
     def wait(self) -> None:
-        """Wait until SSH answers on every machine that was up before; those just booted were waited for."""
+        """Wait until SSH answers on every machine that was up before; the boot step has waited for the others."""
         up = [machine for machine in self.lab.machines if self.disk(machine.name).supervisor() is not None]
         problems = side_by_side([Step("wait for", machine.name, self._waiter(machine)) for machine in up])
         if problems:
@@ -193,7 +193,7 @@ class LabManager:
     # --- parts --------------------------------------------------------------------------------------------------
 
     def _plan_strays(self, interfaces: dict[str, Any], everything: bool = False) -> list[Step]:
-        """Interfaces marked as this lab's that no defined bridge or live machine explains."""
+        """Find interfaces marked as this lab's that belong to no defined bridge or running machine."""
         wanted = set() if everything else {alias(self.lab.name, "bridge", bridge.name) for bridge in self.lab.bridges}
         if not everything:
             for machine in self.lab.machines:
@@ -240,7 +240,7 @@ class LabManager:
 
     @staticmethod
     def _refuse_overlap(bridge: Bridge, interfaces: dict[str, Any]) -> None:
-        """Two interfaces of the host in one prefix: packets would take the wrong one."""
+        """Refuse two interfaces of the host in one prefix, because packets would take the wrong one."""
         network = ipaddress.ip_interface(str(bridge.address)).network
         for name, item in interfaces.items():
             for address in item.get("addr_info", []):

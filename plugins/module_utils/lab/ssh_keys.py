@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""SSH keys of a lab: of its operator and of its machines; and the files that Ansible needs to use them."""
+"""SSH keys of a lab, those of its operator and of its machines, and the files that Ansible needs to use them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .steps import Step
 class SshKeys:
     """The keys of one lab.
 
-    :param path: where the keys are kept.
-    :param ssh_dir: where the operator's key and known_hosts are put for Ansible; None to leave that out.
+    :param path: the folder of the keys.
+    :param ssh_dir: the folder in which Ansible finds the operator's key and known_hosts; None to write neither.
     """
 
     def __init__(self, lab: Lab, path: Path, ssh_dir: Path | None) -> None:
@@ -26,7 +26,7 @@ class SshKeys:
         self.ssh_dir = ssh_dir
 
     def plan(self) -> list[Step]:
-        """Steps that make the keys that are missing, and write what Ansible needs."""
+        """Return steps that create missing keys and write the files for Ansible."""
         wanted = [self.path / "id_ed25519", *(self.path / machine.name for machine in self.lab.machines)]
         missing = [path for path in wanted if not (path.exists() and path.with_name(path.name + ".pub").exists())]
         steps = []
@@ -45,7 +45,7 @@ class SshKeys:
             host.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)])
 
     def public(self) -> str:
-        """The public key of the operator; "" before it is made."""
+        """Return the public key of the operator; "" before it is created."""
         path = self.path / "id_ed25519.pub"
         return path.read_text(encoding="ascii") if path.exists() else ""
 
@@ -60,7 +60,7 @@ class SshKeys:
             public = self.path / f"{machine.name}.pub"
             if public.exists():
                 key = " ".join(public.read_text(encoding="ascii").split()[:2])
-                # As ssh looks a host up that it reaches at another port.
+                # The form in which ssh looks up a host at another port.
                 moved = f",[{machine.ip}]:{machine.ssh_port}" if machine.ssh_port != 22 else ""
                 lines.append(f"{machine.ip},{machine.name}{moved} {key}\n")
         files["known_hosts"] = "".join(sorted(lines))

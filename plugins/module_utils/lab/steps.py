@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""A step of a plan, steps that run side by side, and notes in JSON."""
+"""A step of a plan, the parallel run of steps, and records in JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .host import LabHostError
 
 @dataclass
 class Step:
-    """One thing to do: ``kind`` and ``name`` say it to a person, ``action`` does it."""
+    """One action: ``kind`` and ``name`` describe it, ``action`` performs it."""
 
     kind: str
     name: str
@@ -27,7 +27,7 @@ class Step:
 
 
 def side_by_side(steps: list[Step]) -> list[str]:
-    """Run steps in parallel; returns what failed, in the order of the steps."""
+    """Run steps in parallel; return the failures in the order of the steps."""
     if not steps:
         return []
     with ThreadPoolExecutor(max_workers=8) as pool:
@@ -42,7 +42,7 @@ def side_by_side(steps: list[Step]) -> list[str]:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write notes, so that a reader sees the old ones or the new ones as a whole."""
+    """Write a record, so that a reader sees either the old content or the new one."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".new")
     temporary.write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")

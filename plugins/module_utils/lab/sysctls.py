@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Sysctls of the operator's machine that labs set, with notes of what they were before and which labs count on them."""
+"""Sysctls of the control node that labs set, with records of the former values and of the labs that need them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .steps import Step, write_json
 
 
 class Sysctls:
-    """The sysctls of one lab; the notes are of all labs.
+    """The sysctls of one lab; the records are those of all labs.
 
-    :param path: the file of the notes.
+    :param path: the file of the records.
     """
 
     def __init__(self, lab: Lab, path: Path) -> None:
@@ -26,14 +26,14 @@ class Sysctls:
         self.path = path
 
     def plan(self) -> list[Step]:
-        """Steps that set the sysctls of the lab, and note what they were."""
+        """Return steps that set the sysctls of the lab and record the former values."""
         steps = []
         notes = self._notes()
         for key, value in sorted(self.lab.sysctls.items()):
             live = host.read_sysctl(key)
             if live is None:
                 continue
-            # Set already, but by another lab, which would take it back one day.
+            # Already set, but by another lab, which would restore it later.
             shared = key in notes and self.lab.name not in notes[key]["labs"]
             if live.split() != value.split() or shared:
                 steps.append(Step("set sysctl", f"{key} = {value}", self._setter(key, value, live)))
@@ -51,7 +51,7 @@ class Sysctls:
         return apply
 
     def plan_back(self) -> list[Step]:
-        """Give back sysctls that no other lab still counts on; a value somebody else changed since is left."""
+        """Restore sysctls that no other lab needs; a value that somebody has changed since is kept."""
         steps = []
         for key, note in sorted(self._notes().items()):
             if self.lab.name in note["labs"]:

@@ -1,9 +1,9 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The identity of a hypervisor: the UUID that nova-compute keeps on the disk, and by which Nova's API knows the host.
+"""The identity of a hypervisor: the UUID that nova-compute stores on the disk, and by which Nova's API knows the host.
 
-nova-compute makes it at its first start, and refuses every later start without it. After the disk of a hypervisor was
-lost only the API knows it; see "compute node identification" in Nova's administration guide.
+nova-compute creates it at its first start, and every later start fails without it. If the disk of a hypervisor was
+lost, only the API has it; see "compute node identification" in Nova's administration guide.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from .rest import call
 
 NAME = "compute_id"
 VERSION = {"OpenStack-API-Version": "compute 2.53"}
-"""The first in which services and hypervisors have UUIDs, and a hypervisor is listed with its service."""
+"""The first version in which services and hypervisors have UUIDs, and a hypervisor is listed with its service."""
 
 
 class IdentityError(Exception):
-    """There is no telling which identity the host has; the message has the remedy."""
+    """The identity of the host cannot be determined; the message has the remedy."""
 
 
 def local(folders: Sequence[str]) -> str:
-    """The UUID that a host has in one of the folders where nova-compute looks for it, "" without one.
+    """Return the UUID that a host has in one of the folders where nova-compute looks for it, "" without one.
 
-    :raises IdentityError: what is there is no UUID, so nova-compute would refuse it.
+    :raises IdentityError: the content is no UUID, so nova-compute would refuse it.
     """
     for folder in folders:
         path = os.path.join(folder, NAME)
@@ -43,10 +43,10 @@ def local(folders: Sequence[str]) -> str:
 
 
 def known(compute: Any, host: str) -> str:
-    """The UUID that the API has for a host, "" when it does not know the host.
+    """Return the UUID that the API has for a host, "" if it does not know the host.
 
     :param compute: Nova's API, as :meth:`.keystone_client.Keystone.service` returns it.
-    :raises ApiError: the API does not answer, or refuses.
+    :raises ApiError: the API does not answer, or refuses the request.
     :raises IdentityError: see :func:`choose`.
     """
     what = f"compute service of {host}"
@@ -56,7 +56,7 @@ def known(compute: Any, host: str) -> str:
 
 
 def _hypervisors(compute: Any) -> list[Mapping[str, Any]]:
-    """All hypervisors, page by page."""
+    """Return all hypervisors, page by page."""
     found: list[Mapping[str, Any]] = []
     marker = ""
     while True:
@@ -69,7 +69,7 @@ def _hypervisors(compute: Any) -> list[Mapping[str, Any]]:
 
 
 def choose(host: str, services: Sequence[Mapping[str, Any]], hypervisors: Sequence[Mapping[str, Any]]) -> str:
-    """The UUID of the one hypervisor that ``host`` is."""
+    """Return the UUID of the only hypervisor that matches ``host``."""
     mine = [item for item in hypervisors if item["service"]["host"] == host]
     if len(mine) == 1:
         return str(mine[0]["id"])

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Engine of ``identity_catalog``: Keystone's regions, domains, projects, roles, users, services and endpoints.
 
-Pure: :func:`read` takes the API's lists, :func:`plan` returns steps. A step refers to objects that an earlier
-step creates by :class:`Ref`, so a plan can be made, and shown, before anything exists.
+Pure: :func:`read` takes the API's lists, :func:`plan` returns steps. A step refers by :class:`Ref` to objects that an
+earlier step creates, so a plan can be made and shown before any object exists.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ STAGES = (
     ("user", "domain_user"),
     ("endpoint", "assignment", "domain_assignment"),
 )
-"""Kinds that depend on earlier stages only: the steps of a stage can be taken side by side."""
+"""Kinds that depend on earlier stages only: the steps of a stage can run in parallel."""
 
 Key = Any
 """Name of a domain, project, role or user; type of a service; (type, interface); (user, project or domain, role)."""
 USERS = ("user", "domain_user")
-"""Kinds that are users to the API: those of the domain of the call, and administrators of further domains."""
+"""Kinds that are users in the API: those of the domain of the call, and administrators of further domains."""
 DOMAIN_ADMINISTRATOR = "admin"
 """Role of an administrator on its domain."""
 
 
 class CatalogError(ValueError):
-    """Options that contradict themselves, or a list that Keystone cut short."""
+    """Options that contradict each other, or a list that Keystone truncated."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Ref:
 
 @dataclass(frozen=True)
 class Step:
-    """``verb``: create, update or delete. ``fields`` may hold a password: only ``text`` is for showing."""
+    """``verb``: create, update or delete. ``fields`` may contain a password: show only ``text``."""
 
     verb: str
     kind: str
@@ -52,7 +52,7 @@ class Step:
 
 
 Objects = Mapping[str, Mapping[Key, Mapping[str, Any]]]
-"""Kind to key to fields. Live objects have their ``id`` among the fields."""
+"""Kind to key to fields. Live objects have their ``id`` in the fields."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ class Wanted:
     objects: Objects
     assignments: frozenset[tuple[str, str, str]] = frozenset()
     passwords: Mapping[str, str] = field(default_factory=dict)
-    """By the name of the user, also of one of another domain."""
+    """By the name of the user, including users of another domain."""
     domain_assignments: frozenset[tuple[str, str, str]] = frozenset()
 
 
 def lists(region: str, domain: str, administrators: Iterable[str] = ()) -> dict[str, str]:
-    """Kind to the path of its one list request; for each of the ``administrators`` of domains, one more."""
+    """Return kind to the path of its only list request, with one more for each of the domains' ``administrators``."""
     return {
         "domain": "/domains",
         **{f"domain_user {name}": f"/users?name={quote(name, safe='')}" for name in administrators},
@@ -80,7 +80,7 @@ def lists(region: str, domain: str, administrators: Iterable[str] = ()) -> dict[
 
 
 def wanted(options: Mapping[str, Any]) -> Wanted:
-    """The module's options as objects; every contradiction is reported at once."""
+    """Return the module's options as objects; all contradictions are reported at once."""
     region, domain, faults = options["region"], options["domain_id"], []
     objects: dict[str, dict[Key, dict[str, Any]]] = {kind: {} for stage in STAGES for kind in stage}
 
@@ -136,7 +136,7 @@ class Live:
 
 
 def read(answers: Mapping[str, Mapping[str, Any]]) -> Live:
-    """The state from the answers to the requests of :func:`lists`."""
+    """Return the state from the answers to the requests of :func:`lists`."""
     if cut := sorted(kind for kind, body in answers.items() if body.get("truncated")):
         raise CatalogError(f"Keystone cuts its lists of {', '.join(cut)} short: raise list_limit")
     raw = {kind: body[f"{'user' if kind.startswith('domain_user ') else kind}s"] for kind, body in answers.items()}
@@ -175,10 +175,10 @@ def read(answers: Mapping[str, Mapping[str, Any]]) -> Live:
 
 
 def plan(want: Wanted, live: Live, stale: Iterable[str] = ()) -> list[Step]:
-    """Steps in the order of application.
+    """Return the steps in the order of application.
 
-    Objects that are not wanted are left alone; of a wanted user, roles on a project where it should have
-    others are taken away. ``stale``: existing users whose password is not the wanted one.
+    Objects that are not wanted are left alone. If a wanted user should have roles on a project, its other
+    roles there are removed. ``stale``: existing users whose password is not the wanted one.
     """
     old = set(stale)
     steps: list[Step] = []
@@ -226,7 +226,7 @@ def stages(steps: Sequence[Step]) -> list[list[Step]]:
 
 
 def request(step: Step, ids: Mapping[tuple[str, Key], str]) -> tuple[str, str, Any]:
-    """Method, path and body of a step, with the ids of what exists by now."""
+    """Return method, path and body of a step, with the ids of all objects that exist by now."""
     if step.kind in ("assignment", "domain_assignment"):
         user, scope, role = step.key
         method = "PUT" if step.verb == "create" else "DELETE"
@@ -241,5 +241,5 @@ def request(step: Step, ids: Mapping[tuple[str, Key], str]) -> tuple[str, str, A
 
 
 def created(step: Step, answer: Mapping[str, Any]) -> str:
-    """The id of the object that a step has created, from the answer to its request."""
+    """Return the id of the object that a step has created, from the answer to its request."""
     return str(answer[_word(step.kind)]["id"])

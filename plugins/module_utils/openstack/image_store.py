@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Image files of Glance on several controllers: which controller has which, and which images would be out of reach."""
+"""Image files of Glance on several controllers: which controller has which, and which images would be unavailable."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ IMAGES = (
     "SELECT i.id, i.name, l.value FROM glance.images i JOIN glance.image_locations l ON l.image_id = i.id"
     " WHERE i.deleted = 0 AND l.deleted = 0 AND l.status = 'active' AND l.value LIKE 'file://%'"
 )
-"""Id, name and location of every image that is a file."""
+"""Id, name and location of every image that is stored as a file."""
 LOCAL = frozenset(
     {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "ramfs", "overlay", "squashfs", "vfat"}
 )
-"""File systems that one node has for itself."""
+"""File systems that are local to one node."""
 
 
 def images(rows: Iterable[tuple[str, str | None, str]]) -> dict[str, str]:
-    """File name in the store -> name (or id) of the image, from the rows of :data:`IMAGES`."""
+    """Return file name in the store -> name (or id) of the image, from the rows of :data:`IMAGES`."""
     return {os.path.basename(unquote(urlparse(where).path)): name or key for key, name, where in rows}
 
 
 def file_system(path: str, mounts: str) -> str:
-    """Type of the file system that holds ``path``, by the text of /proc/self/mounts; empty when it has none."""
+    """Return the type of the file system that contains ``path``, from the text of /proc/self/mounts, or ""."""
     found = ("", "")
     for line in mounts.splitlines():
         where, kind = (word.encode().decode("unicode_escape") for word in line.split()[1:3])
@@ -38,10 +38,10 @@ def file_system(path: str, mounts: str) -> str:
 def refusals(
     probes: Mapping[str, Mapping[str, Any]], serving: Sequence[str], shared: bool, directory: str
 ) -> list[str]:
-    """Why ``serving`` must not serve images, one sentence per reason; empty when they may.
+    """Return the reasons why ``serving`` must not serve images, one sentence each; empty if there are none.
 
     ``probes`` is controller -> ``{files, images, file_system}`` as module ``image_store`` returns them; a controller
-    that was not asked is not judged. An image that no controller has any more is no reason: nobody can serve it.
+    without a probe is not checked. An image that no controller has any more is no reason: nobody can serve it.
     """
     known: dict[str, str] = {}
     for probe in probes.values():

@@ -1,9 +1,10 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Keystone's API, and those its catalogue leads to, with the standard library alone.
+"""Clients of Keystone's API and of the APIs in its catalogue, with only the standard library.
 
-Importing openstacksdk costs more than a second; a catalogue that needs no change is seven GETs, a converged Neutron
-eight. The classes have the ``request`` of a keystoneauth adapter, as far as :func:`openstack_rest.call` uses it.
+Importing openstacksdk costs more than a second, while a catalogue without changes takes seven GETs and a converged
+Neutron eight. The classes have the ``request`` of a keystoneauth adapter, as far as :func:`openstack_rest.call` uses
+it.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from typing import Any
 from .rest import ApiError
 
 NOT_YET = frozenset({0, 502, 503, 504})
-"""Statuses that mean that no Keystone answers behind its address; 0 is no answer at all."""
+"""Statuses that mean that no Keystone answers behind its address; 0 means no answer at all."""
 BUSY = (0.5, 1, 2, 4, 8, 16)
-"""Seconds to wait before a request that a proxy had nobody for is sent again."""
+"""Seconds to wait before a request is sent again for which a proxy had no server."""
 TIMEOUT = 150
-"""Seconds for an answer: a little more than the site's own proxy allows for."""
+"""Seconds to wait for an answer: a little more than the timeout of the site's own proxy."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Keystone:
     """A session of one user. Safe to use from several threads."""
 
     def __init__(self, auth: Mapping[str, Any]) -> None:
-        """``auth`` as openstacksdk takes it: ``{auth_url, username, password, project_name, cacert}``..."""
+        """``auth`` in the form of openstacksdk: ``{auth_url, username, password, project_name, cacert}``..."""
         self.auth = auth
         self.url = auth["auth_url"].rstrip("/")
         self.token = ""
@@ -58,11 +59,11 @@ class Keystone:
     def request(
         self, path: str, method: str, raise_exc: bool = False, json: Any = None, signed: bool = True
     ) -> Response:
-        """One request below the v3 root. Without an answer, raises OSError."""
+        """Send one request below the v3 root. Without an answer, raises OSError."""
         return self.send(self.url + path, method, json, {"X-Auth-Token": self.sign_in()} if signed else {})
 
     def send(self, url: str, method: str, json: Any, headers: Mapping[str, str]) -> Response:
-        """One request to any address. Without an answer, raises OSError."""
+        """Send one request to any address. Without an answer, raises OSError."""
         headers = {"Content-Type": "application/json", "Accept": "application/json", **headers}
         data = None if json is None else _dump(json)
         query = urllib.request.Request(url, data=data, headers=headers, method=method)
@@ -84,7 +85,7 @@ class Keystone:
         return self.opener.open(query, timeout=TIMEOUT)
 
     def sign_in(self, wait: float = 0) -> str:
-        """The session's token; waits up to ``wait`` seconds for Keystone to answer.
+        """Return the session's token; wait up to ``wait`` seconds for Keystone to answer.
 
         :raises ApiError: with a status of :data:`NOT_YET`, or with the refusal.
         """
@@ -114,15 +115,15 @@ class Keystone:
 
     @property
     def project_id(self) -> str:
-        """The project that the session is scoped to."""
+        """Return the project that the session is scoped to."""
         self.sign_in()
         project: str = self.session["project"]["id"]
         return project
 
     def service(self, kind: str, region: str | None = None, version: str = "") -> Service:
-        """The internal API of a type of service. ``version``: path of the API's version below its endpoint.
+        """Return the internal API of a type of service. ``version``: path of the API's version below its endpoint.
 
-        :raises ApiError: when the catalogue has none.
+        :raises ApiError: if the catalogue has none.
         """
         self.sign_in()
         for service in self.session["catalog"]:
@@ -132,7 +133,7 @@ class Keystone:
         raise ApiError(f"the catalogue has no internal endpoint of type {kind} in region {region or 'any'}")
 
     def accepts(self, name: str, password: str, domain_id: str) -> bool:
-        """Whether a user can sign in with this password."""
+        """Return whether a user can sign in with this password."""
         answer = self._post_token(name, password, {"id": domain_id}, {"scope": "unscoped"})
         if answer.status_code not in (201, 401):
             raise ApiError(f"probe of {name}: {answer.status_code} {answer.text[:300]}", answer.status_code)
@@ -150,7 +151,7 @@ class Keystone:
 
 
 class Service:
-    """Another API, by a session of Keystone. Safe to use from several threads."""
+    """Another API, through a session of Keystone. Safe to use from several threads."""
 
     def __init__(self, keystone: Keystone, url: str) -> None:
         self.keystone = keystone
@@ -164,7 +165,10 @@ class Service:
         json: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """One request; again for half a minute while a proxy says 503. Without an answer, raises OSError."""
+        """Send one request; repeat it for half a minute while a proxy answers 503.
+
+        Without an answer, raises OSError.
+        """
         for delay in (*BUSY, None):
             signed = {"X-Auth-Token": self.keystone.sign_in(), **(headers or {})}
             answer = self.keystone.send(self.url + path, method, json, signed)

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Neutron's API as the diff needs it: bulk paginated lists, and operations applied side by side."""
+"""Neutron's API for the diff: bulk paginated lists, and operations applied in parallel."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .neutron_steps import BULK, ON_A_ROUTER, Order, steps
 from .rest import ApiError, call
 
 NEUTRON_API = "/v2.0"  # below the endpoint that the catalogue has
-PAGE = 1000  # objects a GET
-# What is listed: path, and what limits it. One GET each when nothing has more than PAGE objects.
+PAGE = 1000  # objects per GET
+# The lists: path and filter. Each takes one GET if there are at most PAGE objects.
 LISTS: dict[str, tuple[str, str]] = {
     "quota": ("quotas", ""),
     "address_scope": ("address-scopes", ""),
@@ -30,22 +30,22 @@ LISTS: dict[str, tuple[str, str]] = {
     "port": ("ports", "device_owner=network:router_gateway&device_owner=network:router_interface"),
 }
 WHOLE = ("quota", "rbac_policy")  # Neutron cannot sort these, so there are no pages
-# Answers after which the live state must be looked at again. Neutron ends a deadlock between a request for a
-# router and an event from OVN about the same router in a 500, with the work mostly done.
+# Answers after which the live state must be listed again. If a request for a router and an event from OVN about the
+# same router deadlock, Neutron answers 500, although it has done most of the work.
 RACED = (404, 409, 412, 500, 502, 503, 504)
 FIELDS = {"port": ("id", "device_id", "device_owner", "network_id", "fixed_ips")}
 REVISED = ("subnetpool", "network", "subnet", "router")
 
 
 class Moved(Exception):
-    """The live state is not what the plan was made from: list and plan again."""
+    """The live state differs from the one that the plan was made from: list and plan again."""
 
 
 class NeutronClient:
     """One connection; counts its requests by method in ``api_calls``."""
 
     def __init__(self, adapter: Any, *, workers: int = 4, batch: int = 5) -> None:
-        """workers: requests side by side. batch: most objects in a bulk POST."""
+        """workers: parallel requests. batch: largest number of objects in a bulk POST."""
         self._adapter = adapter
         self._workers = workers
         self._batch = batch
@@ -63,7 +63,7 @@ class NeutronClient:
             raise
 
     def snapshot(self) -> dict[str, list[dict[str, Any]]]:
-        """Everything the diff looks at, by kind."""
+        """Return all objects that the diff compares, by kind."""
         return dict(zip(LISTS, in_parallel(self._list, LISTS, self._workers), strict=True))
 
     def _list(self, kind: str) -> list[dict[str, Any]]:
@@ -83,9 +83,9 @@ class NeutronClient:
                 return rows
 
     def apply(self, operations: Iterable[Operation], live: dict[Ref, list[Live]], projects: dict[str, str]) -> None:
-        """Do the operations: removals, quotas and updates kind by kind, then what is new, side by side.
+        """Do the operations: removals, quotas and updates kind by kind, then new objects in parallel.
 
-        Raises Moved and ApiError, when what was under way has ended.
+        Raises Moved and ApiError, after all requests that were under way have ended.
         """
         ids = {ref: entries[0].id for ref, entries in live.items()}
         ids |= {Ref("project", name): project for name, project in projects.items()}
@@ -114,8 +114,8 @@ class NeutronClient:
             self._make(new, ids)
 
     def _make(self, new: list[Operation], ids: dict[Ref, str]) -> None:
-        """Make what is new; ``ids`` gets what it is known by."""
-        from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait  # most runs make nothing
+        """Create the new objects and add their ids to ``ids``."""
+        from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait  # most runs create nothing
 
         todo = steps(new, workers=self._workers, batch=self._batch)
         order = Order(todo)
@@ -131,7 +131,7 @@ class NeutronClient:
                     order.done(running.pop(future))
 
     def _step(self, kind: str, todo: list[tuple[Operation, dict[str, Any]]]) -> dict[Ref, str]:
-        """Do one step; the ids of what it made."""
+        """Do one step; return the ids of the objects that it created."""
         if kind == "gateway":
             self._gateways(todo)
         elif kind == "interface":
@@ -144,7 +144,7 @@ class NeutronClient:
         return {}
 
     def forecast(self, operations: Iterable[Operation]) -> Counter[str]:
-        """The writes that :meth:`apply` would send, by method."""
+        """Return the number of writes that :meth:`apply` would send, by method."""
         changes, new = _divided(operations)
         one_put = ("gateway", "interface", "quota", "rbac_policy")
         calls = Counter("DELETE" if e.action == "delete" and e.kind not in one_put else "PUT" for e in changes)
@@ -186,14 +186,14 @@ class NeutronClient:
             self._request("DELETE", f"{LISTS[entry.kind][0]}/{entry.id}", what)
 
     def _gateways(self, todo: list[tuple[Operation, dict[str, Any]]]) -> None:
-        """All new gateways of one router in one request."""
+        """Add all new gateways of one router in one request."""
         router = todo[0][1]["router_id"]
         infos = [{key: value for key, value in attrs.items() if key != "router_id"} for _entry, attrs in todo]
         body = {"router": {"external_gateways": infos}}
         self._put(f"routers/{router}/add_external_gateways", todo[0][0], body)
 
     def _correct(self, entry: Operation, gateway: dict[str, Any]) -> None:
-        """Turn SNAT off again on the router whose first gateway this is."""
+        """Disable SNAT again on the router for which this is the first gateway."""
         info = {key: gateway[key] for key in ("network_id", "external_fixed_ips")} | {"enable_snat": False}
         self._put(f"routers/{gateway['router_id']}", entry, {"router": {"external_gateway_info": info}})
 
@@ -207,7 +207,7 @@ class NeutronClient:
         self._put(f"quotas/{entry.id or attrs['project_id']}", entry, {"quota": limits})
 
     def _restrict(self, todo: list[tuple[Operation, dict[str, Any]]]) -> None:
-        """Take external networks from every project but ours; one list finds the policies of new ones."""
+        """Remove the access of all other projects to external networks; one list finds the policies of new networks."""
         found: dict[str, str] = {}
         if any(entry.id is None for entry, _attrs in todo):
             found = {row["object_id"]: row["id"] for row in self._list("rbac_policy")}
@@ -219,18 +219,18 @@ class NeutronClient:
 
 
 def _divided(operations: Iterable[Operation]) -> tuple[list[Operation], list[Operation]]:
-    """What changes what is there, quotas included, and what makes something new."""
+    """Return the operations that change existing objects, including quotas, and those that create new ones."""
     changes: list[Operation] = []
     new: list[Operation] = []
     for entry in operations:
-        # Neutron makes the access policy of a new network: changing it is a part of making the network.
+        # Neutron creates the access policy of a new network: to change it is a part of creating the network.
         made = entry.kind != "quota" and (entry.action == "create" or (entry.action == "update" and entry.id is None))
         (new if made else changes).append(entry)
     return changes, new
 
 
 def _known(entry: Operation, ids: dict[Ref, str]) -> dict[str, Any]:
-    """The attributes of an operation, with ids for all references."""
+    """Return the attributes of an operation, with ids for all references."""
     attrs: dict[str, Any] = resolve(entry.attrs, ids)
     if ref := next(references(attrs), None):
         raise Moved(f"{entry.kind} {entry.key}: {ref.kind} {ref.key} is not there")

@@ -1,10 +1,10 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What must be done for the live objects to be the wanted ones. Pure: the client lists before, applies after.
+"""The operations that change the live objects into the wanted ones. Pure: the client lists before, applies after.
 
-Every live object that carries one of our keys is joined to the wanted one in memory. What cannot be changed
-in place is a replacement, together with everything that refers to it. Replacements, and removals of what is
-no longer wanted, only happen when they are asked for.
+Every live object with one of our keys is matched in memory with the wanted one. If an attribute cannot be changed
+in place, the object is replaced, together with everything that refers to it. Replacements, and removals of objects that
+are no longer wanted, happen only on request.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Live:
 
 @dataclass(frozen=True)
 class Operation:
-    """One thing to do. ``attrs``: all of a new object, the changed ones of an update."""
+    """One operation. ``attrs``: all of a new object, the changed ones of an update."""
 
     action: str  # create, update, delete
     kind: str
@@ -43,7 +43,7 @@ class Operation:
     reason: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for a person or a report; a reference shows as its key."""
+        """Return plain data for a person or a report; a reference shows as its key."""
         shown = {"action": self.action, "kind": self.kind, "key": self.key}
         if self.reason:
             shown["reason"] = self.reason
@@ -52,7 +52,7 @@ class Operation:
 
 @dataclass
 class Changes:
-    """``operations`` in the order to do them; ``refused`` say why nothing may be done; ``orphans`` stay."""
+    """``operations`` in the order to do them; ``refused`` are the reasons to do nothing; ``orphans`` are kept."""
 
     operations: list[Operation] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Changes:
 
 
 def plain(value: Any) -> Any:
-    """Without references: each shows as the key of what it refers to."""
+    """Return the value without references: each shows as the key of its object."""
     if isinstance(value, Ref):
         return value.key
     if isinstance(value, dict):
@@ -69,7 +69,7 @@ def plain(value: Any) -> Any:
 
 
 def resolve(value: Any, ids: dict[Ref, str]) -> Any:
-    """With ids for references; a reference to what is not there stays."""
+    """Return the value with ids for references; a reference to a missing object is kept."""
     if isinstance(value, Ref):
         return ids.get(value, value)
     if isinstance(value, dict):
@@ -78,9 +78,9 @@ def resolve(value: Any, ids: dict[Ref, str]) -> Any:
 
 
 def index(listed: dict[str, list[dict[str, Any]]]) -> dict[Ref, list[Live]]:
-    """Our live objects by kind and key, the one in use, then the oldest, first.
+    """Return our live objects by kind and key; of several, first the one in use, then the oldest.
 
-    listed: what the API returned, by kind (``quota``, ..., ``router``) and ``port``.
+    listed: the API's answers, by kind (``quota``, ..., ``router``) and ``port``.
     """
     used = {
         row.get(name)
@@ -113,7 +113,7 @@ def index(listed: dict[str, list[dict[str, Any]]]) -> dict[Ref, list[Live]]:
 
 
 def _links(port: dict[str, Any], keys: dict[str, str], info: dict[str, Any]) -> Iterable[Live]:
-    """The gateway a port is, or the interfaces (one for each subnet) it makes."""
+    """Return the gateway that a port is, or the interfaces (one for each subnet) that it makes."""
     router = keys[port["device_id"]]
     if PORT_OWNERS[port["device_owner"]] == "gateway":
         network = port["network_id"]
@@ -121,7 +121,7 @@ def _links(port: dict[str, Any], keys: dict[str, str], info: dict[str, Any]) -> 
             "router_id": port["device_id"],
             "network_id": network,
             "external_fixed_ips": port["fixed_ips"],
-            # Neutron keeps one flag a router and shows it with the first gateway.
+            # Neutron keeps one flag per router and shows it with the first gateway.
             "enable_snat": bool(info.get("enable_snat")) and info.get("network_id") == network,
         }
         yield Live("gateway", link_key(router, keys.get(network, network)), port["id"], attrs)
@@ -132,12 +132,12 @@ def _links(port: dict[str, Any], keys: dict[str, str], info: dict[str, Any]) -> 
 
 
 def _networks(prefixes: Iterable[str]) -> list[ipaddress.IPv4Network]:
-    """Prefixes of a pool, which has one IP version; for the types it is the fourth."""
+    """Return the prefixes of a pool. A pool has one IP version; the annotation names IPv4 only for the type checker."""
     return [cast("ipaddress.IPv4Network", ipaddress.ip_network(prefix)) for prefix in prefixes]
 
 
 def _equal(kind: str, name: str, wanted: Any, live: Any) -> bool:
-    if kind == "subnetpool" and name == "prefixes":  # a pool only ever grows
+    if kind == "subnetpool" and name == "prefixes":  # a pool can only grow
         have, asked = (_networks(prefixes) for prefixes in (live, wanted))
         return all(any(net.subnet_of(outer) for outer in have) for net in asked)
     if name == "external_fixed_ips":
@@ -160,7 +160,7 @@ def diff(
 ) -> Changes:
     """Compare wanted objects (in order of creation) with :func:`index`'s live ones.
 
-    projects: id by name. A removal counts against ``max_deletes``, also when it is part of a replacement.
+    projects: id by name. A removal counts against ``max_deletes``, even if it is part of a replacement.
     """
     objects = list(objects)
     changes = Changes()
@@ -172,12 +172,12 @@ def diff(
         at = Ref(item.kind, attrs["project_id"] if item.kind == "quota" else item.key)
         found = live.get(at, []) if not isinstance(at.key, Ref) else []
         if not found:
-            if item.kind == "rbac_policy":  # Neutron makes it with the network: it is there to be changed
+            if item.kind == "rbac_policy":  # Neutron creates it with the network, so it can only be changed
                 following.append(Operation("update", item.kind, item.key, None, attrs))
             else:
                 following.append(Operation("create", item.kind, item.key, None, attrs))
             continue
-        if item.kind == "rbac_policy":  # one for us, none for anyone else
+        if item.kind == "rbac_policy":  # one for our project, none for others
             found = sorted(found, key=lambda entry: entry.attrs["target_tenant"] != attrs["target_tenant"])
         first, *others = found
         doomed += [(other, f"duplicate of {first.id}") for other in others]

@@ -1,14 +1,14 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The Neutron objects a plan asks for, as data: kinds, keys, attributes, references. Pure.
+"""The Neutron objects that a plan needs, as data: kinds, keys, attributes, references. Pure.
 
 The durable key of an object is its ``description`` (``rie:<vrf>:<what>``), not a tag: a description is part
-of the (bulk) POST, so no object ever exists without its key, whatever interrupts a run; a tag needs a request
-of its own for each object. Address scopes have neither, so their name is their key. A gateway port or a
-router interface is known by its two ends.
+of the (bulk) POST, so no object ever exists without its key, even if a run is interrupted; a tag needs a separate
+request for each object. Address scopes have neither, so their name is their key. The key of a gateway port or a
+router interface consists of those of its two ends.
 
 Tenants own their networks and subnets. Routers, external networks, scopes and pools belong to the operator's
-project, so that a tenant can neither turn SNAT on nor plug anything else into a VRF.
+project, so that a tenant can neither enable SNAT nor attach anything else to a VRF.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ FAMILIES = (("v4", 4), ("v6", 6))
 
 
 class Ref(NamedTuple):
-    """The id of another object, known by kind and key, perhaps not there yet."""
+    """The id of another object, identified by kind and key; the object may not exist yet."""
 
     kind: str
     key: str
 
 
 def references(value: Any) -> Iterator[Ref]:
-    """Every reference in a value."""
+    """Return every reference in a value."""
     if isinstance(value, Ref):
         yield value
     elif isinstance(value, (dict, list)):
@@ -40,7 +40,7 @@ def references(value: Any) -> Iterator[Ref]:
 
 @dataclass(frozen=True)
 class Kind:
-    """A type of object: where the API has it, and what cannot be changed once it exists."""
+    """A type of object: its path in the API, and the attributes that cannot be changed once it exists."""
 
     name: str
     collection: str = ""
@@ -101,15 +101,15 @@ class Wanted:
 
 
 def link_key(router_key: str, other_key: str) -> str:
-    """The key of a gateway port or an interface: a router's key and that of the network or subnet."""
+    """Return the key of a gateway port or an interface: a router's key and that of the network or subnet."""
     return f"{router_key} -> {other_key}"
 
 
 def wanted(plan: dict[str, Any], *, operator: str | Ref) -> list[Wanted]:
-    """Every object of ``plan["neutron"]``, in the order of creation within each kind.
+    """Return every object of ``plan["neutron"]``, in the order of creation within each kind.
 
-    operator: id of, or reference to, the project that owns what tenants must not touch. Tenants' projects are
-    references of kind ``project``, by name.
+    operator: id of, or reference to, the project that owns the objects that tenants must not change. Tenants' projects
+    are references of kind ``project``, by name.
     """
     objects = [
         Wanted("quota", project, {"project_id": Ref("project", project), **limits})
@@ -198,7 +198,7 @@ def _external_network(external: dict[str, Any], operator: str | Ref) -> list[Wan
                 "provider:segmentation_id": external["vlan"],
             },
         ),
-        # Neutron lets every project use an external network; this one is the operator's alone.
+        # Neutron lets every project use an external network; this policy limits it to the operator's project.
         Wanted("rbac_policy", tag, {"object_id": Ref("network", tag), "target_tenant": operator}),
     ]
     for key, version in FAMILIES:

@@ -1,11 +1,11 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""In which requests new objects are made, and which of them have to wait for which. Pure.
+"""The grouping of new objects into requests, and the dependencies between these. Pure.
 
-Nothing waits for more than it refers to: the first network of a VRF is on its router while the last is being made.
-Only the requests that change one router are limited, since they wait for each other inside Neutron and hold its
-processes: one at a time where there are routers enough to keep all workers busy, else two. For 30 networks on one
-router that took three quarters of the time of one after the other; more of them gain nothing.
+No step waits for more than the objects it refers to: the first network of a VRF is on its router while the last is
+being created. Only the requests that change one router are limited, because they wait for each other inside Neutron and
+occupy its processes: to one at a time if there are enough routers to keep all workers busy, otherwise to two. For 30
+networks on one router, two at a time took three quarters of the time of one; more than two gain nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from .neutron_diff import Operation
 from .neutron_objects import Ref, references
 
-BULK = ("network", "subnet")  # a bulk POST of scopes or pools ends in a 500
+BULK = ("network", "subnet")  # a bulk POST of scopes or pools fails with 500
 ON_A_ROUTER = ("gateway", "interface")
 AT_A_TIME = 2
 
@@ -35,10 +35,10 @@ class Step:
 
 
 def steps(operations: Iterable[Operation], *, workers: int, batch: int) -> list[Step]:
-    """Divide operations, kinds in order, into steps.
+    """Divide operations, with their kinds in order, into steps.
 
-    workers: steps side by side; a bulk POST is no larger than what gives each of them one. batch: most objects in a
-    bulk POST.
+    workers: parallel steps; a bulk POST is no larger than needed to give each of them one. batch: largest number of
+    objects in a bulk POST.
     """
     operations = list(operations)
     routers = {_router(entry) for entry in operations if entry.kind in ON_A_ROUTER}
@@ -49,7 +49,7 @@ def steps(operations: Iterable[Operation], *, workers: int, batch: int) -> list[
     for kind, group in groupby(operations, key=lambda entry: entry.kind):
         for entries in _parts(kind, list(group), workers, batch):
             refs = {ref for entry in entries for ref in references(entry.attrs)}
-            if kind == "gateway":  # on networks that nobody else can use any more
+            if kind == "gateway":  # on networks that no other project can use any more
                 refs |= {Ref("rbac_policy", ref.key) for ref in refs if ref.kind == "network"}
             after = {made[ref] for ref in refs if ref in made}
             number = len(found)
@@ -63,7 +63,7 @@ def steps(operations: Iterable[Operation], *, workers: int, batch: int) -> list[
 
 
 def _router(entry: Operation) -> Any:
-    """The router that an operation changes: an id, or what it will be known by."""
+    """Return the router that an operation changes: an id, or the reference that stands for it."""
     return entry.attrs["router_id"]
 
 
@@ -78,9 +78,9 @@ def _parts(kind: str, group: list[Operation], workers: int, batch: int) -> Itera
 
 
 class Order:
-    """Hands out steps, each when those before it are done; first the one with the longest way to the end behind it.
+    """Returns steps, each once those before it are done; the step with the longest chain of successors comes first.
 
-    Whoever has done a step says so by :meth:`done`.
+    The caller reports each step that is done with :meth:`done`.
     """
 
     def __init__(self, todo: Sequence[Step]) -> None:
@@ -93,11 +93,11 @@ class Order:
                 self._behind[before] = max(self._behind[before], self._behind[number] + 1)
 
     def __bool__(self) -> bool:
-        """Whether anything is left to do, or under way."""
+        """Return whether any step is left to do, or under way."""
         return self._sorter.is_active()
 
     def next(self) -> int | None:
-        """The number of the next step, None while all wait for steps that are under way."""
+        """Return the number of the next step, None while all wait for steps that are under way."""
         for number in self._sorter.get_ready():
             heappush(self._ready, (-self._behind[number], number))
         return heappop(self._ready)[1] if self._ready else None

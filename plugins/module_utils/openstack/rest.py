@@ -1,9 +1,9 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""A thin way to OpenStack's REST APIs through openstacksdk's adapters.
+"""Calls of OpenStack's REST APIs through openstacksdk's adapters.
 
-The SDK finds endpoints, signs requests and renews tokens; its resource classes lack attributes that we need
-and cost requests that we do not, so bodies go in and come out as the API reference has them.
+The SDK finds endpoints, signs requests and renews tokens. Its resource classes lack attributes that we need
+and send requests that we do not, so bodies are sent and returned as in the API reference.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-#: Argument spec of the modules' option ``auth``: only the password is secret, and it never reaches a log.
+#: Argument spec of the modules' option ``auth``: only the password is secret, and it is never logged.
 AUTH_OPTIONS: dict[str, dict[str, Any]] = {
     "auth_url": {"type": "str", "required": True},
     "username": {"type": "str", "required": True},
@@ -33,7 +33,7 @@ class ApiError(Exception):
 
 
 def connect(auth: Mapping[str, Any], region: str | None = None, project: str | None = None) -> Any:
-    """A Connection of openstacksdk. ``auth``: ``{auth_url, username, password, project_name, ..., cacert}``.
+    """Return a Connection of openstacksdk. ``auth``: ``{auth_url, username, password, project_name, ..., cacert}``.
 
     :param project: scope to this project instead of the one in ``auth``.
     """
@@ -54,10 +54,10 @@ def connect(auth: Mapping[str, Any], region: str | None = None, project: str | N
 
 
 def call(adapter: Any, method: str, path: str, what: str, **arguments: Any) -> Any:
-    """One request; the decoded JSON body, None for an empty one.
+    """Send one request; return the decoded JSON body, None for an empty one.
 
     :param what: the purpose, for the error ("server guest-a").
-    :raises ApiError: with the API's own words.
+    :raises ApiError: with the API's own text.
     """
     try:
         response = adapter.request(path, method, raise_exc=False, **arguments)
@@ -69,7 +69,7 @@ def call(adapter: Any, method: str, path: str, what: str, **arguments: Any) -> A
 
 
 def find(adapter: Any, path: str, what: str, **arguments: Any) -> Any:
-    """Like a GET by :func:`call`, but None when there is no such thing."""
+    """Like a GET by :func:`call`, but return None if there is no such object."""
     try:
         return call(adapter, "GET", path, what, **arguments)
     except ApiError as error:
@@ -79,7 +79,7 @@ def find(adapter: Any, path: str, what: str, **arguments: Any) -> Any:
 
 
 def _words(response: Any) -> str:
-    """What an error body says, whatever the service's shape for it."""
+    """Return the message of an error body, in any of the services' formats."""
     try:
         body = response.json()
     except ValueError:

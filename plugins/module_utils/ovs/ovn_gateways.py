@@ -1,10 +1,10 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What Neutron leaves open in OVN about routers' gateways: timers of their BFD, and where they run. Pure.
+"""Settings of routers' gateways in OVN that Neutron does not manage: BFD timers, and scheduling on chassis. Pure.
 
-Each gateway port of a router belongs on the gateway node of its own transit, and on the other one for as long as that
-node, or every tunnel to it, is lost. The BFD session of a route cannot do this: it runs on the lost node itself, and
-OVN keeps the last state that it reported (ovn-org/ovn issue 320): the flows hashed to it would be gone for good.
+Each gateway port of a router belongs on the gateway node of its own transit, and moves to the other one while that
+node, or every tunnel to it, is down. The BFD session of a route cannot do this: it runs on the failed node itself, and
+OVN keeps the last state that it reported (ovn-org/ovn issue 320), so the flows hashed to it would be lost permanently.
 
 Rows come from ``ovn-nbctl --format=json list TABLE``: headings and data, sets as ``["set", [...]]``.
 """
@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 
 TIMERS = ("min_tx", "min_rx", "detect_mult")
 TUNNEL = {"min_tx": "bfd-min-tx", "min_rx": "bfd-min-rx", "detect_mult": "bfd-mult"}
-"""Options of NB_Global for the BFD of the tunnels between chassis, by the timer they hold."""
+"""Options of NB_Global for the BFD of the tunnels between chassis, by timer."""
 FIRST, SECOND = 2, 1
-"""Priorities of a port's own gateway and of the one that stands by."""
+"""Priorities of a port's own gateway and of the standby gateway."""
 
 
 class Timer(NamedTuple):
-    """A BFD row whose timers are not the wanted ones; ``before`` has null where OVN's default holds."""
+    """A BFD row with other timers than the wanted ones; ``before`` has null for OVN's default."""
 
     uuid: str
     port: str
@@ -30,7 +30,7 @@ class Timer(NamedTuple):
 
 
 def rows(text: str) -> list[dict[str, Any]]:
-    """The rows of one table as mappings; an empty set is None, a set of one its value, a map a dict."""
+    """Return the rows of one table as mappings; an empty set is None, a set of one its value, a map a dict."""
 
     def value(cell: Any) -> Any:
         if isinstance(cell, list) and cell and cell[0] == "set":
@@ -45,7 +45,7 @@ def rows(text: str) -> list[dict[str, Any]]:
 
 
 def timers(bfd: list[dict[str, Any]], ports: set[str], wanted: dict[str, int]) -> list[Timer]:
-    """BFD rows of these gateway ports (Neutron's port ids) that have other timers."""
+    """Return BFD rows of these gateway ports (Neutron's port ids) that have other timers."""
     found = []
     for row in sorted(bfd, key=lambda row: (row["logical_port"], row["dst_ip"])):
         port = row["logical_port"].removeprefix("lrp-")
@@ -56,7 +56,7 @@ def timers(bfd: list[dict[str, Any]], ports: set[str], wanted: dict[str, int]) -
 
 
 def commands(found: list[Timer], wanted: dict[str, int]) -> list[str]:
-    """Arguments of one ``ovn-nbctl`` transaction that sets the timers."""
+    """Return arguments of one ``ovn-nbctl`` transaction that sets the timers."""
     words: list[str] = []
     for timer in found:
         words += ["--", "set", "BFD", timer.uuid, *(f"{name}={wanted[name]}" for name in TIMERS)]
@@ -74,7 +74,7 @@ class Place(NamedTuple):
 
 
 def placed(gateway_chassis: list[dict[str, Any]], hosts: dict[str, str]) -> dict[str, list[str]]:
-    """Host names of the chassis that each gateway port (Neutron's port id) is scheduled on, the first choice first.
+    """Return host names of the chassis on which each gateway port (Neutron's port id) is scheduled, by priority.
 
     gateway_chassis: rows of that table. hosts: host name by chassis.
     """
@@ -92,7 +92,7 @@ def _port(row: dict[str, Any]) -> str:
 def places(
     routers: list[dict[str, Any]], gateway_chassis: list[dict[str, Any]], chassis: dict[str, str]
 ) -> tuple[list[Place], list[str]]:
-    """What to change so that each gateway port is on its own gateway first; and what stands against it.
+    """Return the changes that put each gateway port on its own gateway first, and the obstacles to them.
 
     routers: as rie_neutron returns them. gateway_chassis: rows of that table. chassis: its name by host name.
     """
@@ -123,13 +123,13 @@ def places(
 
 
 def place_commands(found: list[Place]) -> list[str]:
-    """Arguments of one ``ovn-nbctl`` transaction that puts the ports where they belong."""
+    """Return arguments of one ``ovn-nbctl`` transaction that schedules the ports."""
     words: list[str] = []
     for index, place in enumerate(found):
         if place.uuid:
             words += ["--", "set", "Gateway_Chassis", place.uuid, f"priority={place.priority}"]
             continue
-        # As Neutron names them, so that it finds them again.
+        # Named as Neutron does, so that Neutron finds the rows again.
         row = [f"name=lrp-{place.port}_{place.chassis}", f"chassis_name={place.chassis}", f"priority={place.priority}"]
         words += ["--", f"--id=@place{index}", "create", "Gateway_Chassis", *row]
         words += ["--", "add", "Logical_Router_Port", f"lrp-{place.port}", "gateway_chassis", f"@place{index}"]
@@ -137,7 +137,7 @@ def place_commands(found: list[Place]) -> list[str]:
 
 
 def tunnel_commands(options: dict[str, str], wanted: dict[str, int]) -> list[str]:
-    """Arguments that give the tunnels' BFD its timers; none if NB_Global's ``options`` have them."""
+    """Return arguments that set the tunnels' BFD timers; none if NB_Global's ``options`` already have them."""
     pairs = {TUNNEL[name]: str(wanted[name]) for name in TIMERS}
     words = [f"options:{key}={value}" for key, value in pairs.items() if options.get(key) != value]
     return ["--", "set", "NB_Global", ".", *words] if words else []

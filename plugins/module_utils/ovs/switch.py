@@ -1,9 +1,9 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Engine of ``ovs_switch``: bridges, ports and settings wanted, against an Open vSwitch database.
+"""Engine of ``ovs_switch``: compares wanted bridges, ports and settings with an Open vSwitch database.
 
-Pure: :func:`read` takes what one ``ovs-vsctl list`` printed, :func:`plan` returns ``ovs-vsctl`` commands that
-belong into one transaction. What an option leaves out is not owned, and stays as it is.
+Pure: :func:`read` takes the output of one ``ovs-vsctl list``, :func:`plan` returns ``ovs-vsctl`` commands for
+one transaction. Columns that an option leaves out are not managed and stay unchanged.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MARK = {"socle": "true"}
-"""In ``external_ids`` of every port that is ours: only such ports are ever pruned."""
+"""In ``external_ids`` of every port that this module made: only such ports are ever pruned."""
 
 COLUMNS = {
     "Open_vSwitch": ("external_ids", "other_config"),
@@ -30,7 +30,7 @@ _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 class SwitchError(ValueError):
-    """Options that contradict themselves."""
+    """Options that contradict each other."""
 
 
 Record = Mapping[str, Any]
@@ -49,20 +49,20 @@ class Live:
     on: Mapping[str, str] = field(default_factory=dict)
 
     def errors(self, names: Iterable[str]) -> dict[str, str]:
-        """What the switch says of interfaces that it could not open."""
+        """Return the switch's errors for interfaces that it could not open."""
         said = {name: self.interfaces.get(name, {}).get("error") for name in names}
         return {name: text for name, text in said.items() if text}
 
 
 def list_arguments() -> list[str]:
-    """Arguments of ``ovs-vsctl --format=json`` that print every table of :data:`COLUMNS`, one a line."""
+    """Return arguments of ``ovs-vsctl --format=json`` that print every table of :data:`COLUMNS`, one per line."""
     return [
         word for table, columns in COLUMNS.items() for word in ("--", f"--columns={','.join(columns)}", "list", table)
     ]
 
 
 def read(text: str) -> Live:
-    """The state from the output of :func:`list_arguments`."""
+    """Return the state from the output of :func:`list_arguments`."""
     tables: dict[str, list[dict[str, Any]]] = {}
     for table, line in zip(COLUMNS, (line for line in text.splitlines() if line.strip()), strict=True):
         body = json.loads(line)
@@ -82,7 +82,7 @@ def read(text: str) -> Live:
 
 
 def _value(cell: Any) -> Any:
-    """A cell of OVSDB's JSON (RFC 7047): an empty set is None, a set of one is that one."""
+    """Return a cell of OVSDB's JSON (RFC 7047): an empty set is None, a set of one is its value."""
     if not isinstance(cell, list):
         return cell
     kind, content = cell
@@ -101,7 +101,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def plan(options: Mapping[str, Any], live: Live) -> list[list[str]]:
-    """Commands of one transaction, in order; none when there is nothing to do."""
+    """Return the commands of one transaction, in order; none if there is nothing to do."""
     _check(options)
     commands = []
     switch = {name: options.get(name) for name in ("external_ids", "other_config")}
@@ -143,7 +143,7 @@ def _port(bridge: str, port: Record, live: Live) -> Iterable[list[str]]:
     if at not in (None, bridge):
         yield ["del-port", at, name]
     fresh = at != bridge
-    if fresh and name != bridge:  # a bridge's own port comes with it
+    if fresh and name != bridge:  # a bridge's own port is created with the bridge
         yield ["add-port", bridge, name]
     wanted = {**port, "external_ids": {**(port.get("external_ids") or {}), **MARK}}
     yield from settle("Port", name, wanted, {} if fresh else live.ports.get(name, {}))
@@ -171,10 +171,10 @@ DEFAULTS = {"datapath_type": "system"}
 
 
 def settle(table: str, name: str, wanted: Record, live: Record) -> list[list[str]]:
-    """Commands that bring one record to the columns given; a column that is None is not owned.
+    """Return commands that set one record to the given columns; a column that is None is not managed.
 
     A mapping is merged into the present one, and a key with None is removed. An empty string or list, or
-    tag 0 clears.
+    tag 0, clears the column.
     """
     commands: list[list[str]] = []
     for column in OWNED[table]:
@@ -213,6 +213,6 @@ def _text(value: Any) -> str | None:
 
 
 def literal(value: Any) -> str:
-    """A value as ``ovs-vsctl`` reads it: bare, or as a quoted JSON string."""
+    """Return a value in the notation of ``ovs-vsctl``: bare, or as a quoted JSON string."""
     text = str(value)
     return text if isinstance(value, int) or _BARE.fullmatch(text) else json.dumps(text)

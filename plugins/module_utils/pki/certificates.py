@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def new_key() -> str:
-    """A P-256 private key, PKCS #8 PEM without a passphrase."""
+    """Return a P-256 private key, PKCS #8 PEM without a passphrase."""
     key = ec.generate_private_key(ec.SECP256R1())
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -28,7 +28,7 @@ def new_key() -> str:
 
 
 def alternative_names(names: Sequence[str], addresses: Sequence[str]) -> list[x509.GeneralName]:
-    """DNS names and IP addresses as subject alternative names, each once. Raises ValueError."""
+    """Return DNS names and IP addresses as subject alternative names, without duplicates. Raises ValueError."""
     return [
         *(x509.DNSName(name) for name in dict.fromkeys(names)),
         *(x509.IPAddress(ipaddress.ip_address(address)) for address in dict.fromkeys(addresses)),
@@ -36,7 +36,7 @@ def alternative_names(names: Sequence[str], addresses: Sequence[str]) -> list[x5
 
 
 def request(key_pem: str, common_name: str, names: Sequence[str], addresses: Sequence[str]) -> str:
-    """A signing request for a certificate that both servers and clients of TLS present."""
+    """Return a signing request for a certificate that both servers and clients of TLS present."""
     usage = dict.fromkeys(
         (
             "content_commitment",
@@ -73,7 +73,7 @@ def flaw(
     now: datetime,
     renew_days: int,
 ) -> str:
-    """Why a node needs another certificate; empty when the one it has will do.
+    """Return the reason why a node needs another certificate; empty if the present one is valid.
 
     ``now`` is an aware datetime. Unreadable texts count as a flaw, never as an error.
     """

@@ -1,9 +1,9 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Answer 200 while the local MariaDB may take reads and writes, else 503: HAProxy's health check.
+"""HAProxy's health check: answer 200 while the local MariaDB may take reads and writes, else 503.
 
-A node may be used when it belongs to the primary component and is synced. A donor is left out, as its state
-transfer slows it down, unless it is the only node: then there is nowhere else to go.
+A node is usable if it belongs to the primary component and is synced. A donor is not used, because its state
+transfer slows it down, unless it is the only node.
 Usage: galera-check ADDRESS PORT; the password of user galera_check is systemd's credential `password`.
 """
 
@@ -24,7 +24,7 @@ QUERY = (
 
 
 class Database:
-    """One lasting connection to the local server, opened again when it is lost."""
+    """A persistent connection to the local server, opened again when it is lost."""
 
     def __init__(self) -> None:
         self.connection: pymysql.Connection | None = None
@@ -54,7 +54,7 @@ def usable(status: dict[str, str]) -> bool:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Any GET is the question."""
+    """Answers any GET with the state of the server."""
 
     database: Database
     timeout = 5
@@ -65,12 +65,12 @@ class Handler(BaseHTTPRequestHandler):
             code, text = (200 if usable(status) else 503), str(status)
         except (pymysql.Error, OSError) as error:
             code, text = 503, str(error)
-        # In one write: HAProxy hangs up as soon as it has read the status.
+        # In a single write, because HAProxy closes the connection as soon as it has read the status.
         reason = "OK" if code == 200 else "Service Unavailable"
         self.wfile.write(f"HTTP/1.0 {code} {reason}\r\n\r\n{text}\n".encode())
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silent: HAProxy logs the changes, and asks every two seconds."""
+        """Log nothing: HAProxy logs the changes, and sends a request every two seconds."""
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Keystone's key repositories as a function of a secret seed and of the time.
+"""Keystone's key repositories, computed from a secret seed and the time.
 
-Time is cut into periods. The key of a period is HKDF-Expand (RFC 5869) of the seed and the period's start, so every
-controller derives the same keys by itself: nothing is sent between them, a rebuilt one has the keys at once, and the
-next period's key is there a whole period before anybody signs with it (file ``0``, what Keystone calls staged).
-Files are named by the start of their period, in seconds of the epoch: the highest is the one that signs.
+Time is divided into periods. The key of a period is HKDF-Expand (RFC 5869) of the seed and the period's start, so every
+controller derives the same keys without communication. A rebuilt controller has the keys at once, and the
+next period's key exists a whole period before any controller signs with it (file ``0``, which Keystone calls staged).
+A file's name is the start of its period, in seconds of the epoch: the highest one signs.
 
 Both a library and a program: on a controller a timer runs it as ``socle-keystone-keys.service``, and ``--check`` tells
-whether the keys are those of this moment. Standard library only.
+whether the keys are those of the present time. Standard library only.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ from typing import Any, NamedTuple
 CONFIG = "/etc/socle/keystone-keys.json"
 STAGED = "0"
 LATE = 2
-"""Periods that a seed's predecessor still counts for: what a controller signed that learnt late of the new seed."""
+"""Periods for which a seed's predecessor stays valid: a controller may have signed before it received the new seed."""
 DEPLOY_WITHIN = 3600
-"""Seconds at least between making a seed and its first period, in which every controller has to learn of it."""
+"""Minimum seconds between the creation of a seed and its first period, in which every controller must receive it."""
 REMEMBERED = 90 * 86400
-"""Seconds after which a seed is forgotten that another one has followed: longer than anything it signed is valid."""
+"""Seconds after which a seed with a successor is removed: longer than anything it signed is valid."""
 CLOCK = 86400
-"""Seconds by which the clock may be behind the making of the oldest seed. More is a clock that was never set."""
+"""Seconds by which the clock may be before the creation of the oldest seed. If it is more, the clock was never set."""
 SETTLE = 1.0
-"""Seconds in which Keystone has read a repository that it began to read."""
+"""Seconds within which Keystone finishes reading a repository."""
 DOCTOR = ("keystone-manage", "doctor")
 ON_PURPOSE = "Caching is not completely configured."
-"""Symptom that the doctor finds on a site without a cache that outlives a request (``keystone_cache_seconds`` 0)."""
+"""Symptom that the doctor reports on a site whose cache does not outlive a request (``keystone_cache_seconds`` 0)."""
 
 
 class KeyRingError(Exception):
-    """The seeds, the configuration or the clock cannot be used; the message is for the operator and names no key."""
+    """The seeds, the configuration or the clock cannot be used; the message is for the operator and contains no key."""
 
 
 class Seed(NamedTuple):
-    """``since``: seconds of the epoch; the seed's keys are those of the periods that begin at it or later."""
+    """``since``: seconds of the epoch; the seed's keys are used in periods that begin then or later."""
 
     since: int
     secret: bytes
@@ -66,7 +66,7 @@ def new_seed(since: int) -> Seed:
 
 
 def parse(text: str) -> list[Seed]:
-    """Seeds from words ``SINCE:BASE64``, oldest first."""
+    """Return seeds from words ``SINCE:BASE64``, oldest first."""
     try:
         pairs = [word.partition(":") for word in text.split()]
         found = sorted(Seed(int(since), base64.urlsafe_b64decode(secret)) for since, _, secret in pairs)
@@ -78,9 +78,9 @@ def parse(text: str) -> list[Seed]:
 
 
 def succeed(text: str, now: int) -> str:
-    """The seeds of ``text`` and a new one, which takes over at the first period that begins in an hour or later.
+    """Return the seeds of ``text`` and a new one, which is used from the first period that begins in an hour or later.
 
-    One that has not taken over yet is replaced.
+    A seed that is not in use yet is replaced.
     """
     first, *others = parse(text)
     reigned = [first, *(seed for seed in others if seed.since <= now)]
@@ -89,16 +89,16 @@ def succeed(text: str, now: int) -> str:
 
 
 def derive(seed: Seed, purpose: str, start: int) -> str:
-    """The key of the period that begins at ``start``, as Keystone holds it: 32 bytes in URL-safe base64."""
+    """Return the key of the period that begins at ``start``, in Keystone's form: 32 bytes in URL-safe base64."""
     info = f"socle keystone {purpose} {start}".encode()
     return base64.urlsafe_b64encode(hmac.digest(seed.secret, info + b"\x01", hashlib.sha256)).decode()
 
 
 class Ring(NamedTuple):
-    """A repository. ``keep``: seconds that a key stays after its period.
+    """A repository. ``keep``: seconds that a key is kept after its period.
 
-    A repository with none of the keys begins with those of ``reach`` seconds, as the database may come from a backup.
-    ``retire_after``: command that must succeed before a key is taken away.
+    A repository with no valid key starts with the keys of the last ``reach`` seconds, because the database may be a
+    backup. ``retire_after``: command that must succeed before a key is removed.
     """
 
     purpose: str
@@ -110,11 +110,11 @@ class Ring(NamedTuple):
     retire_after: Sequence[str] = ()
 
     def reigning(self, start: int) -> int:
-        """The place among the seeds of the one whose period begins at ``start``; the first also has all before it."""
+        """Return the index of the seed for the period that begins at ``start``; the first also has all before it."""
         return max((place for place, seed in enumerate(self.seeds) if seed.since <= start), default=0)
 
     def keys(self, start: int) -> dict[str, str]:
-        """The key of a period, and below it the one that its seed's predecessor has for it where it was late."""
+        """Return the key of a period and, if its seed is new, under the next lower name its predecessor's key."""
         place = self.reigning(start)
         found = {str(start): derive(self.seeds[place], self.purpose, start)}
         if place and start < self.seeds[place].since + LATE * self.period:
@@ -122,7 +122,7 @@ class Ring(NamedTuple):
         return found
 
     def wanted(self, now: float, keep: int | None = None) -> dict[str, str]:
-        """File name to key, as they should be at ``now`` (seconds of the epoch)."""
+        """Return file name to key, as they should be at ``now`` (seconds of the epoch)."""
         keep = self.keep if keep is None else keep
         start = primary = int(now) // self.period * self.period
         following = primary + self.period
@@ -134,7 +134,7 @@ class Ring(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Files to add, then those to replace, then those to take away."""
+    """Files to add, then those to replace, then those to remove."""
 
     add: Mapping[str, str]
     replace: Mapping[str, str]
@@ -142,7 +142,7 @@ class Plan(NamedTuple):
 
 
 def plan(ring: Ring, present: Mapping[str, str], now: float) -> Plan:
-    """What makes the repository that holds ``present`` the one of this moment."""
+    """Return the changes that bring a repository with the keys ``present`` to the state for ``now``."""
     if now < ring.seeds[0].since - CLOCK:
         raise KeyRingError("the clock of this node is before the time when the seeds were made")
     want = ring.wanted(now)
@@ -159,7 +159,7 @@ def plan(ring: Ring, present: Mapping[str, str], now: float) -> Plan:
 
 
 def look(directory: str) -> dict[str, str]:
-    """What Keystone would take for keys: files with a number for a name."""
+    """Return the files that Keystone would read as keys: those with a number as name."""
     return {path.name: path.read_text() for path in Path(directory).iterdir() if _number(path.name) and path.is_file()}
 
 
@@ -172,7 +172,10 @@ def _number(name: str) -> bool:
 
 
 def write(directory: str, name: str, key: str) -> None:
-    """Put a key in its place in one step. Keystone opens whatever is in there, so it must be able to read that too."""
+    """Write a key in one step.
+
+    Keystone opens every file in the folder, so it must be able to read the temporary one too.
+    """
     temporary = os.path.join(directory, f"{name}.new")
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(key)
@@ -182,10 +185,10 @@ def write(directory: str, name: str, key: str) -> None:
 
 
 def turn(ring: Ring, now: float, pause: float = SETTLE) -> tuple[bool, str]:
-    """Bring a repository up to date; whether it changed one that was there, and what went wrong.
+    """Bring a repository up to date; return whether an existing one was changed, and the error.
 
-    A reader that has listed the files finds in them, whenever it opens them, every key that anybody signs with: what
-    is new is added first, and only when all who read before have ended, the staged key is replaced.
+    A reader that has listed the files must find every key in use in them, whenever it opens them. Therefore new
+    files are added first, and the staged key is replaced only when all earlier readers have finished.
     """
     present = look(ring.directory)
     todo = plan(ring, present, now)
@@ -204,14 +207,14 @@ def turn(ring: Ring, now: float, pause: float = SETTLE) -> tuple[bool, str]:
 
 
 def lacking(ring: Ring, now: float) -> list[str]:
-    """Files that are not as they should be at ``now``."""
+    """Return files that differ from the state for ``now``."""
     present = look(ring.directory)
     wrong = [name for name, key in ring.wanted(now).items() if present.get(name) != key]
     return [os.path.join(ring.directory, name) for name in wrong]
 
 
 def _fault(argv: Sequence[str]) -> str:
-    """Run a command; empty when it succeeds, else what it says."""
+    """Run a command; return "" if it succeeds, else its output."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=1800, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -221,14 +224,14 @@ def _fault(argv: Sequence[str]) -> str:
 
 
 def symptoms(argv: Sequence[str]) -> str:
-    """What the doctor finds that is not so on purpose; empty when there is nothing."""
+    """Return the doctor's symptoms, except those that are intended; empty if there are none."""
     fault = _fault(argv)
     found = fault.split("WARNING: ")[1:]
     return "" if found and all(text.startswith(ON_PURPOSE) for text in found) else fault
 
 
 def rings(config: Mapping[str, Any]) -> list[Ring]:
-    """The repositories of a configuration file."""
+    """Return the repositories of a configuration file."""
     try:
         found = [
             Ring(purpose, **{**options, "seeds": parse(options["seeds"])})
@@ -242,7 +245,7 @@ def rings(config: Mapping[str, Any]) -> list[Ring]:
 
 
 def become(user: str) -> None:
-    """Go on as the owner of the keys: a link that this user left in the way leads root nowhere."""
+    """Continue as the owner of the keys, so that root does not follow a link that this user made."""
     entry = pwd.getpwnam(user)
     os.initgroups(user, entry.pw_gid)
     os.setgid(entry.pw_gid)
@@ -251,7 +254,7 @@ def become(user: str) -> None:
 
 
 def main(words: Sequence[str]) -> int:
-    """0 when every repository is as it should be; the journal takes what is printed, with its priority ahead."""
+    """Return 0 if every repository is up to date; printed lines go to the journal and start with their priority."""
     try:
         with open(CONFIG, encoding="utf-8") as file:
             config = json.load(file)

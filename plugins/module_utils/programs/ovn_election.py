@@ -1,11 +1,11 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Election timer of OVN's raft clusters: changed in the running cluster, without a restart of any member.
+"""Change the election timer of OVN's raft clusters while they run, without a restart of any member.
 
-A cluster takes the timer of its configuration only when it is created. Later the leader changes it, at most to twice
-its value at a time, and the raft log brings it to all members.
+A cluster reads the timer from its configuration only when it is created. Later only the leader can change it, at most
+to twice its value at a time, and the raft log distributes it to all members.
 
-Both a library and a program: on a controller it runs as ``socle-ovn-election.service``, on all of them at once. The
+Both a library and a program: on controllers it runs as ``socle-ovn-election.service``, on all of them at once. The
 leader acts, the others wait until they have the timer. Standard library only.
 """
 
@@ -25,7 +25,7 @@ PAUSE = 0.3
 
 
 class Member(NamedTuple):
-    """A database server of this node as ``cluster/status`` shows it; ``timer`` and ``pending`` are in milliseconds."""
+    """A database server of this node, from ``cluster/status``; ``timer`` and ``pending`` are in milliseconds."""
 
     leads: bool
     leader: str
@@ -34,11 +34,11 @@ class Member(NamedTuple):
 
 
 class ElectionError(Exception):
-    """The timer is not what it should be; the message is for the operator."""
+    """The timer does not have the wanted value; the message is for the operator."""
 
 
 def parse(text: str) -> Member:
-    """The output of ``cluster/status``. Raises :class:`ElectionError` when it is not one."""
+    """Parse the output of ``cluster/status``. Raises :class:`ElectionError` if it is invalid."""
     fields = dict(re.findall(r"^([A-Z][\w ]*): (.*)$", text, re.MULTILINE))
     timer = re.match(r"(\d+)(.*)", fields.get("Election timer", ""))
     if not timer or "Role" not in fields:
@@ -47,7 +47,7 @@ def parse(text: str) -> Member:
 
 
 def step(member: Member, wanted: int) -> int:
-    """The timer to ask this member for now; 0 when it has nothing to do but wait."""
+    """Return the timer to request from this member now; 0 if it must only wait."""
     if not member.leads or member.pending or member.timer == wanted:
         return 0
     return min(wanted, member.timer * 2)
@@ -60,10 +60,10 @@ def change(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[int]:
-    """Bring a database to the timer ``wanted``; the values that this member asked for, in order.
+    """Bring a database to the timer ``wanted``; return the values that this member requested, in order.
 
-    ``ask(database, *words)`` sends a command to the server and returns its answer. Raises :class:`ElectionError` when
-    the timer is another one after :data:`PATIENCE` seconds.
+    ``ask(database, *words)`` sends a command to the server and returns its answer. Raises :class:`ElectionError` if
+    the timer has another value after :data:`PATIENCE` seconds.
     """
     asked: list[int] = []
     deadline = clock() + PATIENCE
@@ -87,7 +87,7 @@ def change(
 
 
 def appctl(database: str, *words: str) -> str:
-    """What the database server of this node answers. Raises :class:`ElectionError` when it refuses, or is not there."""
+    """Return the answer of this node's database server. Raises :class:`ElectionError` if it refuses or does not run."""
     command = ["ovs-appctl", "--timeout=5", "--target", DATABASES[database], *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -96,7 +96,7 @@ def appctl(database: str, *words: str) -> str:
 
 
 def main(words: list[str]) -> int:
-    """Change one database after the other; the journal takes what is printed."""
+    """Change one database after the other; printed lines go to the journal."""
     wanted = int(words[0])
     try:
         for database in DATABASES:

@@ -1,9 +1,9 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Segments that the kernel dropped for their TCP MD5 signature (RFC 2385), by VRF: it counts them and says nothing.
+"""Report TCP segments that the kernel dropped for their MD5 signature (RFC 2385), by VRF; the kernel only counts them.
 
 Both a library and a program: on a gateway it runs as ``socle-tcp-md5.service`` and logs every increase. The counters
-are those of the namespace that a VRF's bgpd lives in, hence of its sessions alone. Standard library only.
+are those of the namespace of a VRF's bgpd, so they count only its sessions. Standard library only.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ REASONS = {
 
 
 def dropped(vrf: str) -> dict[str, int]:
-    """Segments dropped since the namespace was made, by reason; {} when the VRF has no bgpd."""
+    """Return segments dropped since the namespace was created, by reason; {} if the VRF has no bgpd."""
     try:
         pid = int((RUN / vrf / "bgpd.pid").read_text())
         lines = (PROC / str(pid) / "net" / "netstat").read_text().splitlines()
     except (OSError, ValueError):
         return {}
-    # A line of names, then one of numbers, each with its protocol ahead.
+    # A line of names, then one of numbers, each preceded by its protocol.
     found: dict[str, int] = {}
     for names, numbers in zip(lines[::2], lines[1::2], strict=False):
         pairs = zip(names.split()[1:], numbers.split()[1:], strict=False)
@@ -44,15 +44,15 @@ def words(counts: Mapping[str, int]) -> str:
 
 
 def increases(before: dict[str, dict[str, int]]) -> Iterator[str]:
-    """A line for each VRF that has dropped some since ``before``, which is brought up to date.
+    """Return a line for each VRF that has dropped segments since ``before``, which is updated.
 
-    A VRF seen for the first time starts from nothing, so that what happened while nobody looked is said as well.
+    A VRF seen for the first time starts from zero, so that drops before the first look are reported, too.
     """
     for path in sorted(RUN.glob("*/bgpd.pid")):
         vrf = path.parent.name
         now = dropped(vrf)
         old = before.get(vrf, {})
-        if any(now.get(reason, 0) < count for reason, count in old.items()):  # the namespace is a new one
+        if any(now.get(reason, 0) < count for reason, count in old.items()):  # the namespace was recreated
             old = {}
         if said := words({reason: count - old.get(reason, 0) for reason, count in now.items()}):
             yield f"VRF {vrf}: {said}"
@@ -61,7 +61,7 @@ def increases(before: dict[str, dict[str, int]]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Look for ever; the journal takes what is printed, with its priority ahead."""
+    """Run forever; printed lines go to the journal and start with their priority."""
     before: dict[str, dict[str, int]] = {}
     while True:
         for line in increases(before):

@@ -2,17 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The nftables ruleset of a VRF's namespace, rendered from the gateway plan. Pure.
 
-What it holds, and nothing else passes:
+The ruleset has these rules and drops all other packets:
 
-- *anti-spoofing*: what leaves the cloud has its source in the exported prefixes; what enters it, its destination;
-- *loose uRPF* on the RIE side: a source to which no route exists at all is dropped. Errors (ICMP) from routers of the
-  backbone, whose addresses nobody announces, are let through, or path MTU discovery would fail;
-- *GTSM* (RFC 5082) for BGP with the PE: sent with TTL 255, anything that arrives with less has crossed a router. Done
-  here and not by FRR's ``ttl-security``, which would turn single-hop BFD into multihop BFD;
-- *input*: BGP and BFD of the known neighbours, neighbour discovery, a bounded amount of echo.
+- *anti-spoofing*: packets that leave the cloud have their source, packets that enter it their destination, in the
+  exported prefixes;
+- *loose uRPF* on the RIE side: a packet is dropped if there is no route to its source. ICMP errors from routers of the
+  backbone pass, although nobody announces the addresses of these routers: path MTU discovery needs them;
+- *GTSM* (RFC 5082) for BGP with the PE: BGP packets are sent with TTL 255, so a packet that arrives with a lower TTL
+  has crossed a router. This is done here and not by FRR's ``ttl-security``, which would turn single-hop BFD into
+  multihop BFD;
+- *input*: BGP and BFD of the known neighbours, neighbour discovery, a limited rate of echo requests.
 
-Every drop has a named counter; ``rie_info`` reads them. Drops are logged at a bounded rate. The kernel logs from a
-namespace other than the first only with ``net.netfilter.nf_log_all_netns=1``, a sysctl of the *host*: where that
+Every drop has a named counter; ``rie_info`` reads them. Drops are logged at a limited rate. The kernel logs from a
+namespace other than the first only with ``net.netfilter.nf_log_all_netns=1``, a sysctl of the *host*; if it
 cannot be set, the counters remain. Links are matched by name, so that the ruleset can be loaded before they exist.
 """
 
@@ -37,7 +39,7 @@ def _address(cidr: str) -> str:
 
 
 def render_ruleset(vrf: Vrf) -> str:
-    """The whole ruleset of a VRF: loading it replaces what was there in one transaction."""
+    """Return the whole ruleset of a VRF; loading it replaces the previous one in one transaction."""
     name = vrf["name"]
     body = [
         *[line for drop in DROPS for line in (f"counter {drop} {{", "}")],
@@ -88,7 +90,7 @@ def _prerouting(vrf: Vrf) -> list[str]:
 
 
 def _neighbors(vrf: Vrf, family: Family) -> list[tuple[Role, str, bool, str]]:
-    """``(link, address, speaks BGP, BFD ports)``: iBGP counts as multihop for BFD (RFC 5883)."""
+    """Return ``(link, address, speaks BGP, BFD ports)``; iBGP counts as multihop for BFD (RFC 5883)."""
     found: list[tuple[Role, str, bool, str]] = []
     pe, peer = vrf.get("pe") or {}, vrf.get("peer") or {}
     for link in TRANSITS:
@@ -125,7 +127,7 @@ def _input(vrf: Vrf) -> list[str]:
         "icmpv6 type { echo-request, echo-reply } limit rate 100/second accept",
         "icmp type { destination-unreachable, time-exceeded, parameter-problem } accept",
         "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept",
-        # Chatter of the links: router solicitations and advertisements, multicast listener reports.
+        # Messages of every link: router solicitations and advertisements, multicast listener reports.
         "icmpv6 type { nd-router-solicit, nd-router-advert, mld-listener-query, mld-listener-report, "
         "mld-listener-done, mld2-listener-report } drop",
         "jump drop_unexpected",

@@ -1,10 +1,10 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The rulesets of a node's namespaces: compare, check all, load the changed ones, each in one transaction.
+"""The rulesets of a node's namespaces: compare them, check all, load the changed ones, each in one transaction.
 
-Drift is told without parsing: after a load, the hash of what the kernel then lists (without counters) is kept under
-``/run``. A ruleset someone changed by hand lists differently, and is loaded again. After a boot, which loads what is on
-disk and leaves no hash, a namespace made for the purpose tells how it should be listed.
+Drift is detected without parsing. After a load, the hash of the rules that the kernel lists (without counters) is
+stored under ``/run``. A ruleset that somebody changed by hand gives another listing and is loaded again. A boot loads
+the file on disk and leaves no hash; then the file is loaded in a temporary namespace to get the listing to expect.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ STAMPS = Path("/run/socle/nftables")
 
 try:
     from nftables import Nftables
-except ImportError:  # a preview of a node without its packages
+except ImportError:  # a preview of a node on which the packages are not installed
     Nftables = None
 
 
 @dataclass
 class Outcome:
-    """What a run did, or would do: ``actions`` is ``{vrf: loaded}``."""
+    """Result of a run, or its forecast in check mode: ``actions`` is ``{vrf: loaded}``."""
 
     actions: dict[str, str] = field(default_factory=dict)
     diff: list[dict[str, Any]] = field(default_factory=list)
@@ -48,7 +48,10 @@ def _live(namespace: str) -> str | None:
 
 
 def _listed() -> str:
-    """The rules in force in this thread's namespace. By nft's library: a program for each takes six times as long."""
+    """List the rules in force in this thread's namespace.
+
+    Uses nft's library: a process per ruleset takes six times as long.
+    """
     if Nftables is None:
         return ""
     nft = Nftables()
@@ -59,7 +62,7 @@ def _listed() -> str:
 
 
 def _would_be(path: Path) -> str:
-    """Hash of the rules that a file puts in force, loaded where it concerns nobody."""
+    """Return the hash of the rules that a file puts in force; the file is loaded in a namespace that nothing uses."""
     listed = 'nft --file "$1" && nft --stateless list ruleset'
     loaded = ["unshare", "--net", "sh", "-c", listed, "sh", str(path)]
     return _hash(netns.run(loaded, check=False))
@@ -74,7 +77,7 @@ def _stamp_text(text: str, live: str | None) -> str:
 
 
 def _ruleset(vrf: GatewayVrf) -> tuple[str, Path, str, str | None, bool]:
-    """Namespace, path, text, what the file holds, and whether the text is on disk and in force."""
+    """Return namespace, path, text, content of the file, and whether the text is on disk and in force."""
     namespace = vrf["netns"]
     text = firewall.render_ruleset(vrf)
     path = netns.DEFINITIONS / namespace / "nftables.nft"
@@ -95,7 +98,7 @@ def _load(ruleset: tuple[str, Path, str]) -> None:
 
 
 def converge(vrfs: list[GatewayVrf], check_mode: bool = False) -> Outcome:
-    """Load the ruleset of every VRF that differs on disk or in the kernel. Nothing is loaded if one is refused."""
+    """Load the ruleset of every VRF that differs on disk or in the kernel. If one is refused, none is loaded."""
     if Nftables is None and not check_mode:
         raise netns.CommandError("python3-nftables is not installed: `socle deploy` brings the packages of a gateway")
     outcome = Outcome()

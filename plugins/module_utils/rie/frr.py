@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration of one FRR instance per VRF, rendered from the gateway plan. Pure. Written for FRR 10.3.
 
-Lines are spelt exactly as FRR prints them (``show running-config``), defaults left out: ``frr-reload.py`` compares
-text, and a line FRR spells differently would be "changed" at every run. For the shape of a VRF see ``gateway.py``.
+Lines are spelt exactly as FRR prints them (``show running-config``), without defaults: ``frr-reload.py`` compares
+text, so a line that FRR spells differently would count as changed in every run. See ``gateway.py`` for the shape of a
+VRF.
 """
 
 from __future__ import annotations
@@ -22,32 +23,35 @@ HEADER = "! Written by cloudwatt.socle for VRF {name}: changes made here are los
 TAG_EXPORT = 100
 TAG_FLOATING = 250
 FLOATING_DISTANCE = 250
-# From where a gateway shall get no traffic: the RIE and the cloud, the RIE alone, or neither.
+# The sides that shall send no traffic to a gateway: the RIE and the cloud, the RIE alone, or none.
 #
-# Draining does both at once. Nothing is taken away by it, so its order cannot lose anything: FRR keeps a static route
-# whose BFD session it shut down itself, and routes under graceful shutdown stay, as the last choice. RIE -> cloud: what
-# still comes from the PE has the static route, until the PE and the sites prefer the other gateway. Cloud -> RIE: what
-# OVN still sends has a route by the other gateway over `peer` (its iBGP route is preferred now; the PE's own has local
-# preference 0, and the floating static is for neither being there) until OVN knows that its session is down.
+# Draining does both at once. It removes no route, so its order cannot lose packets: FRR keeps a static route if FRR
+# itself shut down the BFD session, and routes under graceful shutdown stay as the last choice.
+#   RIE -> cloud  packets that still arrive from the PE use the static route, until the PE and the sites prefer the
+#                 other gateway;
+#   cloud -> RIE  packets that OVN still sends go to the other gateway over `peer`, until OVN knows that its session is
+#                 down. The iBGP route of `peer` is preferred now: the PE's own routes have local preference 0, and the
+#                 floating static route is used only if both are missing.
 #
-# Undraining has two steps, for the way back does take something away. A BFD session that is no longer shut down is
-# down at first, and staticd withdraws its route for the second or so until it is up. Meanwhile the way into the cloud
-# is by the other gateway, and what came in before bgpd and zebra agreed on that is lost. So BFD is first ("rie"):
-#   RIE -> cloud  graceful shutdown keeps the PE and the sites on the other gateway, so that nothing comes in;
-#   cloud -> RIE  OVN takes us back as soon as its session is up; what it sends goes on over `peer`.
-# Once the sessions are up the static routes are back, and graceful shutdown may go ("none"): the PE finds a gateway
-# that delivers, and what comes from the cloud moves from `peer` to the PE by one replaced route. The other order
-# would bring the PE's traffic just when the static routes go; both at once is a race between the two.
+# Undraining has two steps, because it does remove routes. A BFD session that is no longer shut down starts in the state
+# down, and staticd withdraws its route for about a second until the session is up. During this time the path into the
+# cloud is over the other gateway, and packets that arrive before bgpd and zebra agree on it are lost. Therefore BFD
+# comes first ("rie"):
+#   RIE -> cloud  graceful shutdown keeps the PE and the sites on the other gateway, so that no packets arrive;
+#   cloud -> RIE  OVN uses this gateway again as soon as its session is up; its packets continue over `peer`.
+# Once the sessions are up, the static routes are back and graceful shutdown can end ("none"): this gateway can deliver
+# the PE's packets, and packets from the cloud move from `peer` to the PE by the replacement of one route. In the
+# opposite order, traffic from the PE would arrive while the static routes are withdrawn; both steps at once would race.
 DRAINS = ("all", "rie", "none")
-# Minutes before a session that exceeded maximum-prefix is tried again.
+# Minutes until a session that exceeded maximum-prefix is started again.
 PREFIX_LIMIT_RESTART = 5
-# Room in maximum-prefix-out for a change that adds before it deletes.
+# Margin in maximum-prefix-out, for a change that adds prefixes before it deletes others.
 PREFIX_LIMIT_OUT_SLACK = 10
 
 _WORD = {"v4": "ip", "v6": "ipv6"}
 _FAMILY = {"v4": "ipv4", "v6": "ipv6"}
 _BFD_DEFAULTS = {"transmit": 300, "receive": 300, "multiplier": 3}
-# FRR prints these communities (65535:number, RFC 1997 and later ones) by name.
+# FRR prints these communities (65535:number, RFC 1997 and later RFCs) by name.
 _WELL_KNOWN = {
     0: "graceful-shutdown",
     1: "accept-own",
@@ -82,7 +86,7 @@ def _sorted(prefixes: list[str]) -> list[str]:
 
 
 def accept_list(vrf: Vrf, family: Family) -> list[tuple[str, int | None]]:
-    """What the PE may announce: ``(prefix, le)`` sorted; ``le`` None when only the prefix itself is allowed."""
+    """The prefixes that the PE may announce: ``(prefix, le)``, sorted; ``le`` is None for an exact match only."""
     items = []
     for item in (vrf.get("accept") or {}).get(family) or []:
         net = ipaddress.ip_network(item["prefix"])
@@ -93,23 +97,23 @@ def accept_list(vrf: Vrf, family: Family) -> list[tuple[str, int | None]]:
 
 
 def export_list(vrf: Vrf, family: Family) -> list[str]:
-    """What the tenant announces, sorted."""
+    """Return the prefixes that the tenant announces, sorted."""
     return _sorted((vrf.get("export") or {}).get(family) or [])
 
 
 def render_frr(vrf: Vrf, password: str | None = None, hostname: str = "", drain: str = "none") -> str:
-    """The ``frr.conf`` of a VRF.
+    """Return the ``frr.conf`` of a VRF.
 
-    password: TCP MD5 key of the sessions to the PE, or None. drain: from where no traffic shall come here, one of
-    DRAINS, while what is still under way is delivered. The RIE is asked by BGP to take other paths (RFC 8326),
-    OpenStack's routers are told by BFD to use the other gateway.
+    password: TCP MD5 key of the sessions to the PE, or None. drain: the sides that shall send no traffic, one of
+    DRAINS; packets in transit are still delivered. BGP asks the RIE to use other paths (RFC 8326), and BFD makes
+    OpenStack's routers use the other gateway.
     """
     lines = [
         HEADER.format(name=vrf["name"]),
         "frr version 10.3",
         "frr defaults traditional",
         f"hostname {hostname}" if hostname else "!",
-        # Of every level: nothing is debugged but what _refusals asks for.
+        # All levels: the only debug messages are those that _refusals enables.
         "log syslog",
         "!",
         *_refusals(vrf),
@@ -159,9 +163,9 @@ def _prefix_lists(vrf: Vrf) -> list[str]:
 
 
 def _refusals(vrf: Vrf) -> list[str]:
-    """A line in the log for every route of the PE, and why, if the allow-list refuses it.
+    """Log every route of the PE, with the reason if the allow-list refuses it.
 
-    FRR 10.3 takes a prefix-list here as well, to log less, and then logs nothing at all.
+    FRR 10.3 also accepts a prefix-list here, to log less, but then logs nothing at all.
     """
     peers = [item["address"] for item in _neighbors(vrf) if item["kind"] == "pe"]
     return [*(f"debug bgp updates in {address}" for address in peers), "!"]
@@ -206,7 +210,7 @@ def _route_maps(vrf: Vrf) -> list[str]:
 
 
 def _numbers(communities: list[str] | None) -> list[tuple[int, ...]]:
-    """Communities as FRR keeps them: sorted by value, each once."""
+    """Return communities as FRR stores them: sorted by value, without duplicates."""
     return sorted({tuple(map(int, item.split(":"))) for item in communities or []})
 
 
@@ -252,7 +256,7 @@ def _bgp(vrf: Vrf, password: str | None, shut: bool) -> list[str]:
             if password:
                 lines.append(f"{name} password {password}")
             if pe.get("local_role"):
-                # Never strict-mode: a PE that does not know of roles must still get its session (RFC 9234, 4.2).
+                # Never strict-mode: a PE without support for roles must still get its session (RFC 9234, 4.2).
                 lines.append(f"{name} local-role customer")
         if timers.get("keepalive") and timers.get("hold"):
             lines.append(f"{name} timers {timers['keepalive']} {timers['hold']}")
@@ -276,11 +280,11 @@ def _bgp(vrf: Vrf, password: str | None, shut: bool) -> list[str]:
                 lines.append(f"{name} allowas-in 1")
             incoming, outgoing = ("pe-in", "pe-out") if item["kind"] == "pe" else ("peer", "peer")
             if item["kind"] == "pe":
-                # Besides the route-map, which says the same: of what is refused, maximum-prefix counts only this.
+                # Repeats the route-map: maximum-prefix counts refused routes only if a prefix-list refuses them.
                 lines.append(f"{name} prefix-list accept-{family} in")
                 if limits.get(family):
-                    # force: count what is received, not what the allow-list leaves of it. FRR looks at the count
-                    # when it accepts a route.
+                    # force: count the received routes, not only those that pass the allow-list. FRR checks
+                    # the count when it accepts a route.
                     lines.append(f"{name} maximum-prefix {limits[family]} restart {PREFIX_LIMIT_RESTART} force")
                 limit_out = limits_out.get(family) or len(export_list(vrf, family)) + PREFIX_LIMIT_OUT_SLACK
                 lines.append(f"{name} maximum-prefix-out {limit_out}")
@@ -293,7 +297,7 @@ def _bgp(vrf: Vrf, password: str | None, shut: bool) -> list[str]:
 
 
 def _bfd_profiles(vrf: Vrf) -> dict[str, list[str]]:
-    """The settings of each BFD profile: ``cloud`` of static routes, ``rie`` of BGP, ``pe`` where the PE's differ."""
+    """The settings of each BFD profile: ``cloud`` for static routes, ``rie`` for BGP, ``pe`` if the PE's differ."""
     found = {"cloud": _bfd_settings(vrf.get("bfd")), "rie": _bfd_settings(vrf.get("bfd"))}
     towards_pe = _bfd_settings((vrf.get("pe") or {}).get("bfd") or vrf.get("bfd"))
     return found if towards_pe == found["rie"] else {"pe": towards_pe, **found}
@@ -323,16 +327,17 @@ def _bfd(vrf: Vrf, shut: bool) -> list[str]:
 
 
 ZEBRA = "/usr/local/lib/socle/start-zebra"
-"""What starts zebra, once the remains of one that died are gone; the role installs it."""
+"""Starts zebra after it has removed the files of a crashed predecessor; installed by the role."""
 MGMTD = "/usr/local/lib/socle/start-mgmtd"
-"""What starts mgmtd with its part of frr.conf already read; the role installs it."""
+"""Starts mgmtd after it has read its part of frr.conf; installed by the role."""
 
 
 def render_daemons(vrf: Vrf) -> str:
-    """The ``daemons`` file: which daemons run, and in which namespace. No daemon listens on a TCP vty.
+    """Return the ``daemons`` file: the daemons to run, and their namespace. No daemon listens on a TCP vty.
 
-    A daemon that dies again soon is started after 5 s, then ever later, up to 120 s; FRR's own 60 s to 600 s count
-    from the start of the instance, so that one which dies in its first minute would be missed for as long.
+    A daemon that fails repeatedly is restarted after 5 s, then after longer and longer times, up to 120 s. FRR's own 60
+    s to 600 s count from the start of the instance, so a daemon that fails in its first minute would be down for that
+    long.
     """
     return "\n".join(
         [
@@ -357,10 +362,10 @@ VTYSH = "service integrated-vtysh-config\n"
 
 
 def render_drop_in(vrf: Vrf) -> str:
-    """What ties an instance's unit to its namespace.
+    """Return the drop-in that binds an instance's unit to its namespace.
 
-    One for each instance and not one for the template: systemd expands ``%I`` nowhere in the name of a unit, and ``%i``
-    is escaped where the VRF's name has a dash.
+    Each instance has its own drop-in, not one for the template: systemd does not expand ``%I`` in the name of a unit,
+    and ``%i`` is escaped if the VRF's name has a dash.
     """
     return f"""\
 # Written by cloudwatt.socle.
@@ -390,12 +395,12 @@ _EXPORTED = re.compile(r"^ip(?:v6)? prefix-list export-v[46] seq \d+ permit (\S+
 
 
 def exported(text: str | None) -> set[str]:
-    """What a configuration lets a VRF announce; nothing when there is none."""
+    """Return the prefixes that a configuration lets a VRF announce; empty if there is no configuration."""
     return set(_EXPORTED.findall(text or ""))
 
 
 def _router(text: str) -> tuple[str | None, dict[str, str | None]]:
-    """The ``router bgp`` line and ``{neighbor: password or None}`` of a configuration."""
+    """Return the ``router bgp`` line and ``{neighbor: password or None}`` of a configuration."""
     router = re.search(r"^router bgp \d+", text, re.M)
     found: dict[str, str | None] = {}
     for name in re.findall(r"^ neighbor (\S+) remote-as ", text, re.M):
@@ -406,11 +411,11 @@ def _router(text: str) -> tuple[str | None, dict[str, str | None]]:
 
 
 def password_prelude(running: str, wanted: str) -> str:
-    """What has to be loaded from a file before ``frr-reload.py`` may work on a change.
+    """Return the lines to load from a file before ``frr-reload.py`` runs, "" if there are none.
 
-    ``frr-reload.py`` deletes lines through ``vtysh -c "no neighbor ... password SECRET"``, which every user of the
-    node can read in the process list. So changes of passwords, and removals of neighbors that have one, go ahead
-    from a file that only root reads; afterwards there is no password left to delete. "" if nothing is to be done.
+    ``frr-reload.py`` deletes lines through ``vtysh -c "no neighbor ... password SECRET"``, and every user of the
+    node can read that in the process list. Therefore changed passwords, and removals of neighbors that have one, are
+    loaded first from a file that only root can read; ``frr-reload.py`` then has no password left to delete.
     """
     old_router, old = _router(running)
     new_router, new = _router(wanted)

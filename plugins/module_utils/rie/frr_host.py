@@ -1,19 +1,19 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""FRR instances of a node, one per VRF: compare, check, reload only what changed, put back what was if that fails.
+"""FRR instances of a node, one per VRF: compare, check, reload the changed ones, restore the previous state on failure.
 
 The order for a set of VRFs:
 
 1. observe all: files, units, running configurations;
 2. check every new configuration (``vtysh -C``, and ``frr-reload.py --test`` against the running one) before any is
-   touched;
+   changed;
 3. remove instances that are no longer wanted, if pruning;
-4. write and reload the changed ones side by side, those that announce less than before ahead of the others; start those
-   that do not run; an instance that fails gets its previous configuration back, the others are not concerned.
+4. write and reload the changed ones in parallel, first those that announce less than before; start those
+   that do not run. An instance that fails gets its previous configuration back; this does not affect the others.
 
-Whether a running configuration has drifted is told by a hash of what the daemons themselves say of it, kept under
-``/run`` since the last time it was known to be right. That takes 7 ms an instance; vtysh, which starts for it and puts
-it together, takes 45 ms, and ``frr-reload.py --test`` several times that: they are asked only when the hash differs.
+A hash of the daemons' own output shows whether a running configuration has drifted. It is stored under ``/run`` each
+time the configuration is known to be right. This takes 7 ms per instance. vtysh, which is started and then combines the
+daemons' output, takes 45 ms, and ``frr-reload.py --test`` several times that, so both run only if the hash differs.
 """
 
 from __future__ import annotations
@@ -45,25 +45,28 @@ RELOAD = "/usr/lib/frr/frr-reload.py"
 START_TIMEOUT = 30.0
 VTY_TIMEOUT = 10.0
 LOADS = 5
-"""How often a configuration is loaded: mgmtd drops what is not committed yet when anybody's vtysh hangs up."""
+"""How often a configuration is loaded: mgmtd drops uncommitted changes when any vtysh disconnects."""
 
 
 def unit_name(name: str) -> str:
-    """The unit of a VRF's instance. FRR's template unescapes its instance: a bare dash would become a slash."""
+    """Return the unit of a VRF's instance.
+
+    FRR's template unescapes the instance name: a bare dash would become a slash.
+    """
     return f"frr@{name.replace('-', chr(92) + 'x2d')}.service"
 
 
 def drop_in_path(name: str) -> Path:
-    """Where the unit of a VRF's instance is tied to its namespace."""
+    """Return the path of the drop-in that binds the unit of a VRF's instance to its namespace."""
     return UNITS / f"{unit_name(name)}.d" / "socle.conf"
 
 
 @dataclass
 class Instance:
-    """What is wanted and what was found of one VRF's instance.
+    """The wanted and the observed state of one VRF's instance.
 
-    ``settled``: it runs what it did when that was last known to be right. ``running`` is None also where nobody had to
-    ask.
+    ``settled``: the fingerprint matches, so it runs the configuration last known to be right. ``running`` is also None
+    if there was no need to read it.
     """
 
     name: str
@@ -80,9 +83,9 @@ class Instance:
 
 @dataclass
 class Outcome:
-    """What a run did, or would do: ``actions`` is ``{vrf: created|reloaded|restarted|started|enabled|removed}``.
+    """Result of a run, or its forecast: ``actions`` is ``{vrf: created|reloaded|restarted|started|enabled|removed}``.
 
-    ``waiting``: the instances that need a restart which this run was not to make.
+    ``waiting``: the instances that need a restart, if this run may not restart them.
     """
 
     actions: dict[str, str] = field(default_factory=dict)
@@ -94,12 +97,12 @@ class Outcome:
 
 
 def is_drained() -> bool:
-    """Whether an operator has taken the traffic off this node."""
+    """Return whether an operator has drained this node."""
     return DRAINED.exists()
 
 
 def fingerprint(name: str) -> str | None:
-    """A hash of the running configuration of every daemon of an instance, or None unless all of them answer."""
+    """Return a hash of the running configuration of all daemons of an instance, or None unless all of them answer."""
     found = hashlib.sha256()
     daemons = sorted((RUN / name).glob("*.vty"))
     try:
@@ -111,9 +114,9 @@ def fingerprint(name: str) -> str | None:
 
 
 def ask(path: Path, commands: list[str]) -> list[bytes]:
-    """What a daemon says to commands on vtysh's socket; OSError if it does not answer.
+    """Return a daemon's answers to commands on vtysh's socket; OSError if it does not answer.
 
-    A command ends in NUL, an answer in three and a code.
+    A command ends in NUL, an answer in three NULs and a code.
     """
     answers = []
     with socket.socket(socket.AF_UNIX) as vty:
@@ -136,22 +139,22 @@ def _settled(name: str) -> bool:
 
 
 def _settle(name: str) -> None:
-    """Keep what the instance runs as right."""
+    """Record the running configuration of the instance as right."""
     if now := fingerprint(name):
         write(STAMPS / name, now, 0o600)
 
 
 def running_config(name: str) -> str | None:
-    """What the instance runs now, or None if it does not answer."""
+    """Return the running configuration of the instance, or None if it does not answer."""
     text = run(["vtysh", "-N", name, "-c", "show running-config"], check=False)
     return text if "Current configuration" in text else None
 
 
 def _reload(name: str, path: Path, test: bool) -> str:
-    """``frr-reload.py``; with ``test`` its list of differences ("" if none).
+    """Run ``frr-reload.py``; with ``test``, return its list of differences ("" if none).
 
-    It logs to no file, which would hold passwords. It is told of the instance by its socket directory, not by
-    ``-N``: together with ``--confdir`` that has vtysh look for its files one directory too deep.
+    It logs to no file, because a log would contain passwords. Its socket directory selects the instance, not
+    ``-N``: together with ``--confdir``, ``-N`` makes vtysh look for its files one directory too deep.
     """
     argv = ["/usr/bin/python3", RELOAD, "--test" if test else "--reload", "--stdout", "--log-level", "error"]
     argv += ["--confdir", str(ETC / name), "--rundir", str(RUN / name), "--vty_socket", str(RUN / name), str(path)]
@@ -159,7 +162,7 @@ def _reload(name: str, path: Path, test: bool) -> str:
 
 
 def _check_syntax(instance: Instance, path: Path) -> str:
-    """An error text, or "" if FRR accepts the configuration."""
+    """Return an error text, or "" if FRR accepts the configuration."""
     path.write_text(instance.files["frr.conf"])
     try:
         run(["vtysh", "-C", "-f", str(path)])
@@ -190,7 +193,7 @@ def _observe(vrfs: list[GatewayVrf], passwords: dict[str, str], hostname: str, d
 
 
 def _waits(instance: Instance) -> bool:
-    """Whether a running instance would have to be restarted; if so, that change of its files is left for later."""
+    """Return whether a running instance would need a restart; if so, this change of its files is postponed."""
     before = instance.before["daemons"]
     if before is None or before == instance.files["daemons"] or not (instance.running or instance.settled):
         return False
@@ -241,7 +244,7 @@ def _write_files(name: str, files: dict[str, str | None]) -> None:
 
 
 def _load(name: str, wanted: str) -> None:
-    """Make the running configuration ``wanted``, which the file already holds. Raises CommandError if it is not."""
+    """Make ``wanted``, which is in the file already, the running configuration. Raises CommandError if that fails."""
     path = ETC / name / "frr.conf"
     prelude = frr.password_prelude(running_config(name) or "", wanted)
     if prelude:
@@ -303,7 +306,7 @@ def _systemctl(verb: str, units: list[str], *options: str) -> None:
 
 
 def stale(names: set[str]) -> list[str]:
-    """Instances made by us that are not among ``names``."""
+    """Return the instances that this module made and that are not among ``names``."""
     found = []
     for path in sorted(ETC.glob("*/daemons")):
         if path.parent.name not in names and (read(path) or "").startswith(frr.MANAGED):
@@ -312,7 +315,7 @@ def stale(names: set[str]) -> list[str]:
 
 
 def remove(names: list[str]) -> None:
-    """Stop instances, all at once, and leave nothing of them."""
+    """Stop instances, all at once, and remove all their files."""
     if names:
         run(["systemctl", "disable", "--now", "--", *map(unit_name, names)], check=False)
     for name in names:
@@ -330,12 +333,13 @@ def converge(
     restart: bool = True,
     check_mode: bool = False,
 ) -> Outcome:
-    """Bring all instances of the node to the plan; ``failed`` of the outcome names those that could not be.
+    """Bring all instances of the node to the plan; ``failed`` of the result names those that could not be changed.
 
-    restart: whether instances that run may be restarted, which all their sessions are lost for.
-    drain: from where the node shall get no traffic, one of frr.DRAINS; None leaves that as an operator last decided.
-    The node is drained until it is "none": what goes wrong between "rie" and that leaves it so, for another try. "rie"
-    is a way back, so it leaves a node that is not drained as it is.
+    restart: whether running instances may be restarted, which ends all their sessions.
+    drain: the sides that shall send no traffic to the node, one of frr.DRAINS; None keeps the operator's last decision.
+    The node counts as drained until the value is "none": if a run fails between "rie" and "none", the node stays
+    drained and the step can be repeated. "rie" is a step of undraining, so it does not change a node that is not
+    drained.
     """
     if drain is None or (drain == "rie" and not is_drained()):
         drain = "all" if is_drained() else "none"
@@ -375,16 +379,16 @@ def converge(
         write(path, text)
     reload_them = [item for item in todo if item.action == "reloaded"]
     new = [item for item in todo if not item.enabled]
-    for item in new:  # before its unit is enabled: a boot in between must find what it starts
+    for item in new:  # before its unit is enabled: a boot in between must find the files of the instance
         if item not in reload_them:
             _write_files(item.name, dict(item.files))
     disabled = [unit_name(item.name) for item in new]
     _systemctl("enable", disabled, "--no-reload")
-    if drop_ins or disabled:  # one reload for both: it takes half a second where there are hundreds of units
+    if drop_ins or disabled:  # a single reload for both: it takes half a second if there are hundreds of units
         run(["systemctl", "daemon-reload"])
     remove(gone)
     start = [item for item in todo if item.action in ("created", "started", "restarted")]
-    # A prefix that moves from one VRF to another is withdrawn here before it is announced there.
+    # A prefix that moves between VRFs is first withdrawn from the old one, then announced by the new one.
     losing = [item for item in reload_them if frr.exported(item.running) - frr.exported(item.files["frr.conf"])]
     in_parallel(_reload_instance, losing)
     in_parallel(_reload_instance, [item for item in reload_them if item not in losing])

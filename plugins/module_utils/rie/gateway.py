@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""From the plan of a gateway node to what lies in its namespaces. Pure.
+"""Derive the content of a gateway's namespaces from its part of the plan. Pure.
 
 Input is ``plan.gateways.<host>.vrfs`` of ``rie_plan``; an item looks like::
 
@@ -14,8 +14,8 @@ Input is ``plan.gateways.<host>.vrfs`` of ``rie_plan``; an item looks like::
      communities: [], large_communities: [],
      bfd: {transmit_ms, receive_ms, multiplier}, timers: {keepalive, hold, connect}}
 
-A part that a VRF does not have (``peer`` on a site with one gateway, a family) may be absent or null; ``bfd`` and
-``timers`` of the PE are then those of the VRF.
+A part that a VRF does not have (``peer`` on a site with one gateway, a family) may be absent or null. If the PE has no
+``bfd`` or ``timers``, those of the VRF apply.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ Vrf = GatewayVrf
 
 ROLES: tuple[Role, ...] = ("cloud", "standby", "rie", "peer")
 TRANSITS: tuple[TransitRole, ...] = ("cloud", "standby")
-"""Links to the tenant's router: over this gateway's transit, and over the other's for as long as that one is lost."""
+"""Links to the tenant's router: over this gateway's transit, and over the other gateway's while that one is down."""
 FAMILIES: tuple[Family, ...] = ("v4", "v6")
 ROUTER: dict[Family, Literal["router_v4", "router_v6"]] = {"v4": "router_v4", "v6": "router_v6"}
 NEIGHBOR: dict[Family, Literal["neighbor_v4", "neighbor_v6"]] = {"v4": "neighbor_v4", "v6": "neighbor_v6"}
 
 # rp_filter is off because nftables does loose uRPF (a strict one breaks the path through the other gateway).
-# accept_dad 0: an address that waits for duplicate address detection is no source for BGP and BFD yet.
-# arp_ignore 1, arp_announce 2: three links of one namespace must not answer for one another.
+# accept_dad 0: BGP and BFD cannot use an address as source before duplicate address detection has finished.
+# arp_ignore 1, arp_announce 2: the links of one namespace must not answer ARP requests for each other.
 SYSCTLS = {
     "net.ipv4.ip_forward": "1",
     "net.ipv6.conf.all.forwarding": "1",
@@ -71,17 +71,17 @@ SYSCTLS = {
 
 
 def links(vrf: Vrf) -> list[Role]:
-    """The links a VRF has, in the order cloud, standby, rie, peer."""
+    """Return the links of a VRF in the order cloud, standby, rie, peer."""
     return [role for role in ROLES if vrf.get(role)]
 
 
 def families(vrf: Vrf, role: Role) -> list[Family]:
-    """The address families a link has."""
+    """Return the address families of a link."""
     return [family for family in FAMILIES if (vrf.get(role) or {}).get(family)]
 
 
 def definition(vrf: Vrf, bridge: str, tx_offload: bool = True) -> dict[str, Any]:
-    """The namespace of a VRF, as ``netns.py`` understands it. Host ends are called c-, s-, r-, p-<vrf>."""
+    """Return the namespace of a VRF as a definition for ``netns.py``. Host ends are called c-, s-, r-, p-<vrf>."""
     return {
         "name": vrf["netns"],
         "owner": "rie_netns",
@@ -103,5 +103,5 @@ def definition(vrf: Vrf, bridge: str, tx_offload: bool = True) -> dict[str, Any]
 
 
 def trunks(vrfs: list[Vrf], uplinks: dict[Role, str]) -> dict[str, list[int]]:
-    """The VLANs each uplink port may carry: ``uplinks`` is ``{rie: port, peer: port}``; none other passes."""
+    """Return the VLANs that each uplink port may carry, and no others. ``uplinks`` is ``{rie: port, peer: port}``."""
     return {port: sorted({vrf[role]["vlan"] for vrf in vrfs if vrf.get(role)}) for role, port in uplinks.items()}

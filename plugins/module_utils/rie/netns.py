@@ -1,10 +1,10 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Network namespaces as data: observe, compare, bring up. One engine for the modules and for the boot.
+"""Network namespaces as data: observe, compare, bring up. Used by the modules and at boot.
 
-This file is both a library and a program. The modules import it and treat all namespaces of a node in one process;
-they also install it, as it is, on the node, where the template unit ``socle-netns@<name>`` runs ``netns.py up <name>``
-at boot (see netns_units). It therefore uses the standard library only, and nothing else of the collection.
+This file is both a library and a program. The modules import it and configure all namespaces of a node in one process.
+They also install it unchanged on the node, where the template unit ``socle-netns@<name>`` runs ``netns.py up <name>``
+at boot (see netns_units). Therefore it uses only the standard library and nothing else of the collection.
 
 A *definition* is a dict (stored as ``/etc/socle/netns/<name>/netns.json``)::
 
@@ -18,7 +18,7 @@ A *definition* is a dict (stored as ``/etc/socle/netns/<name>/netns.json``)::
          "far": {"netns": "ce-finances", "name": "pe1"}},                # veth whose far end is in another namespace
         {"name": "lo", "addresses": ["10.128.1.1/32"]}]}
 
-If ``nftables.nft`` lies beside it, that ruleset is loaded before any link of a new namespace is up.
+If ``nftables.nft`` is in the same folder, that ruleset is loaded before any link of a new namespace is up.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ LOCK = Path("/run/lock/socle-netns.lock")
 
 
 class CommandError(Exception):
-    """A command on the node failed; the text names it and holds its own words."""
+    """A command on the node failed; the text has the command and its error output."""
 
 
 class Step(NamedTuple):
-    """One thing to do. ``scope`` is a namespace, or "" for the node itself.
+    """One action. ``scope`` is a namespace, or "" for the node itself.
 
-    ``verb``: ``ip`` (a line for ``ip -batch``), ``sysctl`` ("key=value"), ``offload`` (a link whose transmit checksum
-    offload goes off), ``nft`` (path of a ruleset to load).
+    ``verb``: ``ip`` (a line for ``ip -batch``), ``sysctl`` ("key=value"), ``offload`` (disable the transmit checksum
+    offload of a link), ``nft`` (path of a ruleset to load).
     """
 
     scope: str
@@ -62,11 +62,11 @@ class Step(NamedTuple):
         return f"{where}{self.verb} {self.text}"
 
 
-# --- Pure: definitions against what was observed --------------------------------------------------------
+# --- Pure: definitions against the observed state -------------------------------------------------------
 
 
 def canonical(address: str) -> str:
-    """An address with its length, in canonical spelling."""
+    """Return an address with its prefix length, in canonical spelling."""
     return str(ipaddress.ip_interface(address))
 
 
@@ -76,10 +76,10 @@ def plan_namespace(
     host_links: Iterable[str] = (),
     ruleset: str | None = None,
 ) -> list[Step]:
-    """The steps that turn ``observed`` (see ``observe_namespace``; None: it does not exist) into ``definition``.
+    """Return the steps that turn ``observed`` (see ``observe_namespace``; None: it does not exist) into ``definition``.
 
-    ``host_links`` are the links of the node's own namespace: a left-over host end without its twin is replaced.
-    ``ruleset`` is a path of nftables rules, loaded when the namespace is new.
+    ``host_links`` are the links of the node's own namespace; a host end that has lost its peer is replaced.
+    ``ruleset`` is the path of nftables rules to load if the namespace is new.
     """
     name = definition["name"]
     host_names = set(host_links)
@@ -110,7 +110,7 @@ def _plan_link(scope: str, link: dict[str, Any], live: dict[str, Any] | None, ho
     steps: list[Step] = []
     host = link.get("host")
     if live is not None and host and host not in host_names:
-        # Its twin is not where it belongs: the pair is of no use.
+        # The peer is not in the right place, so the pair cannot be used.
         steps.append(Step(scope, "ip", f"link del {name}"))
         live = None
     created = live is None
@@ -152,14 +152,14 @@ def _plan_link(scope: str, link: dict[str, Any], live: dict[str, Any] | None, ho
     if not live["up"]:
         steps.append(Step(scope, "ip", f"link set {name} up"))
         if name == "lo" and created:
-            # The kernel gives lo its own addresses once it is up.
+            # The kernel adds these addresses itself when lo comes up.
             own = (f"addr add 127.0.0.1/8 dev {name}", f"addr add ::1/128 dev {name}")
             steps = [step for step in steps if step.text not in own]
     return steps
 
 
 def access_ports(definitions: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """``{port: {bridge, tag, owner}}`` of all links whose host end is an OVS access port."""
+    """Return ``{port: {bridge, tag, owner}}`` for all links whose host end is an OVS access port."""
     return {
         link["host"]: {"bridge": link["bridge"], "tag": link["tag"], "owner": definition["name"]}
         for definition in definitions
@@ -171,10 +171,10 @@ def access_ports(definitions: Iterable[dict[str, Any]]) -> dict[str, dict[str, A
 def release_ports(
     pending: dict[str, list[Step]], live: dict[str, dict[str, Any]]
 ) -> tuple[list[list[str]], dict[str, dict[str, Any]]]:
-    """ovs-vsctl commands to run before ``pending``, and ``live`` as it is after them.
+    """Return ovs-vsctl commands to run before ``pending``, and ``live`` as it is after them.
 
-    A port whose link is about to be made anew is deleted first, in a transaction of its own. The userspace datapath
-    holds a socket on the old link, and does not notice when another one of the same name takes its place.
+    A port whose link is about to be recreated is deleted first, in a separate transaction: the userspace datapath
+    keeps a socket on the old link and does not notice when a new one with the same name replaces it.
     """
     made = {
         step.text.split()[2]
@@ -191,10 +191,10 @@ def plan_ports(
     live: dict[str, dict[str, Any]],
     gone_owners: Iterable[str] = (),
 ) -> list[list[str]]:
-    """ovs-vsctl commands (for one transaction) that give the access ports; [] if all is as wanted.
+    """Return ovs-vsctl commands (for one transaction) that create the access ports; [] if there is nothing to change.
 
-    ``live``: ``{port: {bridge, tag, trunks, vlan_mode, owner}}`` (see ``observe_ports``). Ports of ``gone_owners``,
-    and ports an owner of ``wanted`` no longer has, are deleted.
+    ``live``: ``{port: {bridge, tag, trunks, vlan_mode, owner}}`` (see ``observe_ports``). Ports of ``gone_owners``
+    are deleted, and ports that an owner of ``wanted`` no longer has.
     """
     commands: list[list[str]] = []
     owners = {port["owner"] for port in wanted.values()} | set(gone_owners)
@@ -219,7 +219,10 @@ def plan_ports(
 
 
 def run(argv: list[str], stdin: str | None = None, check: bool = True) -> str:
-    """Standard output of a command. Raises CommandError with its standard error, unless ``check`` is false."""
+    """Return the standard output of a command.
+
+    Raises CommandError with its standard error, unless ``check`` is false.
+    """
     try:
         done = subprocess.run(argv, input=stdin, capture_output=True, text=True)
     except OSError as error:
@@ -234,7 +237,7 @@ def run(argv: list[str], stdin: str | None = None, check: bool = True) -> str:
 
 @contextmanager
 def inside(name: str) -> Iterator[None]:
-    """Run the block (and the commands it starts) in a namespace; "" is the node's own."""
+    """Run the block (and the commands that it starts) in a namespace; "" is the node's own."""
     if not name:
         yield
         return
@@ -257,7 +260,7 @@ SIOCETHTOOL, ETHTOOL_GTXCSUM, ETHTOOL_STXCSUM = 0x8946, 0x16, 0x17
 
 
 def tx_offload(link: str, value: bool | None = None) -> bool | None:
-    """Read (``value`` None) or set the transmit checksum offload of a link; None where it has none."""
+    """Read (``value`` None) or set the transmit checksum offload of a link; None if it has none."""
     command = ETHTOOL_GTXCSUM if value is None else ETHTOOL_STXCSUM
     word = bytearray(struct.pack("II", command, int(bool(value))))
     import array
@@ -294,7 +297,7 @@ def _links(text: str) -> dict[str, dict[str, Any]]:
 
 
 def observe_namespace(definition: dict[str, Any]) -> dict[str, Any] | None:
-    """``{"links": {name: {kind, mtu, mac, up, addresses, tx_offload}}, "sysctls": {key: value}}``; None: not there."""
+    """``{"links": {name: {kind, mtu, mac, up, addresses, tx_offload}}, "sysctls": {key: value}}``; None if missing."""
     name = definition["name"]
     if not (RUN_NETNS / name).exists():
         return None
@@ -311,7 +314,7 @@ def observe_namespace(definition: dict[str, Any]) -> dict[str, Any] | None:
                 except OSError:
                     sysctls[key] = ""
     except OSError:
-        # A file under /run/netns that is no namespace: the left-over of a killed run.
+        # A file under /run/netns that is no namespace: a killed run left it.
         run(["ip", "netns", "del", name], check=False)
         return None
     return {"links": links, "sysctls": sysctls}
@@ -348,7 +351,7 @@ def observe_ports() -> dict[str, dict[str, Any]]:
 
 
 def apply_ports(commands: list[list[str]]) -> None:
-    """Run ovs-vsctl commands in one transaction; it returns once the switch has taken it over."""
+    """Run ovs-vsctl commands in one transaction; return once the switch has applied it."""
     if commands:
         argv = ["ovs-vsctl", "--timeout=30"]
         for command in commands:
@@ -357,7 +360,7 @@ def apply_ports(commands: list[list[str]]) -> None:
 
 
 def apply_steps(steps: list[Step]) -> None:
-    """Do the steps in their order; runs of ``ip`` lines of one scope go through one ``ip -batch``."""
+    """Do the steps in order; consecutive ``ip`` lines of one scope go through one ``ip -batch``."""
     index = 0
     while index < len(steps):
         step = steps[index]
@@ -389,7 +392,7 @@ def _do(step: Step, batch: list[Step]) -> None:
 
 @contextmanager
 def lock() -> Iterator[None]:
-    """One at a time on this node: a pair between two namespaces must not be made twice."""
+    """Hold a lock of this node, so that two runs cannot create the same pair between two namespaces."""
     LOCK.parent.mkdir(parents=True, exist_ok=True)
     with open(LOCK, "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -397,15 +400,15 @@ def lock() -> Iterator[None]:
 
 
 def ruleset_path(name: str) -> str | None:
-    """The ruleset stored beside a definition, if there is one."""
+    """Return the path of the ruleset in the folder of a definition, or None."""
     path = DEFINITIONS / name / "nftables.nft"
     return str(path) if path.exists() else None
 
 
 def plan_all(definitions: list[dict[str, Any]], each: Callable[..., Iterable[Any]] = map) -> dict[str, list[Step]]:
-    """Observe all namespaces and plan each; ``{name: steps}`` for those that need any.
+    """Observe all namespaces and plan each; return ``{name: steps}`` for those that need any.
 
-    ``each`` applies a function to many items; one that does so side by side saves seconds where there are many.
+    ``each`` applies a function to many items; running them in parallel saves seconds if there are many.
     """
     host_links = observe_host_links()
     pending = {}
@@ -418,10 +421,10 @@ def plan_all(definitions: list[dict[str, Any]], each: Callable[..., Iterable[Any
 
 
 def bring_up(definitions: list[dict[str, Any]]) -> dict[str, list[Step]]:
-    """Make namespaces, links and addresses as defined; returns what was done.
+    """Create namespaces, links and addresses as defined; return the steps that were done.
 
-    Links between two namespaces need both to exist: namespaces come first, then each is observed anew, because
-    making a pair for one of them also makes the link of the other.
+    A link between two namespaces needs both to exist. Therefore all namespaces are created first. Then each is observed
+    again, because creating a pair for one namespace also creates the link of the other.
     """
     done: dict[str, list[Step]] = {}
     with lock():
@@ -445,7 +448,7 @@ def bring_up(definitions: list[dict[str, Any]]) -> dict[str, list[Step]]:
 
 
 def take_down(name: str, definition: dict[str, Any] | None) -> None:
-    """Remove a namespace. Host ends go first: a process left inside would keep the namespace, and with it the links."""
+    """Remove a namespace. Host ends go first: a process left inside would keep the namespace and its links alive."""
     present = observe_host_links()
     for link in (definition or {"links": []})["links"]:
         if link.get("host") in present:
@@ -455,7 +458,7 @@ def take_down(name: str, definition: dict[str, Any] | None) -> None:
 
 
 def stored(owner: str | None = None) -> dict[str, dict[str, Any]]:
-    """The definitions on this node (of one owner): ``{name: definition}``. An unreadable one counts as empty."""
+    """Return the definitions on this node (of one owner): ``{name: definition}``. An unreadable one counts as empty."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(DEFINITIONS.glob("*/netns.json")):
         try:
@@ -468,7 +471,7 @@ def stored(owner: str | None = None) -> dict[str, dict[str, Any]]:
 
 
 def main(argv: list[str], say: Callable[[str], Any] = print) -> int:
-    """``up NAME`` or ``down NAME``; 0, or 1 with the reason on standard error."""
+    """Run ``up NAME`` or ``down NAME``; return 0, or 1 with the reason on standard error."""
     if len(argv) != 2 or argv[0] not in ("up", "down"):
         say("usage: netns.py up|down NAME")
         return 2

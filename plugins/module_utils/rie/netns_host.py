@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Namespaces of a node, all of one owner at once: definitions on disk, units, links, ports of Open vSwitch, pruning."""
+"""Namespaces of a node, all of one owner at once: definitions on disk, units, links, Open vSwitch ports, pruning."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .uplink_trunks import plan_trunks
 
 @dataclass
 class Outcome:
-    """What a run did, or would do.
+    """Result of a run, or its forecast.
 
     ``actions``: ``{name: created|changed|started|removed}``; ``steps``: readable, by namespace ("" for the node).
     """
@@ -32,11 +32,11 @@ class Outcome:
 
     @property
     def changed(self) -> bool:
-        """True if anything was, or would be, done."""
+        """True if anything was changed, or would be."""
         return bool(self.actions or self.steps or self.diff)
 
     def tell(self, name: str, steps: Iterable[str]) -> None:
-        """Add steps of a namespace."""
+        """Add the steps of a namespace."""
         if found := list(steps):
             self.steps.setdefault(name, []).extend(found)
 
@@ -50,12 +50,12 @@ def _version(text: str | None) -> str:
 
 
 def install_program(check_mode: bool) -> list[dict[str, Any]]:
-    """Put the boot program and its unit on the node; the diff of what changed."""
+    """Install the boot program and its unit on the node; return the diff of the changes."""
     diff = []
     for path, text in ((netns_units.PROGRAM, inspect.getsource(netns)), (netns_units.UNIT_PATH, netns_units.UNIT_TEXT)):
         before = read(path)
         if write_if_changed(path, text, check_mode):
-            # The text of a program says nothing to someone who reads a diff of a network.
+            # The program's text would not help a reader of the diff, so the diff shows only its version.
             diff.append(diff_entry(str(path), *map(_version, (before, text))))
     if diff and not check_mode:
         netns.run(["systemctl", "daemon-reload"])
@@ -78,7 +78,7 @@ def converge(
     prune: bool = True,
     check_mode: bool = False,
 ) -> Outcome:
-    """Bring the namespaces of ``owner`` to ``definitions``. Namespaces that are as they should be are not touched."""
+    """Bring the namespaces of ``owner`` to ``definitions``. Namespaces that already match are not touched."""
     outcome = Outcome(diff=install_program(check_mode))
     wanted = {definition["name"]: definition for definition in definitions}
     known = netns.stored(owner)
@@ -118,7 +118,7 @@ def converge(
         text = netns_units.dump(definition)
         if stored_texts[name] != text:
             write(_definition_path(name), text)
-    # Daemons of a namespace that vanished under them sit in an orphan: restarting the unit takes them along.
+    # Daemons whose namespace was deleted still run in the orphaned one: a restart of the unit restarts them, too.
     vanished = [name for name, steps in pending.items() if steps[0].text.startswith("netns add")]
     vanished = [name for name in vanished if units[netns_units.unit_name(name)]["active"]]
     netns.bring_up([wanted[name] for name in wanted if name in pending and name not in vanished])
@@ -127,7 +127,7 @@ def converge(
     netns.apply_ports(port_commands)
     sleeping = [netns_units.unit_name(name) for name in wanted if not units[netns_units.unit_name(name)]["active"]]
     disabled = [netns_units.unit_name(name) for name in wanted if not units[netns_units.unit_name(name)]["enabled"]]
-    if disabled:  # without a reload, which takes half a second where there are hundreds of units
+    if disabled:  # without a daemon-reload, which takes half a second if there are hundreds of units
         netns.run(["systemctl", "enable", "--quiet", "--no-reload", "--", *disabled])
     if sleeping:
         netns.run(["systemctl", "reset-failed", "--", *sleeping], check=False)
@@ -136,7 +136,7 @@ def converge(
 
 
 def _remove(names: list[str]) -> None:
-    """Stop first whatever lives in the namespace (it requires the unit), then the namespace itself."""
+    """Stop the units in the namespace first (they require its unit), then the namespace itself."""
     if not names:
         return
     netns.run(["systemctl", "disable", "--now", "--quiet", "--", *map(netns_units.unit_name, names)], check=False)

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The boot program of namespaces on a node: where it is, the unit that runs it, and the text of a definition. Pure."""
+"""The boot program of namespaces on a node: its path, the unit that runs it, and the text of a definition. Pure."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ WantedBy=multi-user.target
 
 
 def unit_name(name: str) -> str:
-    """The unit that brings a namespace up."""
+    """Return the unit that brings a namespace up."""
     return UNIT.replace("@.", f"@{name}.")
 
 
 def dump(definition: dict[str, Any]) -> str:
-    """The stored text of a definition: stable, one trailing newline."""
+    """Return the stored text of a definition: stable, one trailing newline."""
     return json.dumps(definition, indent=1, sort_keys=True) + "\n"

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The shapes of what the wiring is planned with: the plan, each gateway's part of it, and the ledger. Types only."""
+"""The types of the wiring's data: the plan, each gateway's part of it, and the ledger. Types only."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ Role = Literal["cloud", "standby", "rie", "peer"]
 """The links of a VRF's namespace on a gateway."""
 TransitRole = Literal["cloud", "standby"]
 Kind = Literal["vlan", "transit_v4", "transit_v6", "peer_v4", "peer_v6", "router_id", "rd"]
-"""What the ledger gives out."""
+"""The kinds of values that the ledger allocates."""
 
 
 # --- the ledger ---------------------------------------------------------------------------------------------
 
 
 class Resting(TypedDict):
-    """A value in quarantine: who held it, and the ISO date until which it rests."""
+    """A value in quarantine: its former owner, and the ISO date on which the quarantine ends."""
 
     owner: str
     until: str
 
 
 class Ledger(TypedDict, total=False):
-    """Nothing is in it at first; see plugin_utils/rie/ledger.py. Values are VLANs (int), or text."""
+    """Empty at first; see plugin_utils/rie/ledger.py. Values are VLANs (int) or text."""
 
     version: int
     gateways: dict[str, str]
@@ -125,7 +125,7 @@ class Timers(TypedDict):
 
 
 class Link(TypedDict):
-    """v4, v6: this namespace's address, with its length. Only a transit has a hardware address that is said."""
+    """v4, v6: this namespace's address, with its length. Only a transit has a specified hardware address."""
 
     vlan: int
     mtu: int
@@ -135,7 +135,7 @@ class Link(TypedDict):
 
 
 class Transit(Link):
-    """A link to the tenant's router. ``gateway``: whose transit it is, on the other one."""
+    """A link to the tenant's router. ``gateway``: on a standby link, the gateway that the transit belongs to."""
 
     router_v4: str
     router_v6: str
@@ -197,7 +197,7 @@ class Gateway(TypedDict):
 
 
 class Plan(TypedDict, total=False):
-    """Empty when the intent has faults."""
+    """Empty if the intent has faults."""
 
     neutron: Neutron
     gateways: dict[str, Gateway]

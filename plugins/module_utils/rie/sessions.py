@@ -1,11 +1,11 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Sessions that a gateway's VRFs should have, compared with what FRR says of them. Pure, no I/O.
+"""The sessions that a gateway's VRFs should have, compared with their state in FRR. Pure, no I/O.
 
 An entry is ``{gateway, vrf, what, neighbor, state, ok, detail, seconds, accepted, announced}``: ``what`` is
-``BGP PE v4``, ``BGP peer v6``, ``BFD router v4`` and so on, ``state`` FRR's word for it or ``absent``. ``seconds`` is
-how long it has been so, ``accepted`` and ``announced`` are numbers of prefixes; None where FRR does not tell. A BGP
-session with a provider edge must also announce every exported prefix and accept some.
+``BGP PE v4``, ``BGP peer v6``, ``BFD router v4`` and so on, ``state`` is FRR's word for the state, or ``absent``.
+``seconds`` is the duration of this state, ``accepted`` and ``announced`` are numbers of prefixes; None if FRR does not
+report them. A BGP session with a provider edge must also announce every exported prefix and accept at least one.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _BGP_FAMILY = {"v4": "ipv4Unicast", "v6": "ipv6Unicast"}
 
 
 def expected(vrf: Mapping[str, Any]) -> list[dict[str, str]]:
-    """BGP and BFD neighbours of one VRF of ``plan.gateways[HOST].vrfs``: ``{kind, family, neighbor}``.
+    """Return the BGP and BFD neighbours of one VRF of ``plan.gateways[HOST].vrfs``: ``{kind, family, neighbor}``.
 
-    Kinds ``PE`` and ``peer`` have both protocols, ``router`` (the static routes towards OVN) has BFD alone.
+    Kinds ``PE`` and ``peer`` have both protocols, ``router`` (the static routes towards OVN) has only BFD.
     """
     found = []
     for kind, part, key in (("PE", "pe", ""), ("peer", "peer", "neighbor_"), ("router", "cloud", "router_")):
@@ -40,11 +40,11 @@ def judge(
     bfd: Sequence[Mapping[str, Any]] | None,
     unsigned: str = "",
 ) -> list[dict[str, Any]]:
-    """Every expected session of a VRF with its state.
+    """Return every expected session of a VRF with its state.
 
-    :param bgp: ``show bgp summary json`` of the instance, None when it does not answer.
-    :param bfd: ``show bfd peers json``, likewise.
-    :param unsigned: what is known of segments with a wrong key, said of sessions with a provider edge that are down.
+    :param bgp: ``show bgp summary json`` of the instance, None if it does not answer.
+    :param bfd: ``show bfd peers json`` of the instance, None if it does not answer.
+    :param unsigned: text about segments with a wrong key, added to sessions with a provider edge that are down.
     """
     if bgp is None and bfd is None:
         silent = {"what": "FRR instance", "neighbor": vrf["name"], "state": "not answering"}
@@ -68,14 +68,14 @@ def judge(
 
 
 def text(entry: Mapping[str, Any]) -> str:
-    """An entry in a line: ``gw1 interieur: BFD router v4 100.64.0.2 is down (why)``."""
+    """Return an entry as one line: ``gw1 interieur: BFD router v4 100.64.0.2 is down (why)``."""
     detail = f" ({entry['detail']})" if entry.get("detail") else ""
     where = f"{entry['gateway']} {entry['vrf']}: {entry['what']} {entry['neighbor']}"
     return f"{where} is {entry['state']}{detail}"
 
 
 def prefixes(answer: Mapping[str, Any] | None) -> list[str]:
-    """The prefixes in FRR's answer about a neighbour's routes: it calls the table differently from one to the next."""
+    """Return the prefixes in FRR's answer about a neighbour's routes; the name of its table varies between answers."""
     tables = ("receivedRoutes", "routes", "advertisedRoutes")
     table: Mapping[str, Any] = next((answer[name] for name in tables if answer.get(name)), {}) if answer else {}
     return sorted(table, key=lambda prefix: (ipaddress.ip_network(prefix).version, ipaddress.ip_network(prefix)))
@@ -94,7 +94,7 @@ def _bgp(peer: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _routes(vrf: Mapping[str, Any], family: str, peer: Mapping[str, Any]) -> dict[str, Any]:
-    """A session that is up but carries too little: the other gateway would hide it from every packet."""
+    """Check that a session that is up carries its routes: the other gateway would hide a fault from every packet."""
     exported = len((vrf.get("export") or {}).get(family) or [])
     if (sent := peer.get("pfxSnt", 0)) < exported:
         return {"ok": False, "detail": f"announces {sent} of {exported} prefixes"}
@@ -108,7 +108,7 @@ def _bfd(peer: Mapping[str, Any] | None) -> dict[str, Any]:
         return {**_UNTOLD, "state": "absent", "ok": False, "detail": "FRR knows no such peer"}
     state = peer.get("status", "unknown")
     told = {**_UNTOLD, "seconds": peer.get("uptime", peer.get("downtime")), "state": state}
-    if state == "shutdown":  # FRR's own doing, which only a drained gateway's configuration asks for
+    if state == "shutdown":  # set by FRR itself, which only a drained gateway's configuration asks for
         return {**told, "ok": True, "detail": "the gateway is drained"}
     why = peer.get("diagnostic") or ""
     return {**told, "ok": state == "up", "detail": "" if state == "up" or why == "ok" else why}

@@ -19,10 +19,10 @@ class UnitState(TypedDict):
 
 
 def unit_states(units: Iterable[str]) -> dict[str, UnitState]:
-    """The state of each unit by one call.
+    """Return the state of each unit, with one call.
 
-    Enabled is a unit that another one wants or requires, by a link on disk: systemd, asked for a property, puts
-    together all that it knows of a unit, which takes a third of a second for a hundred of them.
+    A unit counts as enabled if another unit wants or requires it by a link on disk. If systemd is asked for a property,
+    it collects everything about a unit, which takes a third of a second for a hundred units.
     """
     names = list(units)
     if not names:

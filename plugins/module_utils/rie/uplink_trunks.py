@@ -10,9 +10,9 @@ from .netns import CommandError
 
 
 def plan_trunks(live: dict[str, dict[str, Any]], trunks: dict[str, list[int]]) -> list[list[str]]:
-    """ovs-vsctl commands that give uplink ports the VLANs they may carry; [] if all is as wanted.
+    """Return ovs-vsctl commands that set the VLANs of uplink ports; [] if there is nothing to change.
 
-    ``live``: see ``netns.observe_ports``. An empty list of ``trunks`` means no VLAN, and is written as the reserved
+    ``live``: see ``netns.observe_ports``. An empty list in ``trunks`` means no VLAN. It is written as the reserved
     VLAN 4095, because OVS reads an empty set as *all*.
     """
     commands: list[list[str]] = []

@@ -1,9 +1,9 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The package sources of a node: Debian's own are written anew, with the components that they had; all others are kept.
+"""The package sources of a node: Debian's own are rewritten with their present components, all others are kept.
 
 Reads both formats of sources.list(5), one line per source (``*.list``) and deb822 (``*.sources``), in all files. Pure
-but for :func:`read`.
+except for :func:`read`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FOLDER = "/etc/apt/sources.list.d"
 OURS = f"{FOLDER}/debian.sources"
 HEADER = "# Written by Ansible (role base).\n"
 COMPONENTS = frozenset({"main", "contrib", "non-free", "non-free-firmware"})
-"""Those that Debian's archive has. A repository with another one is somebody else's."""
+"""The components of Debian's archive. A repository with any other component is not Debian's."""
 POCKETS = ("", "-updates", "-security")
 
 _LINE = re.compile(r"^\s*(deb|deb-src)\s+(?:\[([^\]]*)\]\s+)?(\S+(?:\[[^\]]*\]\S*)?)\s+(\S+)((?:\s+\S+)*)\s*$")
@@ -30,7 +30,7 @@ _ARCHIVE = re.compile(r"/(debian|debian-security|mirrors/debian(-security)?\.lis
 
 @dataclass(frozen=True)
 class Source:
-    """One source, or what one stanza says."""
+    """One source, or the content of one stanza."""
 
     types: tuple[str, ...]
     uris: tuple[str, ...]
@@ -41,7 +41,7 @@ class Source:
 
 
 def read() -> dict[str, str]:
-    """The files that apt reads sources from, by path."""
+    """Return the files that apt reads sources from, by path."""
     found = {}
     for path in [MAIN, *sorted(glob.glob(f"{FOLDER}/*.list")), *sorted(glob.glob(f"{FOLDER}/*.sources"))]:
         if os.path.isfile(path):
@@ -51,11 +51,11 @@ def read() -> dict[str, str]:
 
 
 def plan(wanted: Mapping[str, Any], present: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The files as they should be, and those that then say nothing any more and go.
+    """Return the files with their new content, and those that become empty and are removed.
 
-    ``wanted``: ``mirror``, ``security_mirror`` (may be empty), ``suite``, ``components``, ``keyring``. What ``present``
-    has of Debian's archive for this suite is replaced; its components and types are taken over. A suite that the role
-    does not write, as backports, and a repository of anybody else stay where they are.
+    ``wanted``: ``mirror``, ``security_mirror`` (may be empty), ``suite``, ``components``, ``keyring``. Sources in
+    ``present`` from Debian's archive for this suite are replaced; their components and types are kept. Suites that the
+    role does not write, such as backports, and other repositories are not changed.
     """
     replaced: list[Source] = []
     left = {path: _strip(path, text, wanted, replaced) for path, text in present.items()}
@@ -94,7 +94,7 @@ def _rest(text: str) -> list[str]:
 
 
 def _strip(path: str, text: str, wanted: Mapping[str, Any], replaced: list[Source]) -> str:
-    """What is left of a file without Debian's own sources of the suite, which are added to ``replaced``."""
+    """Return the rest of a file without Debian's own sources of the suite, which are added to ``replaced``."""
     if path.endswith(".sources"):
         text = text.removeprefix(HEADER) if path == OURS else text
         blocks = [block.strip("\n") for block in re.split(r"\n[ \t]*\n", text)]
@@ -124,12 +124,12 @@ def _strip_stanza(block: str, wanted: Mapping[str, Any], replaced: list[Source])
 
 
 def own_suites(suite: str) -> set[str]:
-    """Suites that the role writes, under their other names as well."""
+    """Return the suites that the role writes, under all their names."""
     return {f"{name}{pocket}" for name in (suite, "stable") for pocket in POCKETS}
 
 
 def _of_debian(source: Source, wanted: Mapping[str, Any]) -> bool:
-    """Whether all of it is from Debian's archive: a mirror of it, or a CD of the installer."""
+    """Return whether the whole source is from Debian's archive: a mirror of it, or an installation CD."""
     mirrors = {str(wanted[key]).rstrip("/") for key in ("mirror", "security_mirror")}
 
     def of_debian(uri: str) -> bool:
@@ -139,7 +139,7 @@ def _of_debian(source: Source, wanted: Mapping[str, Any]) -> bool:
 
 
 def parse_line(line: str) -> Source | None:
-    """A source of the one-line format; None for a comment, or what is no source."""
+    """Return a source of the one-line format; None for a comment, or a line that is no source."""
     found = _LINE.match(line)
     if not found:
         return None
@@ -149,7 +149,7 @@ def parse_line(line: str) -> Source | None:
 
 
 def parse_stanza(block: str) -> Source | None:
-    """A stanza of the deb822 format; None for comments only."""
+    """Return a stanza of the deb822 format; None if it has only comments."""
     fields: dict[str, str] = {}
     name = ""
     for line in block.splitlines():
@@ -169,7 +169,7 @@ def parse_stanza(block: str) -> Source | None:
 
 
 def _field(block: str, name: str, value: str) -> str:
-    """The block with another value of a field, continuation lines included."""
+    """Return the block with another value of a field, continuation lines included."""
     lines: list[str] = []
     inside = False
     for line in block.splitlines():

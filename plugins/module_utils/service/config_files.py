@@ -1,9 +1,9 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The files of module ``node_service``: rendering, redaction, and the comparison of wanted with present entries.
+"""The files of module ``node_service``: rendering, redaction, and the comparison of wanted and present entries.
 
-Everything here is pure but :func:`look` (one ``lstat`` and a read) and the writers at the end (:func:`apply`), which
-replace a path in one ``rename(2)`` so that a reader sees the old file or the new one and never half of either.
+Everything here is pure except :func:`look` (one ``lstat`` and a read) and the writers at the end (:func:`apply`). They
+replace a path with one ``rename(2)``, so that a reader sees the old file or the new one and never a partial one.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ HEADER = "# Managed by Socle: local changes are overwritten.\n"
 FORMATS = ("text", "ini", "yaml", "json", "env", "hosts")
 MASK = "********"
 SHORTEST_SECRET = 6
-"""Shorter values are not masked: hiding every ``1`` or ``on`` of a diff hides the diff."""
+"""Shorter values are not masked: to mask every ``1`` or ``on`` would make the diff useless."""
 
 _MODE = re.compile(r"0[0-7]{3,4}")
 _SECTION = re.compile(r"[^\]\n]*")
 _KEY = re.compile(r"[^\s=:#;\[]([^\n=:]*[^\s=:])?")
-"""What every reader of INI takes for a key: no comment, no section, and nothing that would end it."""
+"""The keys that all readers of INI accept: no comment, no section, and no character that would end the key."""
 _TOKEN = re.compile(r"(\s*[^\s=:]+)[\s=:]")
 _URL_PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s@/]+@")
 _TELLING = re.compile(r"(pass(word|phrase)?|secret)$", re.IGNORECASE)
@@ -50,7 +50,7 @@ class ConfigError(ValueError):
 
 
 def render(content: Any, form: str) -> str:
-    """Text of a file; a string is taken as it is, whatever the format."""
+    """Return the text of a file; a string is used unchanged, whatever the format."""
     if isinstance(content, str):
         return content
     if form == "text":
@@ -59,9 +59,9 @@ def render(content: Any, form: str) -> str:
 
 
 def _ini(sections: Any) -> str:
-    """Sections in the given order; one given as a list of mappings is repeated; ``""`` has no header.
+    """Render sections in the given order; one given as a list of mappings is repeated; ``""`` has no header.
 
-    What is null is left out; an empty mapping is a key without a value.
+    A null value is left out; an empty mapping is a key without a value.
     """
     if not isinstance(sections, Mapping):
         raise ConfigError("format ini takes a mapping of sections")
@@ -92,7 +92,7 @@ def _ini_lines(section: str, keys: Mapping[str, Any]) -> Iterable[str]:
 
 
 def scalar(value: Any, where: str) -> str:
-    """One value on one line: booleans as ``true``/``false``, numbers and strings as they are."""
+    """Return one value on one line: booleans as ``true``/``false``, numbers and strings unchanged."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float, str)) and "\n" not in str(value).rstrip("\n"):
@@ -112,7 +112,7 @@ def _json(content: Any) -> str:
 
 
 def _yaml(content: Any) -> str:
-    import yaml  # only nodes that have a YAML file to write need python3-yaml
+    import yaml  # only nodes that write a YAML file need python3-yaml
 
     return HEADER + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
 
@@ -124,7 +124,7 @@ _RENDERERS = {"ini": _ini, "env": _env, "json": _json, "yaml": _yaml}
 
 
 def spellings(secrets: Iterable[str]) -> set[str]:
-    """Every form in which a secret may stand in a file: itself, and as URLs, JSON, shells and oslo.config have it."""
+    """Return all forms in which a secret may be in a file: unchanged, and as in URLs, JSON, shells and oslo.config."""
     return {
         form
         for secret in secrets
@@ -142,10 +142,10 @@ def spellings(secrets: Iterable[str]) -> set[str]:
 
 
 def redact(before: str, after: str, secrets: Iterable[str]) -> tuple[str, str]:
-    """Both sides of a diff without secrets, the *former* value of a rotated one included.
+    """Return both sides of a diff without secrets, including the *former* value of a rotated secret.
 
-    A line is masked after its key when that key carries a secret on either side, or has a telling name.
-    A line that changed only in what is masked would vanish from the diff, so its new side says so.
+    A line is masked after its key if that key carries a secret on either side, or if its name indicates a secret.
+    If a line changed only in its masked part, the diff would not show it; a note on the new side does.
     """
     forms = spellings(secrets)
     every = [*before.splitlines(), *after.splitlines()]
@@ -166,7 +166,7 @@ def redact(before: str, after: str, secrets: Iterable[str]) -> tuple[str, str]:
     left, right = masked(before, ""), masked(after, " (changed)" if before else "")
     for form in sorted(forms, key=len, reverse=True):
         left, right = left.replace(form, MASK), right.replace(form, MASK)
-    # A password that the node had before, in the address of a package mirror for instance, is nobody's to know either.
+    # Former passwords of the node, for instance in the URL of a package mirror, must not be shown either.
     return _URL_PASSWORD.sub(rf"\1{MASK}@", left), _URL_PASSWORD.sub(rf"\1{MASK}@", right)
 
 
@@ -180,7 +180,7 @@ def _key(line: str) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """A path as it should be, or as it is: a file (``text``: content), directory, link (target) or absent."""
+    """A wanted or present path: a file (``text``: content), directory, link (target) or absent."""
 
     path: str
     kind: str
@@ -201,7 +201,7 @@ class Entry:
 
 
 def parse_mode(mode: str, path: str) -> int:
-    """``'0640'`` as a number; a bare number is decimal or octal at the parser's whim: refused."""
+    """Return ``'0640'`` as a number. A bare number is refused, because YAML parsers read it as decimal or octal."""
     if not _MODE.fullmatch(mode):
         raise ConfigError(f"{path}: mode {mode!r} is not a quoted octal string such as '0640'")
     return int(mode, 8)
@@ -213,7 +213,7 @@ def wanted(
     links: Sequence[Mapping[str, Any]] = (),
     absent: Sequence[str] = (),
 ) -> list[Entry]:
-    """The module's options as entries, in the order of application; every fault is reported at once."""
+    """Return the module's options as entries in the order of application; all faults are reported at once."""
     entries: list[Entry] = []
     faults: list[str] = []
 
@@ -259,7 +259,7 @@ def wanted(
 
 
 def look(path: str) -> Entry:
-    """The entry that is there now. A device, socket or fifo has the kind ``special``."""
+    """Return the present entry at a path. A device, socket or fifo has the kind ``special``."""
     try:
         info = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -282,9 +282,9 @@ def look(path: str) -> Entry:
 
 
 def kept(files: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The files, those without a content with the one they have; such a file that is not there is left out.
+    """Give files without a content the content that they have; leave out such a file if it does not exist.
 
-    Left out is also a file whose ``requires`` is not there. Format hosts keeps a part of what is there.
+    A file whose ``requires`` does not exist is left out, too. Format hosts keeps a part of the present content.
     """
     found = []
     for item in files:
@@ -303,7 +303,7 @@ def kept(files: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def rewritten(files: Mapping[str, str], absent: Sequence[str]) -> tuple[list[dict[str, str]], Sequence[str]]:
-    """Files by their content, as :func:`wanted` takes them; one that is there keeps its owner, group and mode."""
+    """Return files by their content, as :func:`wanted` takes them; an existing one keeps its owner, group and mode."""
     items = []
     for path, content in files.items():
         present = look(path)
@@ -323,7 +323,7 @@ def _name(lookup: Callable[[int], tuple[Any, ...]], number: int) -> str:
 
 
 def diff(before: Entry, after: Entry, secrets: Iterable[str]) -> list[dict[str, str]]:
-    """The module's ``diff``: one part for the content, one for owner, group and mode, where they differ."""
+    """Return the module's ``diff``: one part for the content, one for owner, group and mode, if they differ."""
     found = []
     if (before.kind, before.text) != (after.kind, after.text):
         old, new = redact(_shown(before), _shown(after), secrets)
@@ -343,7 +343,7 @@ def _shown(entry: Entry) -> str:
 
 
 def identity(entry: Entry) -> tuple[int, int]:
-    """Numeric owner and group; only at the time of writing are unknown names an error."""
+    """Return the numeric owner and group; unknown names are an error only when they are written."""
     try:
         owner = int(entry.owner) if entry.owner.isdigit() else pwd.getpwnam(entry.owner).pw_uid
         group = int(entry.group) if entry.group.isdigit() else grp.getgrnam(entry.group).gr_gid
@@ -353,11 +353,11 @@ def identity(entry: Entry) -> tuple[int, int]:
 
 
 def stage(entry: Entry) -> str:
-    """Write the file beside its place, complete and flushed to disk; returns the temporary path."""
+    """Write the file to a temporary path in its folder and flush it to disk; return the temporary path."""
     folder, name = os.path.split(entry.path)
-    common_files.make_directory(folder)  # other wishes than 0755 are said under `directories`
+    common_files.make_directory(folder)  # modes other than 0755 are set under `directories`
     owner, group = identity(entry)
-    temporary = os.path.join(folder, f".{name}.socle-new")  # fixed: a killed run leaves no litter
+    temporary = os.path.join(folder, f".{name}.socle-new")  # fixed name: a killed run leaves no extra files
     if os.path.lexists(temporary):
         os.unlink(temporary)
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -371,7 +371,7 @@ def stage(entry: Entry) -> str:
 
 
 def make_directory(entry: Entry, before: Entry) -> None:
-    """Create the directory (parents included, root's, 0755) or correct its owner and mode."""
+    """Create the directory (and its parents, owner root, mode 0755) or correct its owner and mode."""
     owner, group = identity(entry)
     if before.kind not in ("directory", "absent"):
         raise ConfigError(f"{entry.path}: a {before.kind} is in the way of the directory")
@@ -389,7 +389,7 @@ def make_link(entry: Entry) -> None:
 
 
 def remove(before: Entry) -> None:
-    """Remove a file, a link or an empty directory; what still holds files is never removed."""
+    """Remove a file, a link or an empty directory; a directory that has files is never removed."""
     try:
         (os.rmdir if before.kind == "directory" else os.unlink)(before.path)
     except OSError as error:
@@ -397,14 +397,14 @@ def remove(before: Entry) -> None:
 
 
 def differing(entries: Iterable[Entry]) -> list[tuple[Entry, Entry]]:
-    """Pairs of present and wanted entry, where they differ."""
+    """Return pairs of present and wanted entry for all entries that differ."""
     return [(before, after) for after in entries if after.differs(before := look(after.path))]
 
 
 def apply(changes: Sequence[tuple[Entry, Entry]]) -> None:
-    """Directories, then all files staged and validated, then every replacement; no litter.
+    """Make directories, then stage and validate all files, then replace them; temporary files are removed.
 
-    Raises :class:`ConfigError` or OSError; up to the replacements everything is as it was but for directories.
+    Raises :class:`ConfigError` or OSError. If it fails before the replacements, only directories have changed.
     """
     for before, after in changes:
         if after.kind == "directory":

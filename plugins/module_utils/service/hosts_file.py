@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""/etc/hosts of a node: the site's names, and below them what the node has for other names."""
+"""/etc/hosts of a node: the site's names, and below them the node's entries for other names."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ _LOOPBACK_NAMES = {"localhost", "ip6-localhost", "ip6-loopback"}
 
 
 def merge(entries: Mapping[str, Iterable[str]], present: str) -> str:
-    """The file for ``entries`` (address to names), with what ``present`` has for names that are not among them.
+    """Return the file for ``entries`` (address to names), with the entries of ``present`` for all other names.
 
-    A name on a loopback address is dropped: there, installers put the node's own. In a file that was written here only
-    what is below the line :data:`KEPT` is the node's own; so a name that the site gives up goes.
+    A name on a loopback address is dropped, because installers put the node's own name there. In a file that was
+    written here, only the lines below :data:`KEPT` are the node's own, so a name that the site no longer has is
+    removed.
     """
     own = _LOOPBACK_NAMES | {name.lower() for names in entries.values() for name in names}
     text = HEADER + LOOPBACK + "".join(f"{address} {' '.join(names)}\n" for address, names in entries.items())

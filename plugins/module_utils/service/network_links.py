@@ -1,9 +1,9 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Whether links are configured by the files that were written for them, and by nobody else. Pure but for :func:`look`.
+"""Check that links are configured by the files written for them, and by nothing else. Pure except :func:`look`.
 
-systemd-networkd takes, for each link, the first file in the order of their names that matches it, whichever folder
-holds that file. A file such as ``10-netplan-all-en.network`` therefore silently wins over one that is named later.
+For each link, systemd-networkd uses the first matching file in the order of the file names, in whatever folder the file
+is. Therefore a file such as ``10-netplan-all-en.network`` silently overrides one with a later name.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _PATTERN = re.compile(r"[*?\[\]!]")
 
 
 def expected(networks: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """``links`` of a unit's ``ready`` for the links ``{name, sections}``: name, file and static addresses of each.
+    """Return ``links`` of a unit's ``ready`` for links ``{name, sections}``: name, file and static addresses of each.
 
-    A file that matches by something else than plain names (a pattern, a MAC address) is left out.
+    A file that matches by anything other than plain names (a pattern, a MAC address) is left out.
     """
     found = []
     for network in networks:
@@ -53,9 +53,9 @@ def _list(value: Any) -> list[Any]:
 
 
 def look() -> tuple[dict[str, Mapping[str, Any]], dict[str, str]]:
-    """The links by name as ``networkctl --json`` lists them, and who else configures a link, by its name.
+    """Return the links by name as ``networkctl --json`` lists them, and the other programs that configure a link.
 
-    Raises OSError when systemd-networkd does not answer.
+    Raises OSError if systemd-networkd does not answer.
     """
     listed = run(["networkctl", "--json=short", "list"], timeout=30)
     if not listed.ok:
@@ -71,7 +71,7 @@ def look() -> tuple[dict[str, Mapping[str, Any]], dict[str, str]]:
 
 
 def ifupdown(path: str) -> dict[str, str]:
-    """Links that ifupdown gives an address: name to the file that says so. ``source`` is followed."""
+    """Return links to which ifupdown gives an address: name to the file that says so. ``source`` is followed."""
     found: dict[str, str] = {}
     with contextlib.suppress(OSError, UnicodeDecodeError), open(path, encoding="utf-8") as stream:
         for line in stream:
@@ -92,7 +92,7 @@ def faults(
     others: Mapping[str, str],
     missing_ok: bool = False,
 ) -> list[str]:
-    """What is wrong with each link of ``wanted``, and the remedy. ``missing_ok``: one may come later."""
+    """Return the fault of each link of ``wanted``, and the remedy. ``missing_ok``: a missing link may still appear."""
     found = []
     for item in wanted:
         name, file = item["name"], item["file"]
@@ -119,7 +119,7 @@ def faults(
 
 
 def _address(text: str) -> str:
-    """An address with its length, spelt as :mod:`ipaddress` does; one without a length has that of a single host."""
+    """Return an address with its length, in the spelling of :mod:`ipaddress`; the default length is that of a host."""
     return str(ipaddress.ip_interface(text))
 
 

@@ -1,17 +1,16 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""A policy for what packages ask of services while they are installed: no unconfigured service starts, the rest is
-done.
+"""A policy for services while packages are installed: unconfigured services do not start, other requests are done.
 
-The same holds for the next boot: a unit that packages have enabled meanwhile is disabled again, as in a node image,
+The same holds for the next boot: a unit that packages enabled is disabled again, as in a node image,
 until the role that configures it enables it.
 
 A maintainer script asks ``/usr/sbin/policy-rc.d`` (README.policy-rc.d of init-system-helpers) before it starts, stops,
-restarts or reloads a service. An answer that refuses everything also refuses what other packages need at once: polkit
-may only own its name on the bus after the reload of dbus that its package asks for.
+restarts or reloads a service. A policy that refuses everything also refuses actions that other packages need at once:
+polkit may own its name on the bus only after the reload of dbus that its package requests.
 
-The policy applies where :data:`VARIABLE` is set in the environment, which apt hands down to the scripts. So one that a
-killed run left behind refuses nothing to anybody else. A policy of the node's own is put aside, and asked as well.
+The policy applies only if :data:`VARIABLE` is set in the environment, which apt passes to the scripts. Therefore a
+policy left by a killed run has no effect on others. A policy of the node's own is moved aside, and asked as well.
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ from ..common.results import lines
 
 DPKG = "/var/lib/dpkg"
 LOCK_TIMEOUT = 300.0
-"""Seconds to wait for another process that installs packages, as an apt that outlived the run that started it."""
+"""Seconds to wait for another process that installs packages, such as an apt that outlived the run that started it."""
 POLICY = "/usr/sbin/policy-rc.d"
 KEPT = "/usr/sbin/policy-rc.d.before-socle"
 VARIABLE = "SOCLE_HOLD_STARTS"
 ASKED = "/var/lib/socle/package-requests"
 ENABLED = "/var/lib/socle/enabled-before-packages"
-"""Units that were enabled before. On disk until it is acted upon, so that a run after one that was killed does it."""
+"""Units that were enabled before. Kept on disk until processed, so that the next run after a killed one does it."""
 KEEP = frozenset({"apparmor.service", "logrotate.timer"})
-"""What needs no configuration, and what a node should not be without."""
+"""Units that need no configuration and that a node should always have."""
 MARK = "# Written by Ansible (cloudwatt.socle.package_starts)."
 
 SCRIPT = f"""\
@@ -78,7 +77,7 @@ _LINE = re.compile(r"\(?([a-z-]+)\)? (\S+) (0|101)")
 
 @dataclass(frozen=True)
 class Paths:
-    """Where the files are; tests have others."""
+    """The paths of the files; tests use others."""
 
     policy: str = POLICY
     kept: str = KEPT
@@ -87,12 +86,12 @@ class Paths:
 
 
 def unfinished(paths: Paths = Paths()) -> bool:
-    """Whether packages were installed and :func:`release` was not called since."""
+    """Return whether packages were installed and :func:`release` was not called since."""
     return os.path.exists(paths.enabled)
 
 
 def held(paths: Paths = Paths()) -> bool:
-    """Whether the policy is in place as it should be."""
+    """Return whether the policy is in place and unchanged."""
     try:
         with open(paths.policy, encoding="utf-8", errors="replace") as stream:
             return stream.read() == SCRIPT and os.access(paths.policy, os.X_OK)
@@ -101,7 +100,7 @@ def held(paths: Paths = Paths()) -> bool:
 
 
 def hold(paths: Paths = Paths()) -> None:
-    """Put the policy in place, and one of the node's own aside."""
+    """Install the policy, and move a policy of the node's own aside."""
     if os.path.lexists(paths.policy) and not _ours(paths.policy):
         os.replace(paths.policy, paths.kept)
     make_directory(os.path.dirname(paths.asked))
@@ -113,9 +112,9 @@ def hold(paths: Paths = Paths()) -> None:
 
 
 def release(paths: Paths = Paths()) -> dict[str, list[str]]:
-    """Remove the policy, put back one of the node's own, and disable what packages enabled.
+    """Remove the policy, restore the node's own, and disable the units that packages enabled.
 
-    What was asked meanwhile (see :func:`requests`), and the units that were ``disabled``.
+    Returns the requests made meanwhile (see :func:`requests`), and the units that were ``disabled``.
     """
     if os.path.lexists(paths.kept):
         os.replace(paths.kept, paths.policy)
@@ -138,7 +137,7 @@ def release(paths: Paths = Paths()) -> dict[str, list[str]]:
 
 
 def enabled() -> dict[str, bool]:
-    """The units that are enabled: whether each runs."""
+    """Return the enabled units, and whether each runs."""
     listed = run(["systemctl", "list-unit-files", "--state=enabled", "--plain", "--no-legend"])
     names = [line.split()[0] for line in listed.stdout.splitlines() if line.strip()]
     names = [name for name in names if "@." not in name]
@@ -147,7 +146,7 @@ def enabled() -> dict[str, bool]:
 
 
 def to_disable(before: Iterable[str], now: Mapping[str, bool]) -> list[str]:
-    """Units that packages have enabled and nobody has started."""
+    """Return the units that packages have enabled and nobody has started."""
     return sorted({name for name, active in now.items() if not active} - {*before} - KEEP)
 
 
@@ -164,14 +163,14 @@ def _write(path: str, text: str, mode: int) -> None:
 
 
 def interrupted(folder: str = DPKG) -> bool:
-    """Whether dpkg was killed, and apt would refuse to do anything."""
+    """Return whether dpkg was killed, so that apt would refuse every action."""
     with contextlib.suppress(FileNotFoundError):
         return any(name.isdigit() for name in os.listdir(os.path.join(folder, "updates")))
     return False
 
 
 def resume(folder: str = DPKG) -> str:
-    """End what a killed dpkg began, under the policy; the fault, if any."""
+    """Complete the work of a killed dpkg under the policy; return the fault, if any."""
     deadline = time.monotonic() + LOCK_TIMEOUT
     environment = {VARIABLE: "1", "DEBIAN_FRONTEND": "noninteractive"}
     while interrupted(folder):
@@ -191,7 +190,7 @@ def _ours(path: str) -> bool:
 
 
 def requests(log: str) -> dict[str, list[str]]:
-    """What was ``allowed`` and ``refused``, each as ``action unit``, once and sorted."""
+    """Return the requests that were ``allowed`` and ``refused``, each as ``action unit``, once and sorted."""
     found: Mapping[str, set[str]] = {"allowed": set(), "refused": set()}
     for action, unit, answer in _LINE.findall(log):
         found["allowed" if answer == "0" else "refused"].add(f"{action} {unit}")

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The phases of a service, in order, and which of them the tags of a run choose."""
+"""The phases of a service, in order, and the selection of phases by the tags of a run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ PHASES = ("configure", "install", "bootstrap", "run")
 
 
 def chosen(tags: Collection[str], run_tags: Collection[str]) -> list[str]:
-    """The phases that one task is to do.
+    """Return the phases that one task performs.
 
-    ``tags`` are the task's own, among them its phases; ``run_tags`` those of the run (``--tags``; ``all`` without). A
-    phase is chosen when a task of its own would be: by its own tag, or by a tag that the phases share (a play's, a
-    role's). A task without phases among its tags does all that it has.
+    ``tags`` are those of the task, including its phases; ``run_tags`` those of the run (``--tags``; ``all`` by
+    default). A phase is chosen if a separate task for it would be: by its own tag, or by a tag that the phases share (a
+    play's, a role's). A task without phases among its tags performs all its phases.
     """
     own = [phase for phase in PHASES if phase in tags]
     shared = {*tags} - {*own}

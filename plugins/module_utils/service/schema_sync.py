@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The schemas of module ``node_service``: which commands have to run.
 
-A schema is settled when the last complete run of its commands was by the package version that is installed here, with
+A schema is settled if the last complete run of its commands used the package version that is installed here and
 the same commands, and left the alembic versions that the database has now. That run is recorded in a *stamp* in the
-database server itself: every member of the cluster sees it, and a backup restores it together with the schemas.
+database server itself, so every member of the cluster sees it, and a backup restores it together with the schemas.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ LOAD_STAMPS = f"SELECT name, package, alembic, recipe FROM {STAMPS}.schema_stamp
 
 
 class SchemaError(Exception):
-    """A command failed, or a schema was not made in time; the message is for the operator."""
+    """A command failed, or a schema was not created in time; the message is for the operator."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """``creates_row``: a query; the command runs if and only if it yields no row, or only zeros and NULLs.
+    """``creates_row``: a query; the command runs if and only if the query yields no row, or only zeros and NULLs.
 
-    ``environment`` is where secrets go: unlike ``argv``, it is not in the process list, nor shown.
+    Secrets belong in ``environment``: unlike ``argv``, it is not in the process list, and it is not shown.
     """
 
     argv: Sequence[str]
@@ -78,7 +78,7 @@ class Schema:
 
     @property
     def recipe(self) -> str:
-        """A hash of the commands."""
+        """Return a hash of the commands."""
         return hashlib.sha256(json.dumps([command.argv for command in self.commands]).encode()).hexdigest()
 
 
@@ -91,7 +91,7 @@ class State:
     recipe: str
 
     def reason(self, stamp: State | None) -> str:
-        """Why the commands have to run; empty when they have not."""
+        """Return the reason to run the commands; empty if there is none."""
         if not self.alembic:
             return "the database holds no schema"
         if stamp is None:
@@ -108,12 +108,12 @@ def _text(versions: Sequence[str]) -> str:
 
 
 def satisfied(rows: Sequence[tuple[Any, ...]]) -> bool:
-    """Whether the rows of ``creates_row`` say that the command has nothing to do."""
+    """Return whether the rows of ``creates_row`` show that the command has already done its work."""
     return any(any(rows_value not in (None, 0) for rows_value in row) for row in rows)
 
 
 def due(schema: Schema, reason: str, there: Mapping[str, bool]) -> list[Command]:
-    """Commands to run: those whose row is not ``there``, and with a reason those that have no row."""
+    """The commands to run: those whose row is not ``there`` and, if there is a reason, those that have no row."""
     return [
         command
         for command in schema.commands
@@ -122,25 +122,25 @@ def due(schema: Schema, reason: str, there: Mapping[str, bool]) -> list[Command]
 
 
 def parse_packages(text: str) -> dict[str, str]:
-    """Installed versions, from lines of status, package and version."""
+    """Return installed versions, from lines of status, package and version."""
     words = (line.split() for line in text.splitlines())
     return {line[1]: line[2] for line in words if len(line) == 3 and line[0] == "ii"}
 
 
 def load_stamps(rows: Iterable[Sequence[str]]) -> dict[str, State]:
-    """Stamps by schema, from the rows of :data:`LOAD_STAMPS`."""
+    """Return stamps by schema, from the rows of :data:`LOAD_STAMPS`."""
     return {name: State(package, alembic.split(), recipe) for name, package, alembic, recipe in rows}
 
 
 def save_stamp(name: str, state: State) -> str:
-    """The statement that records a complete run."""
+    """Return the statement that records a complete run."""
     values = (name, state.package, " ".join(state.alembic), state.recipe)
     columns = "(name, package, alembic, recipe, made)"
     return f"REPLACE INTO {STAMPS}.schema_stamp {columns} VALUES ({', '.join(map(quoted, values))}, NOW())"
 
 
 def late(schema: Schema, reason: str, installed: str, timeout: float) -> str:
-    """What to tell where another node should have made the schema, and has not."""
+    """Return the message for a schema that another node should have created and has not."""
     return (
         f"after {timeout:g} s the schema {schema.name} is still not the one that {schema.package} "
         f"{installed or '(not installed)'} needs on this node: {reason}. The first controller makes it. See whether "
@@ -149,6 +149,6 @@ def late(schema: Schema, reason: str, installed: str, timeout: float) -> str:
 
 
 def alembic_versions(schema: Schema) -> str:
-    """The query for the versions that the database has."""
+    """Return the query for the versions that the database has."""
     table = f"{identifier(schema.database)}.{identifier(schema.version_table)}"
     return f"SELECT version_num FROM {table} ORDER BY version_num"

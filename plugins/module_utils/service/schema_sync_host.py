@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The schemas of module ``node_service`` on the node: reads the database, runs what ``schema_sync`` finds due."""
+"""The schemas of module ``node_service`` on the node: read the database, run what ``schema_sync`` selects."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from . import schema_sync as engine
 
 
 class Runner:
-    """The schemas of a call: what is due is known when made; :meth:`apply` does it, wave by wave.
+    """The schemas of a call. The constructor finds the commands to run; :meth:`apply` runs them, wave by wave.
 
     ``options`` are those of the module (``environment``, the times and the login). Raises
-    :class:`.schema_sync.SchemaError`, and :class:`.database.DatabaseError` unless in check mode no server answers.
+    :class:`.schema_sync.SchemaError`, and :class:`.database.DatabaseError`, except in check mode if no server answers.
     """
 
     def __init__(self, schemas: Sequence[engine.Schema], options: Mapping[str, Any], check: bool) -> None:
@@ -41,7 +41,7 @@ class Runner:
             raise
 
     def look(self, database: Database) -> dict[str, str]:
-        """Schema to the reason why it is not settled, or nothing."""
+        """Return schema to the reason why it is not settled, or to ""."""
         stamps = engine.load_stamps(self.query(database, engine.LOAD_STAMPS))
         return {schema.name: self.state(schema, database).reason(stamps.get(schema.name)) for schema in self.schemas}
 
@@ -62,7 +62,7 @@ class Runner:
                 raise engine.SchemaError("\n".join(faults))
 
     def sync(self, schema: engine.Schema) -> str:
-        """Run what is due, with a connection of its own; the fault if a command fails."""
+        """Run the due commands of a schema, on a separate connection; return the fault if a command fails."""
         database = Database(self.options)
         done = []
         for command in self.due[schema.name]:
@@ -77,8 +77,8 @@ class Runner:
         return ""
 
     def perform(self, schema: engine.Schema, command: engine.Command, database: Database) -> str:
-        """Run a command, again while its row is not there: what makes the row may need what another service has not yet
-        written. The fault, or nothing."""
+        """Run a command, and repeat it while its row is missing: to create the row, it may need data that another
+        service has not written yet. Return the fault, or ""."""
         deadline = time.monotonic() + self.options["schema_wait"]
         while True:
             result = run(
@@ -106,7 +106,7 @@ class Runner:
 
 
 class Waiter(Runner):
-    """The schemas of a call where another node makes them: :meth:`apply` waits until it has.
+    """The schemas of a call if another node creates them: :meth:`apply` waits until it has.
 
     The units of this node must not run on a schema that is older than their software, or that is being changed.
     """
@@ -131,6 +131,6 @@ class Waiter(Runner):
 
 
 def installed(packages: set[str]) -> dict[str, str]:
-    """Installed versions of the packages that are installed."""
+    """Return the versions of those packages that are installed."""
     form = "${db:Status-Abbrev} ${Package} ${Version}\n"
     return engine.parse_packages(run(["dpkg-query", "-W", "-f", form, *sorted(packages)]).stdout)

@@ -17,7 +17,7 @@ PATH = {"type": "path", "required": True}
 
 
 def owned(mode: str) -> dict[str, dict[str, Any]]:
-    """Options of what has a path, an owner and a mode."""
+    """Return the options of an entry that has a path, an owner and a mode."""
     return {
         "path": PATH,
         "owner": {"type": "str", "default": "root"},

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Several calls of module ``node_service`` as one: the node is asked once, long work runs side by side. Pure."""
+"""Combine several calls of module ``node_service``: the node is read once, long work runs in parallel. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .phases import PHASES
 
 
 class CallError(ValueError):
-    """Calls that contradict one another."""
+    """Calls that contradict each other."""
 
 
 def merge(calls: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The options of one call that does what ``calls`` would.
+    """Return the options of one call with the effect of all ``calls``.
 
-    Lists follow one another, each item once; mappings are united; ``phases`` are those of any. Whatever else several
-    say has to be the same. Waves of units and of schemas count over all calls.
+    Lists are joined, without duplicates; mappings are united; ``phases`` are those of all calls. All other options must
+    have the same value in all calls that set them. Waves of units and of schemas count over all calls.
     """
     merged: dict[str, Any] = {}
     faults = []

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The units of module ``node_service``: which have to start, restart or reload, and why.
 
-What a unit read when it last started is kept as a *stamp*: the InvocationID of that run and a hash of every
-file. A running unit whose files differ from its stamp is restarted, whoever changed them and whenever,
-so a run killed between writing a file and restarting its unit is healed by the next one. Stamps live in
-``/run``: like InvocationIDs, they do not outlive a boot.
+The files that a unit read at its last start are recorded in a *stamp*: the InvocationID of that run and a hash of every
+file. A running unit whose files differ from its stamp is restarted, no matter who changed them and when.
+Therefore the next run repairs a run that was killed between writing a file and restarting its unit. Stamps are in
+``/run``: like InvocationIDs, they do not survive a reboot.
 
-Pure but for :func:`fingerprint`, :func:`load_stamp`, :func:`save_stamp` and :func:`probe`.
+Pure except for :func:`fingerprint`, :func:`load_stamp`, :func:`save_stamp` and :func:`probe`.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ NOT_ENABLED = {"disabled", "masked", "enabled-runtime", "linked", "linked-runtim
 
 
 class UnitError(Exception):
-    """A unit, or systemd itself, refuses; the message is for the operator."""
+    """A unit, or systemd itself, refused an action; the message is for the operator."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit as the task wants it; ``ready`` is the option's mapping, or None."""
+    """A unit as the task specifies it; ``ready`` is the option's mapping, or None."""
 
     name: str
     reads: Sequence[str] = ()
@@ -81,11 +81,11 @@ class Unit:
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """All that it reads, whatever a change of it means."""
+        """Return everything that the unit reads, independent of the effect of a change."""
         return (*self.reads, *self.reloads)
 
     def verb_for(self, paths: Iterable[str]) -> str:
-        """What a change of these means: a reload where a reload is enough for each."""
+        """Return the effect of a change of these paths: reload if a reload is enough for each of them."""
         eased = all(any(_covers(pattern, path) for pattern in self.reloads) for path in paths)
         return "reload" if eased else self.on_change.replace("none", "restart")
 
@@ -105,7 +105,7 @@ def _suffix(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Live:
-    """A unit as systemd has it. ``since``: when its present run began, in seconds of the epoch (0: never)."""
+    """The state of a unit in systemd. ``since``: start of its present run, in seconds of the epoch (0: never)."""
 
     load: str = "not-found"
     active: str = "inactive"
@@ -129,19 +129,22 @@ class Live:
 
     @property
     def ended(self) -> bool:
-        """Whether it has come to an end that is not its task. A daemon that ends with status 0 does not run either."""
+        """Return whether the unit has ended and is no successful oneshot.
+
+        A daemon that ended with status 0 has ended, too.
+        """
         if self.active not in ("inactive", "failed"):
             return False
         return not (self.type == "oneshot" and self.active == "inactive" and self.result == "success" and self.since)
 
     @property
     def state(self) -> str:
-        """Its state for a reader: ``active/running``, ``inactive/dead``."""
+        """Return the state as readable text: ``active/running``, ``inactive/dead``."""
         return f"{self.active}/{self.sub}"
 
 
 def parse_show(text: str, names: Sequence[str]) -> dict[str, Live]:
-    """The output of ``systemctl show --timestamp=us+utc`` for ``names``: a block a unit, in the order asked."""
+    """Parse the output of ``systemctl show --timestamp=us+utc`` for ``names``: a block per unit, in the order asked."""
     blocks = [block for block in text.split("\n\n") if block.strip()]
     if len(blocks) != len(names):
         raise ValueError(f"systemctl show told of {len(blocks)} units, not of {len(names)}")
@@ -159,9 +162,9 @@ def parse_show(text: str, names: Sequence[str]) -> dict[str, Live]:
 
 
 def moment(text: str) -> float:
-    """Seconds of the epoch of such a timestamp, to the microsecond (0: never).
+    """Return such a timestamp in seconds of the epoch, to the microsecond (0: never).
 
-    A unit that is started right after its files were written must not look older than they are.
+    A lower resolution could make a unit look older than files that were written right before its start.
     """
     if not text:
         return 0.0
@@ -172,7 +175,7 @@ def moment(text: str) -> float:
 
 
 def units_read(unit: Unit) -> list[str]:
-    """Units whose own files are among what ``unit`` reads, as a timer's service."""
+    """Return the units whose own files ``unit`` reads, such as the service of a timer."""
     here = [path for path in unit.patterns if os.path.dirname(path) == "/etc/systemd/system"]
     return [os.path.basename(path) for path in here if path.endswith((".service", ".socket", ".timer"))]
 
@@ -194,7 +197,7 @@ def content(unit: Unit, live: Live) -> Content:
 
 
 def fingerprint(patterns: Iterable[str]) -> tuple[dict[str, str], float]:
-    """Hash every file of ``patterns``: paths, globs, directories (with all below), not the missing."""
+    """Hash every existing file of ``patterns``: paths, globs, directories (with everything below them)."""
     hashes: dict[str, str] = {}
     latest = 0.0
     for path in sorted({path for pattern in patterns for path in _expand(pattern)}):
@@ -214,7 +217,7 @@ def _expand(pattern: str) -> Iterable[str]:
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a run of a unit has read. ``ready``: what must hold while it runs, for the verification at the end."""
+    """The files that a run of a unit has read. ``ready``: conditions while it runs, for the verification at the end."""
 
     invocation: str
     unit: Mapping[str, str]
@@ -239,13 +242,13 @@ def save_stamp(name: str, stamp: Stamp, folder: str = STAMPS) -> None:
 
 
 def drop_stamp(name: str, folder: str = STAMPS) -> None:
-    """Forget a unit that is not to run: nobody verifies it."""
+    """Remove the stamp of a unit that is not to run, so that it is not verified."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(os.path.join(folder, f"{name}.json"))
 
 
 def stamped(folder: str = STAMPS) -> dict[str, Stamp]:
-    """The stamps of all units that run on this node for a role, by name."""
+    """Return the stamps of all units that run on this node for a role, by name."""
     with contextlib.suppress(FileNotFoundError):
         names = sorted(name.removesuffix(".json") for name in os.listdir(folder) if name.endswith(".json"))
         return {name: stamp for name in names if (stamp := load_stamp(name, folder))}
@@ -257,7 +260,7 @@ def stamped(folder: str = STAMPS) -> dict[str, Stamp]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``verb``: none, adopt (only take a stamp), start, restart, reload or stop; ``reason`` in words."""
+    """``verb``: none, adopt (only write a stamp), start, restart, reload or stop; ``reason`` in words."""
 
     verb: str
     reason: str = ""
@@ -268,10 +271,10 @@ class Verdict:
 
 
 def decide(unit: Unit, live: Live, now: Content, stamp: Stamp | None) -> Verdict:
-    """What to do with a unit. One of ``on_change`` none that runs is left alone, and gets no stamp.
+    """Decide on the action for a unit. A running unit with ``on_change`` none is left alone, and gets no stamp.
 
-    A unit that something else started (a boot, a crash, a person) has no stamp of its present run. It is
-    adopted as it is if nothing it reads has changed since it started, and restarted otherwise.
+    A unit that was not started by this module (but by a boot, a crash, a person) has no stamp of its present run. It is
+    adopted unchanged if no file that it reads has changed since its start, and restarted otherwise.
     """
     if unit.state == "stopped":
         return Verdict("stop", f"was {live.active}") if live.running else Verdict("none")
@@ -284,7 +287,7 @@ def decide(unit: Unit, live: Live, now: Content, stamp: Stamp | None) -> Verdict
     if stamp and stamp.invocation == live.invocation:
         if differ := changed(stamp.unit, now.unit):
             return Verdict("restart", f"changed since it started: {', '.join(differ)}")
-        # What it no longer reads is no change.
+        # A file that the unit no longer reads is no change.
         asked = {*now.reads, *(path for path in stamp.reads if any(_covers(key, path) for key in unit.patterns))}
         if differ := [path for path in changed(stamp.reads, now.reads) if path in asked]:
             return Verdict(unit.verb_for(differ), f"changed since it read them: {', '.join(differ)}")
@@ -299,14 +302,14 @@ def decide(unit: Unit, live: Live, now: Content, stamp: Stamp | None) -> Verdict
 
 
 def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Paths that were added, removed or hold something else."""
+    """Return paths that were added, removed or have another content."""
     return sorted(path for path in {*before, *after} if before.get(path) != after.get(path))
 
 
 def forecast(unit: Unit, verdict: Verdict, live: Live, pending: Iterable[str]) -> Verdict:
-    """In check mode: the verdict once ``pending`` paths will have been written.
+    """In check mode, return the verdict as it will be once ``pending`` paths have been written.
 
-    With ``on_change`` none too it is what the later call will do, which does not have the files.
+    With ``on_change`` none, too, it predicts the later call, which does not have these files.
     """
     if (verdict.changes and verdict.verb != "reload") or unit.state != "started":
         return verdict
@@ -318,7 +321,7 @@ def forecast(unit: Unit, verdict: Verdict, live: Live, pending: Iterable[str]) -
 
 
 def is_unit_file(name: str, live: Live, path: str) -> bool:
-    """Whether a path is (or will be) the unit file of ``name``, its template, or a drop-in of either."""
+    """Return whether a path is (or will be) the unit file of ``name``, its template, or a drop-in of either."""
     template = name.partition("@")[0] + "@." + name.rpartition(".")[2] if "@" in name else name
     folder, base = os.path.split(path)
     if path in live.unit_files:
@@ -338,7 +341,7 @@ def _to_enable(live: Live) -> bool:
 
 
 def enabling(units: Sequence[Unit], lives: Mapping[str, Live]) -> tuple[list[str], list[str]]:
-    """Names to enable and to disable; static, generated and indirect units are left as they are."""
+    """Return the names to enable and to disable; static, generated and indirect units are left unchanged."""
     enable = [unit.name for unit in units if unit.enabled and _to_enable(lives[unit.name])]
     disable = [
         unit.name
@@ -352,9 +355,9 @@ def enabling(units: Sequence[Unit], lives: Mapping[str, Live]) -> tuple[list[str
 
 
 def probe(ready: Mapping[str, Any], whole: bool = False) -> str:
-    """One try of every condition of ``ready``; empty when all hold, else what does not.
+    """Test every condition of ``ready`` once; return "" if all hold, else the conditions that do not.
 
-    ``whole``: the run has done all that it does, so a link that is missing does not come any more.
+    ``whole``: the run has done all its work, so a link that is missing now will not appear.
     """
     try:
         if ready.get("links") and (wrong := network_links.faults(ready["links"], *network_links.look(), not whole)):
@@ -378,9 +381,9 @@ def probe(ready: Mapping[str, Any], whole: bool = False) -> str:
 
 
 def _probe_url(url: str) -> str:
-    """Any answer below 500 will do: 300 and 401 are how healthy OpenStack services greet a stranger."""
+    """Accept any answer below 500: healthy OpenStack services answer 300 or 401 to a request without a token."""
     import urllib.error
-    import urllib.request  # as long to import as all the rest together, and most calls ask no URL
+    import urllib.request  # this import takes as long as all others together, and most calls probe no URL
 
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The units of module ``node_service`` on the node: asks systemd, does what ``service_units`` decides, waits."""
+"""The units of module ``node_service`` on the node: query systemd, do what ``service_units`` decides, wait."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ PAST = {"start": "started", "restart": "restarted", "reload": "reloaded", "stop"
 
 
 class Runner:
-    """The units of a call: look and decide when made, act wave by wave on :meth:`apply`.
+    """The units of a call. The constructor reads their state and decides; :meth:`apply` acts, wave by wave.
 
-    ``pending``: paths just written, or in check mode about to be; used for the forecast only.
+    ``pending``: paths just written or, in check mode, about to be written; used only for the forecast.
     Raises :class:`.service_units.UnitError`.
     """
 
@@ -44,7 +44,7 @@ class Runner:
         self.enable, self.disable = engine.enabling(units, self.live)
 
     def waits(self, unit: engine.Unit) -> bool:
-        """Whether this call leaves a unit alone that a later one has to restart, to reload or to adopt."""
+        """Return whether this call leaves a unit to a later one that has to restart, reload or adopt it."""
         if unit.on_change != "none" or self.verdicts[unit.name].verb != "none":
             return False
         later = dataclasses.replace(unit, on_change="restart")
@@ -52,7 +52,7 @@ class Runner:
         return verdict.verb != "none"
 
     def look(self) -> dict[str, engine.Live]:
-        # With them the units that they read: systemd starts a timer's service as it has last loaded it.
+        # The units that they read are included: systemd starts a timer's service in the version it loaded last.
         read = [name for unit in self.units for name in engine.units_read(unit)]
         names = list(dict.fromkeys([*(unit.name for unit in self.units), *read]))
         if not names:
@@ -60,12 +60,12 @@ class Runner:
         try:
             return show(names)
         except engine.UnitError:
-            if self.check:  # no systemd to ask, as in a tree under construction: everything is still to be started
+            if self.check:  # no systemd answers, as in a tree under construction: every unit is still to be started
                 return {name: engine.Live() for name in names}
             raise
 
     def refuse(self) -> None:
-        """Units that cannot be started at all are named together, before any is touched."""
+        """Report all units that cannot be started, before any is changed."""
         wrong = [
             f"{unit.name} is {load}"
             for unit in self.units
@@ -124,9 +124,9 @@ class Runner:
             raise engine.UnitError("\n".join(late))
 
     def stamp(self, units: Sequence[engine.Unit]) -> None:
-        """Stamped with what was on disk before the start: a change during the start counts as not read.
+        """Record the files as they were before the start: a change during the start counts as not read.
 
-        A unit that has ended again by now is a fault, also when ``systemctl start`` was content with it.
+        A unit that has ended again by now is a fault, even if ``systemctl start`` succeeded.
         """
         for unit in units:
             if unit.state == "stopped":
@@ -138,7 +138,7 @@ class Runner:
         for unit in touched:
             had = self.content[unit.name]
             former = self.stamps.get(unit.name)
-            # Of a unit that two roles have, one says when it is ready.
+            # If two roles have the unit, only one of them says when it is ready.
             ready = unit.ready or (former.ready if former else None)
             engine.save_stamp(unit.name, engine.Stamp(states[unit.name].invocation, had.unit, had.reads, ready))
         for unit in units:
@@ -177,7 +177,7 @@ def systemctl(*argv: str) -> None:
 
 
 def wait(unit: engine.Unit, whole: bool = False) -> str:
-    """Poll until the unit is ready; the reason if it is not, at once when the unit has ended."""
+    """Poll until the unit is ready; otherwise return the reason, at once if the unit has ended."""
     if unit.ready is None:
         return ""
     deadline = time.monotonic() + unit.ready["timeout"]
@@ -193,7 +193,7 @@ def wait(unit: engine.Unit, whole: bool = False) -> str:
 
 
 def show(names: Sequence[str]) -> dict[str, engine.Live]:
-    """The units as systemd has them. Raises :class:`.service_units.UnitError` where no systemd answers."""
+    """Return the state of units in systemd. Raises :class:`.service_units.UnitError` if no systemd answers."""
     shown = run(["systemctl", "show", "--timestamp=us+utc", f"--property={','.join(engine.PROPERTIES)}", *names])
     if not shown.ok:
         raise engine.UnitError(f"systemctl show failed: {shown.output}")
@@ -201,10 +201,10 @@ def show(names: Sequence[str]) -> dict[str, engine.Live]:
 
 
 def verify(patterns: Sequence[str], settle: float) -> tuple[list[str], list[str]]:
-    """The units that roles run on this node, with enabled ones that match ``patterns``: all names, and their faults.
+    """Verify the units that roles run on this node, and enabled ones that match ``patterns``: return names and faults.
 
-    Each has to run, and all that was said of its readiness has to hold. One that started less than ``settle`` seconds
-    ago is looked at again when it is that old: a daemon may end after it has reported its start, with status 0 as well.
+    Each must run, and all its readiness conditions must hold. A unit that started less than ``settle`` seconds
+    ago is checked again at that age: a daemon may end after it has reported its start, even with status 0.
     """
     stamps = engine.stamped()
     names = list(dict.fromkeys([*stamps, *matching(patterns)]))
@@ -233,7 +233,7 @@ def verify(patterns: Sequence[str], settle: float) -> tuple[list[str], list[str]
 
 
 def matching(patterns: Sequence[str]) -> list[str]:
-    """Loaded units that match a pattern."""
+    """Return the loaded units that match a pattern."""
     if not patterns:
         return []
     listed = run(["systemctl", "list-units", "--all", "--plain", "--no-legend", *patterns])
@@ -241,7 +241,7 @@ def matching(patterns: Sequence[str]) -> list[str]:
 
 
 def autopsy(name: str) -> str:
-    """What a person would look at next."""
+    """Return the output that a person would look at next."""
     status = run(["systemctl", "status", "--no-pager", "--full", "--lines=0", name])
     journal = run(["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=20", f"--unit={name}"])
     return f"{status.output}\n--- last lines of its journal:\n{journal.output}"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Send the probes of a reachability matrix from network namespaces (root, Linux).
 
-Each probe runs in a thread that enters the namespace first: a network namespace belongs to the thread, not
+Each probe runs in a thread that first enters the namespace, because a network namespace belongs to a thread and not
 to the process.
 """
 
@@ -29,7 +29,7 @@ CLONE_NEWNET = 0x40000000
 NETNS_DIRECTORY = "/run/netns"
 # linux/in.h and linux/in6.h; the socket module does not export them.
 IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC_PROBE = 10, 23, 3
-#: Seconds a relaying guest may take for one probe on top of the wait: it runs under emulation in the lab.
+#: Seconds that a relaying guest gets for one probe in addition to the wait. Guests run under emulation in the lab.
 RELAY_SLACK = 15.0
 UNREACHABLE_ERRNO = {
     errno.EHOSTUNREACH,
@@ -45,13 +45,13 @@ RESET_ERRNO = {errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE}
 
 
 class ProbeError(Exception):
-    """The probe could not be made at all (no such namespace, no such source address, a relay that fails)."""
+    """The probe cannot be sent: the namespace or source address does not exist, or the relay fails."""
 
 
 def enter_netns(name: str) -> None:
-    """Move the calling thread into the named network namespace; an empty name is the host's own.
+    """Move the calling thread into the named network namespace; an empty name means the host's namespace.
 
-    :raises ProbeError: when there is no such namespace or it cannot be entered.
+    :raises ProbeError: if the namespace does not exist or cannot be entered.
     """
     path = os.path.join(NETNS_DIRECTORY, name) if name else "/proc/1/ns/net"
     try:
@@ -66,7 +66,7 @@ def enter_netns(name: str) -> None:
 
 
 def checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071) of ``data``."""
+    """Return the Internet checksum (RFC 1071) of ``data``."""
     if len(data) % 2:
         data += b"\0"
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
@@ -75,7 +75,7 @@ def checksum(data: bytes) -> int:
 
 
 def echo_request(family: str, ident: int, sequence: int, size: int) -> bytes:
-    """An ICMP or ICMPv6 echo request with ``size`` bytes of payload; the kernel sums up ICMPv6."""
+    """Return an ICMP or ICMPv6 echo request with ``size`` bytes of payload; the kernel fills in the ICMPv6 checksum."""
     kind = 8 if family == "v4" else 128
     payload = (b"socle" * (size // 5 + 1))[:size]
     head = struct.pack("!BBHHH", kind, 0, 0, ident, sequence)
@@ -85,9 +85,7 @@ def echo_request(family: str, ident: int, sequence: int, size: int) -> bytes:
 
 
 def read_reply(family: str, packet: bytes, ident: int) -> tuple[str, str] | None:
-    """What an ICMP message says about our request: ``("reach", "")``, ``("unreachable", why)``, None if
-    not ours.
-    """
+    """Read an ICMP message: ``("reach", "")``, ``("unreachable", why)``, or None if it does not answer our request."""
     if family == "v4":
         packet = packet[(packet[0] & 0x0F) * 4 :]
         reply, errors, inner = 0, {3: "destination unreachable", 11: "time exceeded"}, 20
@@ -113,7 +111,7 @@ def read_reply(family: str, packet: bytes, ident: int) -> tuple[str, str] | None
 
 
 def send_echo(probe: Mapping[str, Any], wait: float) -> dict[str, Any]:
-    """One echo request, don't-fragment set, and what came back within ``wait`` seconds."""
+    """Send one echo request with don't-fragment set; return the result seen within ``wait`` seconds."""
     family = probe["family"]
     domain, proto = (
         (socket.AF_INET, socket.IPPROTO_ICMP) if family == "v4" else (socket.AF_INET6, socket.IPPROTO_ICMPV6)
@@ -190,7 +188,7 @@ def fetch(source: str, target: str, path: str, wait: float) -> dict[str, Any]:
 
 
 def send_http(probe: Mapping[str, Any], wait: float) -> dict[str, Any]:
-    """Ask the target who it is and whom it sees."""
+    """Ask the target for its name and for the source address that it sees."""
     answer = fetch(probe["source"], probe["target"], "/cgi-bin/whoami", wait)
     if answer["outcome"] == "reach":
         answer.update(read_whoami(answer.pop("status"), answer.pop("body")))
@@ -198,8 +196,9 @@ def send_http(probe: Mapping[str, Any], wait: float) -> dict[str, Any]:
 
 
 def read_whoami(status: int, body: str) -> dict[str, Any]:
-    """Name and source address in the guest's answer; an answer of another shape still is an answer,
-    without a name.
+    """Return the name and the source address in the guest's answer.
+
+    An answer of another shape is still an answer, but without a name.
     """
     try:
         said = json.loads(body)
@@ -209,7 +208,7 @@ def read_whoami(status: int, body: str) -> dict[str, Any]:
 
 
 def send_relayed(probe: Mapping[str, Any], wait: float) -> dict[str, Any]:
-    """Have the guest ``via`` send the probe; a relay that fails is an error, never taken for silence."""
+    """Let the guest ``via`` send the probe. A relay that fails is an error and never counts as silence."""
     query = urllib.parse.urlencode({"proto": probe["proto"], "target": probe["target"]}, safe=":")
     relay = probe["via"]
     answer = fetch(probe["source"], relay["address"], f"/cgi-bin/probe?{query}", wait + RELAY_SLACK)
@@ -219,10 +218,9 @@ def send_relayed(probe: Mapping[str, Any], wait: float) -> dict[str, Any]:
 
 
 def read_relayed(status: int, body: str, relay: str) -> dict[str, Any]:
-    """The guest's report ``{name, proto, target, reached, answer}``; ``answer`` is the target's whoami for
-    HTTP.
+    """Read the guest's report ``{name, proto, target, reached, answer}``; for HTTP, ``answer`` is the target's whoami.
 
-    :raises ProbeError: when the relay is not the guest it should be, or says something else.
+    :raises ProbeError: if the relay is not the expected guest or sends something else.
     """
     try:
         said = json.loads(body)
@@ -242,7 +240,7 @@ def read_relayed(status: int, body: str, relay: str) -> dict[str, Any]:
 
 
 def probe_once(probe: Mapping[str, Any], wait: float) -> dict[str, Any]:
-    """Enter the probe's namespace, send it once, return the result without its id. Never raises."""
+    """Enter the probe's namespace, send the probe once and return the result without its id. Never raises."""
     try:
         enter_netns(probe["netns"])
         if probe.get("via"):
@@ -250,7 +248,7 @@ def probe_once(probe: Mapping[str, Any], wait: float) -> dict[str, Any]:
         return send_echo(probe, wait) if probe["proto"] == "icmp" else send_http(probe, wait)
     except ProbeError as error:
         return {"outcome": "error", "detail": str(error)}
-    except Exception as error:  # a probe that breaks must not take the others with it
+    except Exception as error:  # a failing probe must not end the others
         return {"outcome": "error", "detail": f"{type(error).__name__}: {error}"}
 
 
@@ -267,11 +265,11 @@ def run(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[dict[str, Any]]:
-    """Send all probes, return their results in the same order.
+    """Send all probes and return their results in the same order.
 
-    First those that expect an answer, again and again until each has the right one or ``timeout`` seconds
-    are over; then, with the guests known to be up, those that expect none: silent in every one of
-    ``tries`` measured ones. A try that could not be made (an error) is made again, at most as often.
+    The probes that expect an answer come first. They repeat until each has the right answer or ``timeout`` seconds have
+    passed. Then the guests are known to be up, and the probes that expect no answer follow: each must stay silent in
+    ``tries`` measured tries. A try that fails with an error is repeated, at most as often.
 
     :param wait: seconds that one try waits for its answer.
     """
@@ -299,7 +297,7 @@ def run(
             round_of(pending)
             for probe in pending:
                 silent[probe["id"]] += results[probe["id"]]["outcome"] == "unreachable"
-            # One answer is a leak for good; a try that could not be made is made again.
+            # A single answer is a leak, so that probe ends here. A try with an error is repeated.
             pending = [
                 probe
                 for probe in pending

@@ -1,19 +1,19 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Who may reach whom: the matrix of probes and the judgement of what was seen. Pure, no I/O.
+"""Which endpoints may reach each other: the matrix of probes and the verdict on their results. Pure, no I/O.
 
 Shapes
 ------
 guest:  ``{tenant, vrf, name, v4, v6}``, a smoke guest; addresses are plain strings, ``None``
-        when it has none.
+        if it has none.
 site:   ``{name, vrf, netns, v4, v6}``, a tenant's site behind the RIE; ``v4`` and ``v6`` as :func:`address`.
 policy: ``{vrf: {"import": [rt, ...], "export": [rt, ...]}}``, the route target graph (RFC 4364, section 4.3).
 probe:  ``{id, kind, from, to, from_vrf, to_vrf, proto, family, size, netns, source, target, via, expect,
         expect_name, expect_source}``. ``source`` and ``target`` are addresses, ``from`` and ``to`` are names;
         ``via`` is ``{name, address}`` of the guest that sends the probe on behalf of the site at ``source``.
-result: ``{id, outcome, name, remote_addr, detail, rtt_ms, attempts}`` with outcome one of
-        ``reach`` (it answered), ``refused`` (something answered with a reset), ``unreachable`` (silence,
-        or an ICMP error) and ``error`` (the probe itself could not be made: that is never taken for silence).
+result: ``{id, outcome, name, remote_addr, detail, rtt_ms, attempts}`` with one of the outcomes
+        ``reach`` (the target answered), ``refused`` (a TCP reset came back), ``unreachable`` (silence
+        or an ICMP error) and ``error`` (the probe could not be sent; this never counts as silence).
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ PROTOCOLS = ("icmp", "http")
 SITE_GUEST = "site-guest"
 GUEST_GUEST = "guest-guest"
 GUEST_SITE = "guest-site"
-#: Bytes of IP and ICMP header ahead of an echo payload.
+#: Bytes of IP and ICMP header in front of an echo payload.
 ECHO_OVERHEAD = {"v4": 28, "v6": 48}
 
 
 def complete_sites(sites: Iterable[Mapping[str, Any]], pattern: str = "ce-{name}") -> list[dict[str, Any]]:
-    """Sites with what they leave out: ``netns`` by ``pattern``, plain addresses; called ``site-NAME``."""
+    """Fill in the defaults of sites: ``netns`` by ``pattern``, plain addresses, the name ``site-NAME``."""
     return [
         {
             "name": f"site-{site['name']}",
@@ -45,9 +45,9 @@ def complete_sites(sites: Iterable[Mapping[str, Any]], pattern: str = "ce-{name}
 
 
 def policy_from_tenants(tenants: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[str]]]:
-    """Route target policy of every VRF of the intent (``rie_tenants``).
+    """Return the route target policy of every VRF of the intent (``rie_tenants``).
 
-    A VRF without explicit targets imports and exports only its own, private one.
+    A VRF without explicit targets imports and exports only its own private target.
     """
     policy: dict[str, dict[str, list[str]]] = {}
     for tenant in tenants:
@@ -61,7 +61,7 @@ def policy_from_tenants(tenants: Iterable[Mapping[str, Any]]) -> dict[str, dict[
 
 
 def connected(policy: Mapping[str, Mapping[str, Sequence[str]]], one: str, other: str) -> bool:
-    """True when packets can go both ways: the same VRF, or each imports what the other exports.
+    """Return True if packets can pass both ways: within one VRF, or if each VRF imports the routes of the other.
 
     A one-way import gives a route but no way back, so nothing is reachable over it.
     """
@@ -74,7 +74,7 @@ def connected(policy: Mapping[str, Mapping[str, Sequence[str]]], one: str, other
 
 
 def address(value: str | None) -> str | None:
-    """The address that ``value`` means, in canonical text: its own, or a prefix's first one.
+    """Return the address in ``value`` in canonical text; for a network prefix, the first address of the prefix.
 
     ``10.128.1.7`` and ``10.128.1.7/24`` are 10.128.1.7, ``10.128.1.0/24`` is 10.128.1.1.
     """
@@ -92,16 +92,16 @@ def matrix(
     policy: Mapping[str, Mapping[str, Sequence[str]]],
     mtu: int = 0,
 ) -> list[dict[str, Any]]:
-    """Every probe: site to guest, guest to guest and guest to site, each family and protocol.
+    """Return every probe: site to guest, guest to guest and guest to site, for each family and protocol.
 
-    The addresses of different tenants may overlap. A probe to another tenant's guest therefore aims at an
-    address which, in the source's own VRF, nobody may hold: it must stay unanswered there too.
+    The addresses of different tenants may overlap. A probe to the guest of another tenant therefore uses an
+    address that nothing in the VRF of the source may have: it must stay unanswered there, too.
 
-    A guest's probes are relayed through the guest's web server from a site of its own VRF; a guest in a
+    The probes of a guest are relayed through its web server from a site of the same VRF; a guest in a
     VRF without a site can only be a target.
 
-    :param mtu: when not 0, also prove that an unfragmented packet of so many bytes passes from each
-        site to the guests it reaches ("too big" messages are unreliable in OVN: only a
+    :param mtu: if not 0, also check that an unfragmented packet of this many bytes passes from each
+        site to the guests that it reaches ("too big" messages are unreliable in OVN: only a
         full packet shows a path that is too small).
     """
     probes: list[dict[str, Any]] = []
@@ -166,7 +166,7 @@ def matrix(
 
 
 def _relay(home: Mapping[str, Any], guest: Mapping[str, Any]) -> dict[str, Any] | None:
-    """How the site ``home`` speaks to ``guest``: over the first family both have."""
+    """Return how the site ``home`` contacts ``guest``: over the first family that both have."""
     for family in FAMILIES:
         here, there = address(home.get(family)), address(guest.get(family))
         if here and there:
@@ -179,7 +179,7 @@ def _relay(home: Mapping[str, Any], guest: Mapping[str, Any]) -> dict[str, Any] 
 
 
 def _probe(kind: str, family: str, proto: str, allowed: bool, **facts: Any) -> dict[str, Any]:
-    """One probe; its id is unique within a matrix."""
+    """Return one probe; its id is unique within a matrix."""
     via = facts.get("via")
     size = facts.get("size", 0)
     named = proto == "http" and allowed
@@ -204,12 +204,12 @@ def _probe(kind: str, family: str, proto: str, allowed: bool, **facts: Any) -> d
 
 
 def satisfied(probe: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
-    """True when ``result`` is all that ``probe`` expects."""
+    """Return True if ``result`` is all that ``probe`` expects."""
     return _complaint(probe, result) is None
 
 
 def _complaint(probe: Mapping[str, Any], result: Mapping[str, Any]) -> str | None:
-    """What is wrong with ``result``, None when nothing is."""
+    """Return the fault of ``result``, or None if there is none."""
     outcome, detail = result.get("outcome", "error"), result.get("detail") or ""
     expected = "reached" if probe["expect"] == "reach" else "unreachable"
     if outcome == "error":
@@ -248,22 +248,21 @@ def _seen_source(result: Mapping[str, Any]) -> str | None:
 
 
 def label(probe: Mapping[str, Any]) -> str:
-    """How people call a probe: ``site-interieur -> guest-finances v6 http``."""
+    """Return the display name of a probe: ``site-interieur -> guest-finances v6 http``."""
     size = f" {probe['size']} bytes, unfragmented" if probe.get("size") else ""
     return f"{probe['from']} -> {probe['to']} {probe['family']} {probe['proto']}{size}"
 
 
 def judge(probes: Sequence[Mapping[str, Any]], results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Join what was expected with what was seen.
+    """Compare the results with what the probes expect.
 
-    Silence proves something only between ends that are known to speak: an unanswered probe counts as
-    *proven* when, in the same family, its source reached something and its target was reached by somebody.
-    An unproven one is no violation (the missing positive is, where there should be one), but it is listed
+    Silence proves isolation only between ends that are known to work: an unanswered probe counts as
+    *proven* if, in the same family, its source reached some target and its target was reached from some source.
+    An unproven probe is no violation (a missing positive answer is one), but it is listed
     and never shown as isolation.
 
     :return: ``{ok, counts: {total, as_expected, violations, unproven}, probes, violations, unproven}``:
-        the probes
-        with ``seen``, ``verdict`` (``ok``, ``violation`` or ``unproven``), ``detail``, ``seen_name``,
+        the probes with ``seen``, ``verdict`` (``ok``, ``violation`` or ``unproven``), ``detail``, ``seen_name``,
         ``seen_source``, ``rtt_ms`` and ``attempts``; violations ``{id, from, to, text}``; unproven as labels.
     """
     by_id = {result["id"]: result for result in results}

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verification report: verdict, JSON form, layout of its drawing and matrix. Pure, no I/O.
 
-The HTML template (role verify) only places what :func:`view` computed.
+The HTML template (role verify) only places the values that :func:`view` computed.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from ..rie.sessions import text as session_text
 
 FAMILIES = ("v4", "v6")
 PROTOCOLS = ("icmp", "http")
-#: VRF colours that the template defines; further VRFs start over.
+#: VRF colours that the template defines; further VRFs reuse them from the first.
 COLOURS = 8
-#: VRFs that the drawing shows at most; those with violations come first.
+#: Largest number of VRFs that the drawing shows; those with violations come first.
 DRAWN = 12
 NO_PROBE_HOST = (
     "No probe host: the inventory's group 'backbone' is empty, so reachability and isolation were NOT measured."
@@ -41,11 +41,11 @@ def assemble(
 
     :param api: checks ``{id, kind, ok, detail, ms}``.
     :param sessions: ``{gateway, vrf, what, neighbor, state, ok, detail}``.
-    :param matrix: the judgement of :mod:`reachability`, None when there is no host to probe from.
-    :param errors: what kept the guests from being there.
-    :param isolation: the report of :mod:`isolation`, None when nothing was proven.
+    :param matrix: the result of :func:`reachability.judge`, None if there is no host to probe from.
+    :param errors: the reasons why guests are missing.
+    :param isolation: the report of :mod:`isolation`, None if nothing was proven.
     :return: ``{ok, site, generated, notes, violations, counts, measured, api, sessions, probes, unproven,
-        sites, guests, plan, isolation}``; ``violations`` are ``{id, kind, text}`` of every part, packets first.
+        sites, guests, plan, isolation}``; ``violations`` are ``{id, kind, text}`` of all parts, packets first.
     """
     violations: list[dict[str, Any]] = [{"kind": "guest", "id": "guests", "text": text} for text in errors]
     violations += [
@@ -103,7 +103,7 @@ def assemble(
 
 
 def _leaks(isolation: Mapping[str, Any]) -> list[dict[str, str]]:
-    """``{id, text}`` of what the proof of isolation found, and of what it could not look at."""
+    """Return ``{id, text}`` for each violation in the isolation proof and for each part that it could not examine."""
     found = []
     for leak in isolation["violations"]:
         pair = f"{leak['from_vrf'] or 'anything'} to {leak['to_vrf']}"
@@ -122,7 +122,7 @@ def _leaks(isolation: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def summary(report: Mapping[str, Any]) -> str:
-    """One sentence for a terminal."""
+    """Return the report's summary, one sentence for a terminal."""
     counts = report["counts"]
     parts = []
     if report["measured"]:
@@ -143,7 +143,7 @@ def summary(report: Mapping[str, Any]) -> str:
 
 
 def view(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What the template shows: ``{report, summary, colours, drawing, matrix}``."""
+    """Return the values for the template: ``{report, summary, colours, drawing, matrix}``."""
     vrfs = [vrf["name"] for vrf in report["plan"].get("neutron", {}).get("vrfs", [])]
     for entry in (*report["sites"], *report["guests"]):
         if entry["vrf"] not in vrfs:
@@ -162,9 +162,9 @@ def view(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def table(probes: Sequence[Mapping[str, Any]], colours: Mapping[str, int]) -> dict[str, Any]:
-    """Sources by rows, targets by columns: ``{columns, rows}``; a cell is None where nothing was probed.
+    """Return the matrix, sources by rows and targets by columns: ``{columns, rows}``; a cell without a probe is None.
 
-    Sites come first as sources, guests as targets, both in the order of the VRFs: what is allowed is a diagonal.
+    Sites come first as sources, guests as targets, both in the order of the VRFs, so allowed pairs form a diagonal.
     """
     order = {vrf: place for place, vrf in enumerate(colours)}
     sources: dict[str, tuple[bool, int, str]] = {}
@@ -209,7 +209,7 @@ def _cell(probes: Sequence[Mapping[str, Any]], same: bool) -> dict[str, Any] | N
 
 
 def _mark(probe: Mapping[str, Any]) -> dict[str, str]:
-    """Symbol, style class and tooltip of one probe."""
+    """Return symbol, style class and tooltip of one probe."""
     verdict, reached = probe["verdict"], probe["seen"] in ("reach", "refused")
     if verdict == "violation":
         style, symbol = "bad", "✗"
@@ -248,17 +248,17 @@ HEADINGS = {
     "router": "Tenant routers",
     "guest": "Guests",
 }
-#: Width of a character of the small lines; nearest and widest bow of a line between gateways.
+#: Width of a character of the small lines; smallest and largest bow of a line between gateways.
 CHARACTER, BOW, WIDEST_BOW = 6.6, 26, 70
 ROW = 86
 
 
 def drawing(report: Mapping[str, Any], colours: Mapping[str, int]) -> dict[str, Any]:
-    """Boxes and lines: ``{left, width, height, boxes, cells, lines, dots, titles, hidden}``, ready to be placed.
+    """Return boxes and lines: ``{left, width, height, boxes, cells, lines, dots, titles, hidden}``, ready to be placed.
 
-    report: ``plan``, ``sessions``, ``probes``, ``sites`` and ``guests`` are read. Where there are no sites or guests,
-    there is no column for them. One row a VRF for its sites, router and guests; one box a gateway and its provider
-    edge, a cell a VRF.
+    report: ``plan``, ``sessions``, ``probes``, ``sites`` and ``guests`` are read. Without sites or guests, their column
+    is left out. Each VRF has one row for its sites, router and guests. Each gateway has one box and one for its
+    provider edge, with one cell per VRF.
     """
     plan = report["plan"]
     all_vrfs = plan.get("neutron", {}).get("vrfs", [])
@@ -303,7 +303,7 @@ def _rows(
     colours: Mapping[str, int],
     body: int,
 ) -> dict[str, Any]:
-    """Sites, routers and guests; returns where lines may end: name -> (left, right, y)."""
+    """Add sites, routers and guests; return the points where lines may end: name -> (left, right, y)."""
     ends: dict[Any, tuple[float, float, float]] = {}
     height = body / max(1, len(vrfs))
     for index, vrf in enumerate(vrfs):
@@ -350,7 +350,7 @@ def _columns(
     box_height: int,
     ends: Mapping[Any, tuple[float, float, float]],
 ) -> None:
-    """Gateways and their provider edges, and the lines to everything else."""
+    """Add gateways, their provider edges, and the lines to all other boxes."""
     gateways = report["plan"].get("gateways", {})
     peers: dict[str, list[float]] = {}
     spread = (body - len(gateways) * box_height) / max(1, len(gateways))
@@ -408,7 +408,7 @@ def _columns(
 
 
 def _stray(sheet: dict[str, Any], report: Mapping[str, Any], ends: Mapping[Any, tuple[float, float, float]]) -> None:
-    """A red line over everything for each pair that a violation names."""
+    """Add a red line above everything else for each pair that a violation names."""
     pairs = {
         (probe["from"], probe["to"]): probe["expect"] for probe in report["probes"] if probe["verdict"] == "violation"
     }
@@ -430,7 +430,7 @@ def _dot(sessions: Sequence[Mapping[str, Any]], gateway: str, vrf: str, x: float
 
 
 def line(start: tuple[float, float], end: tuple[float, float], colour: int | None) -> dict[str, Any]:
-    """A link from a point to another, of a VRF's colour or none."""
+    """Return a line between two points, in the colour of a VRF or without a colour."""
     middle = (start[0] + end[0]) / 2
     path = f"M{start[0]:g} {start[1]:g} C{middle:g} {start[1]:g} {middle:g} {end[1]:g} {end[0]:g} {end[1]:g}"
     return {"path": path, "style": "link", "colour": colour}
@@ -446,7 +446,7 @@ def box(
     lines: Sequence[str],
     colour: int | None,
 ) -> Box:
-    """A box with a title and lines below it, cut to its width."""
+    """Return a box with a title and lines below it, cut to its width."""
     room = int((width - 18) / CHARACTER)
     short = [line if len(line) <= room else line[: room - 1] + "…" for line in lines]
     box = {"kind": kind, "x": x, "y": y, "width": width, "height": height}

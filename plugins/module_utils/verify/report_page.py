@@ -1,8 +1,8 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What every HTML report looks like: style, marks and drawings, as Jinja macros, and the call that renders a template.
+"""The common parts of all HTML reports: style, marks and drawings as Jinja macros, and a function to render a template.
 
-The macros are kept here and not in a file, for modules run from a bundle of their own: a template gets them by
+The macros are kept here and not in a file because modules run from a bundle of their own. A template imports them with
 ``{% import 'page' as page %}``.
 """
 
@@ -108,7 +108,7 @@ details { margin-top: 12px; } summary { cursor: pointer; padding: 4px 0; color: 
 
 
 def render(template: Path, values: dict[str, Any]) -> str:
-    """The page. A name that the template asks for and nobody computed is an error; whatever is shown is escaped.
+    """Return the page. A name in the template without a value is an error; all values are escaped.
 
     Raises OSError and jinja2.TemplateError.
     """

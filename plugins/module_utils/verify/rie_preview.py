@@ -1,21 +1,21 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What wiring a site would change, from the check-mode results of the modules that wire it. Pure.
+"""Preview of the changes to a site's wiring, from the check-mode results of the modules that apply it. Pure.
 
 A preview is plain data::
 
-    {version, site, digest, changes,            # digest of all below; changes: how many, 0 when all is as wanted
+    {version, site, digest, changes,            # digest of all below; changes: their number, 0 if there are none
      ledger: [text lines of the ledger's diff],
      tenants: [{tenant, vrf, cloud: [operation], gateways: {gw1: [{part, action, lines}]}}],
-     nodes:   {gw1: [text]},                    # what belongs to no VRF: the uplinks, the boot program
+     nodes:   {gw1: [text]},                    # changes that belong to no VRF: the uplinks, the boot program
      site_wide: [text],                         # projects, quotas, BFD timers
-     orphans: [{kind, key}],                    # ours, in no plan, left alone
+     orphans: [{kind, key}],                    # objects with our key that are in no plan; they are not changed
      api_calls: {method: forecast of the writes},
      sessions: [{gateway, vrf, what, neighbor, effect}]}
 
-An operation is ``{action, kind, key, before, after, reason}``; ``effect`` is ``starts``, ``ends`` or ``resets``: what
-is not listed stays up. The digest covers what is there now as well as what is wanted, so that it tells whether
-something has moved since a person looked.
+An operation is ``{action, kind, key, before, after, reason}``. ``effect`` is ``starts``, ``ends`` or ``resets``;
+sessions that are not listed stay up. The digest covers the present state as well as the wanted one, so it shows whether
+anything has changed since a person read the preview.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ..openstack.neutron_objects import KEY_PREFIX, SCOPE_PREFIX
 from ..rie.sessions import expected
 
 VERSION = 1
-# What of a neighbour cannot change without a new TCP session.
+# Settings of a neighbour that only a new TCP session can change.
 _RESETTING = re.compile(r"\bneighbor (\S+) (?:remote-as|password|timers \d+|local-role|update-source)\b")
 _NO_ROUTER = re.compile(r"^\s*no router bgp ", re.M)
 
@@ -45,11 +45,11 @@ def preview(
     cloud: Mapping[str, Mapping[str, Any]],
     gateways: Mapping[str, Mapping[str, Mapping[str, Any]]],
 ) -> dict[str, Any]:
-    """Put together what the modules said in check mode.
+    """Combine the check-mode results of the modules.
 
     plan: of rie_plan. ledger: its ``diff``. cloud: results of ``projects`` (identity_catalog), ``neutron``
     (rie_neutron) and ``bfd`` (ovn_gateways). gateways: by name, results of ``netns`` (rie_netns), ``rulesets``
-    (nftables_netns) and ``instances`` (frr_instance). A result that is absent or empty changes nothing.
+    (nftables_netns) and ``instances`` (frr_instance). A missing or empty result means no change.
     """
     neutron = cloud.get("neutron", {})
     owners = {vrf["name"]: vrf["tenant"] for vrf in plan["neutron"]["vrfs"]}
@@ -98,12 +98,12 @@ def preview(
 
 
 def digest(found: Mapping[str, Any]) -> str:
-    """SHA-256 of a preview's content, whatever the order of its keys."""
+    """Return the SHA-256 of a preview's content, independent of the order of its keys."""
     return hashlib.sha256(json.dumps(found, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def vrf_of(operation: Mapping[str, Any]) -> str | None:
-    """The VRF that an operation on Neutron belongs to, by its key; None for quotas."""
+    """Return the VRF that an operation on Neutron belongs to, by its key; None for quotas."""
     key: str = operation["key"]
     if key.startswith(KEY_PREFIX):
         return key.split(":")[1]
@@ -115,7 +115,7 @@ def vrf_of(operation: Mapping[str, Any]) -> str | None:
 def _gateway(
     results: Mapping[str, Mapping[str, Any]], gateway: str, parts: dict[str, dict[str, list[dict[str, Any]]]]
 ) -> list[str]:
-    """Sort a gateway's changes by VRF into ``parts``; returns those that belong to none."""
+    """Sort a gateway's changes by VRF into ``parts``; return those that belong to no VRF."""
 
     def add(vrf: str, part: str, action: str, lines: list[str]) -> None:
         entry = {"part": part, "action": action, "lines": lines}
@@ -140,7 +140,7 @@ def _gateway(
 
 
 def _sessions(plan: Mapping[str, Any], gateways: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[dict[str, str]]:
-    """BGP sessions that begin, end or are set up anew; those of VRFs that leave are known by their instance only."""
+    """List the BGP sessions that start, end or reset. A removed VRF is known only by its instance."""
     found = []
     for gateway, results in sorted(gateways.items()):
         vrfs = {vrf["name"]: vrf for vrf in plan["gateways"].get(gateway, {"vrfs": []})["vrfs"]}
@@ -170,18 +170,18 @@ def _sessions(plan: Mapping[str, Any], gateways: Mapping[str, Mapping[str, Mappi
 
 
 def reset_neighbors(delta: str) -> set[str]:
-    """Neighbours whose session a reload sets up anew, from the lines it deletes and adds; ``*`` for all."""
+    """Return the neighbours whose session a reload resets, from the lines it deletes and adds; ``*`` for all."""
     return {"*"} if _NO_ROUTER.search(delta) else set(_RESETTING.findall(delta))
 
 
 def changed_lines(before: str, after: str) -> list[str]:
-    """Lines that go (``-``) and come (``+``)."""
+    """Return the removed (``-``) and added (``+``) lines."""
     rows = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
     return [row for row in rows if row[:1] in "+-" and row[:3] not in ("+++", "---")]
 
 
 def operation_line(operation: Mapping[str, Any]) -> str:
-    """One operation as a person reads it: ``+ network rie:finances:paie``."""
+    """Return one operation as readable text: ``+ network rie:finances:paie``."""
     sign = {"create": "+", "update": "~", "delete": "-"}[operation["action"]]
     head = f"{sign} {operation['kind']} {operation['key']}"
     before, after = operation.get("before", {}), operation.get("after", {})
@@ -198,7 +198,7 @@ def _pairs(values: Mapping[str, Any]) -> str:
 
 
 def text(found: Mapping[str, Any]) -> list[str]:
-    """The preview for a terminal, line by line: what changes, tenant by tenant, then what it costs."""
+    """Return the preview as lines for a terminal: the changes by tenant, then their cost."""
     if not found["changes"]:
         return [f"{found['site']}: everything is as the inventory wants it", *_orphans(found)]
     rows: list[str] = []

@@ -1,15 +1,15 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The report of the wiring as it is: plan, live sessions and prefixes, Neutron's half, who may reach whom. Pure.
+"""The report of the present wiring: plan, live sessions and prefixes, Neutron's half, reachability. Pure.
 
-:func:`assemble` makes the document, plain data; :func:`view` adds what the page places. Every part but the plan may be
-missing: a node that does not answer is named in ``notes``, and the rest is reported all the same. Shapes::
+:func:`assemble` makes the document as plain data; :func:`view` adds the values that the page places. Any part except
+the plan may be missing: a node that does not answer is named in ``notes``, and the rest is reported. Shapes::
 
     {version, site, made, summary, notes: [text], counts: {...},
-     gateways: [{name, answers, drained, vrfs, sessions, up}],          # answers False: nothing is known of it
+     gateways: [{name, answers, drained, vrfs, sessions, up}],          # answers False: nothing else is known
      tenants: [{name, description, project, ok, vrfs: [vrf]}],
      targets: [{target, exporters: [VRF], importers: [VRF]}],           # route targets that join VRFs
-     private: number of route targets of one VRF alone,
+     private: number of route targets that only one VRF uses,
      pairs: [{from, to, allowed, routes, agree, wrong, unproven, leaks}],
      isolated: number of ordered pairs of VRFs without any route,
      verify: {made, measured} or None, isolation: {made, ok, facts, not_examined, violations} or None,
@@ -19,7 +19,7 @@ missing: a node that does not answer is named in ``notes``, and the rest is repo
           router: {name, found}, networks: [{name, v4, v6, found}], ports: [{gateway, network, vlan, v4, v6, found,
           chassis, ok}], others: [text], imports, exports, reaches, hears, heard_by: [VRF], drift: [text]}
 
-``found`` is None where Neutron did not answer; ``allowed`` is ``both`` (packets may go both ways), ``one way``
+``found`` is None if Neutron did not answer; ``allowed`` is ``both`` (packets may pass both ways), ``one way``
 (``from`` has a route to ``to``, and there is none back) or ``no``.
 """
 
@@ -37,8 +37,8 @@ from . import report as verify_report
 from .rie_preview import operation_line, text
 
 VERSION = 1
-#: Rows and columns that the matrix shows at most. On a larger site it leaves out who has nothing to do with another;
-#: what a VRF may reach is also in its own section.
+#: Largest number of rows and columns in the matrix. On a larger site it omits VRFs that exchange routes with no other;
+#: the section of a VRF also lists the VRFs that it may reach.
 MATRIX = 24
 
 
@@ -56,12 +56,12 @@ def assemble(
     verify: Mapping[str, Any] | None = None,
     isolation: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The document.
+    """Return the document.
 
-    plan: of rie_plan. gateways: results of rie_info with routes, by name; those that did not answer are left out.
-    cloud: ``lists`` of rie_cloud_info. placed: of ovn_gateways. preview: of rie_preview, as far as could be
-    compared; complete: whether that is everything. faults: what could not be looked at. verify, isolation: the last
-    reports of ``socle verify``.
+    plan: of rie_plan. gateways: results of rie_info with routes, by name, without those that did not answer.
+    cloud: ``lists`` of rie_cloud_info. placed: of ovn_gateways. preview: of rie_preview, for the parts that could be
+    compared; complete: whether these are all parts. faults: the parts that could not be read. verify, isolation: the
+    last reports of ``socle verify``.
     """
     notes = list(faults)
     wired: dict[str, dict[str, Any]] = defaultdict(dict)
@@ -145,7 +145,7 @@ def assemble(
         "drift": {
             "known": complete,
             "changes": preview["changes"],
-            # What belongs to no VRF that is still in the plan.
+            # Changes that belong to no VRF of the plan.
             "lines": _rest(preview, changed),
         },
         "counts": _counts(every, tenants, preview),
@@ -178,7 +178,7 @@ def _counts(
 
 
 def summary(document: Mapping[str, Any]) -> str:
-    """One sentence for a terminal."""
+    """Return the summary, one sentence for a terminal."""
     counts = document["counts"]
     drained = [gateway["name"] for gateway in document["gateways"] if gateway["drained"]]
     parts = [
@@ -196,7 +196,7 @@ def summary(document: Mapping[str, Any]) -> str:
 
 
 def _live(cloud: Mapping[str, Sequence[Mapping[str, Any]]] | None) -> dict[str, Any] | None:
-    """What Neutron has, by our key: networks, routers, ports by router and network; our networks by VRF."""
+    """Index Neutron's objects by our key: networks, routers, ports by router and network; our networks by VRF."""
     if cloud is None:
         return None
     ours: dict[str, set[str]] = defaultdict(set)
@@ -214,7 +214,7 @@ def _live(cloud: Mapping[str, Sequence[Mapping[str, Any]]] | None) -> dict[str, 
 def _neutron(
     vrf: Mapping[str, Any], live: Mapping[str, Any] | None, placed: Mapping[str, Sequence[str]] | None
 ) -> dict[str, Any]:
-    """``{router, networks, ports, others}`` of a VRF: what is wanted, and whether it is there."""
+    """Return ``{router, networks, ports, others}`` of a VRF: the wanted objects, and whether each exists."""
     router = live["routers"].get(vrf["router"]["tag"]) if live else None
     networks = [
         {
@@ -253,7 +253,7 @@ def _neutron(
 
 
 def _drift(row: Mapping[str, Any]) -> list[str]:
-    """What of a VRF differs, a line each."""
+    """Return the differences of a VRF, one line each."""
     found = [f"cloud: {operation_line(operation)}" for operation in row["cloud"]]
     for gateway, parts in row["gateways"].items():
         for part in parts:
@@ -263,14 +263,14 @@ def _drift(row: Mapping[str, Any]) -> list[str]:
 
 
 def _rest(preview: Mapping[str, Any], changed: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What differs and belongs to no VRF of the plan."""
+    """Return the differences that belong to no VRF of the plan."""
     rest = {**preview, "tenants": list(changed.values()), "sessions": [], "api_calls": {}}
     if not any((rest["ledger"], rest["site_wide"], rest["nodes"], rest["tenants"], rest["orphans"])):
         return []
     return [line for line in text(rest) if not line.startswith(("API: ", "sessions: "))]
 
 
-# Who may reach whom
+# Reachability between VRFs
 
 
 def _targets(vrfs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -285,7 +285,7 @@ def _targets(vrfs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _pairs(
     graph: Mapping[str, Sequence[str]], verify: Mapping[str, Any] | None, isolation: Mapping[str, Any] | None
 ) -> list[dict[str, Any]]:
-    """Ordered pairs of VRFs of which there is something to say: a route, a probe, or a counter-example."""
+    """Return the ordered pairs of VRFs that have a route, a probe or a counter-example."""
     probes: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for probe in (verify or {}).get("probes", []):
         probes[probe["from_vrf"], probe["to_vrf"]][probe["verdict"]] += 1
@@ -309,9 +309,9 @@ def _pairs(
 
 
 def matrix(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The matrix as the page shows it: ``{names, rows: [{name, cells}], hidden}``.
+    """Return the matrix for the page: ``{names, rows: [{name, cells}], hidden}``.
 
-    VRFs that violate come first, then those that share routes with others, until MATRIX is full.
+    VRFs with violations come first, then those that share routes with others, up to MATRIX of them.
     """
     names = [vrf["name"] for tenant in document["tenants"] for vrf in tenant["vrfs"]]
     pairs = {(row["from"], row["to"]): row for row in document["pairs"]}
@@ -346,10 +346,10 @@ def _cell(one: str, other: str, pair: Mapping[str, Any] | None) -> dict[str, Any
 
 
 def view(document: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
-    """What the template shows: ``{report, colours, many, drawing, sheets, matrix, duration}``.
+    """Return the values for the template: ``{report, colours, many, drawing, sheets, matrix, duration}``.
 
-    ``drawing`` is of the whole site, each VRF where there are few, counts where there are many; ``sheets`` has a
-    drawing of each tenant where there are many; ``duration`` makes words of seconds.
+    ``drawing`` shows the whole site: on a small site each VRF, on a large one only counts. ``sheets`` has a
+    drawing per tenant on a large site; ``duration`` formats seconds as text.
     """
     vrfs = [vrf["name"] for tenant in document["tenants"] for vrf in tenant["vrfs"]]
     colours = {name: place % verify_report.COLOURS for place, name in enumerate(vrfs)}
@@ -369,7 +369,7 @@ def view(document: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]
 
 
 def duration(seconds: int | None) -> str:
-    """``3 d 4 h``, ``26 min``, ``12 s``; nothing where it is not known."""
+    """Return ``3 d 4 h``, ``26 min`` or ``12 s``; empty if it is not known."""
     if seconds is None:
         return ""
     days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
@@ -383,7 +383,7 @@ def duration(seconds: int | None) -> str:
 def _sheet(
     plan: Mapping[str, Any], names: set[str], tenants: Sequence[Mapping[str, Any]], colours: Mapping[str, int]
 ) -> dict[str, Any]:
-    """The drawing of `socle verify` of some VRFs, without sites and guests."""
+    """Return the drawing of `socle verify` for some VRFs, without sites and guests."""
     part = {
         "neutron": {"vrfs": [vrf for vrf in plan["neutron"]["vrfs"] if vrf["name"] in names]},
         "gateways": {
@@ -397,7 +397,7 @@ def _sheet(
 
 
 def overview(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The site in counts, in the shape of :func:`verify_report.drawing`."""
+    """Return the site in counts, in the shape of :func:`verify_report.drawing`."""
     counts = document["counts"]
     body = 130 * len(document["gateways"])
     box, line = verify_report.box, verify_report.line

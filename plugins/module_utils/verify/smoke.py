@@ -1,9 +1,9 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Which smoke guests a plan asks for, and how their OpenStack objects should look. Pure, no I/O.
+"""The smoke guests that a plan needs, and the properties of their OpenStack objects. Pure, no I/O.
 
-A guest is a kernel and a busybox initramfs with a small web server: one a VRF, on one of its networks. It
-learns its name from its kernel command line, so that an answer says who gave it.
+A guest is a kernel and a busybox initramfs with a small web server. Each VRF has one, on one of its networks. It
+reads its name from its kernel command line, so that an answer names the guest that sent it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 NAME = "socle-smoke"
 FLAVOR = "socle.smoke"
-#: Glance property that holds the digest of what an image was made from.
+#: Glance property that holds the digest of the sources of an image.
 DIGEST_PROPERTY = "socle_digest"
 KERNEL_ARGUMENTS = "console=ttyS0 quiet rdinit=/init"
 
 
 class SmokeError(Exception):
-    """The guests cannot be as asked; the text says which, why, and what to do."""
+    """The guests cannot be made as requested; the text names the guest, the reason and the remedy."""
 
 
 def wanted_guests(
@@ -29,15 +29,15 @@ def wanted_guests(
     offset: int = 10,
     step: int = 10,
 ) -> list[dict[str, Any]]:
-    """The guest of every VRF of ``plan.neutron.vrfs``.
+    """Return the guest of every VRF of ``plan.neutron.vrfs``.
 
-    Tenants may use the same prefix: guests whose prefixes overlap get different host numbers (``offset``,
-    then ``step`` further for each), so that an address names at most one guest and a stray answer is seen.
+    Tenants may use the same prefix. Guests whose prefixes overlap get different host numbers (``offset``,
+    then ``step`` more for each), so that an address belongs to at most one guest and a stray answer is detected.
 
-    :param networks: names of networks to choose from; a VRF's first network where the list is empty.
+    :param networks: names of preferred networks; a VRF uses its first network if the list is empty.
     :return: ``{tenant, project, vrf, name, network, v4, v6_cidr}``: ``network`` is the durable key of the
-        Neutron network, ``v4`` an address or None; the v6 address is the network's to give (SLAAC).
-    :raises SmokeError: for a prefix too small to tell its guests apart.
+        Neutron network, ``v4`` an address or None; the network assigns the v6 address (SLAAC).
+    :raises SmokeError: if a prefix is too small to give each guest an address of its own.
     """
     guests: list[dict[str, Any]] = []
     taken: list[ipaddress.IPv4Address] = []
@@ -67,7 +67,7 @@ def wanted_guests(
 def _free_host(
     prefix: ipaddress.IPv4Network, taken: Iterable[ipaddress.IPv4Address], offset: int, step: int, vrf: str
 ) -> ipaddress.IPv4Address:
-    """First of offset, offset + step, ..., then any later number, that no guest has."""
+    """Return the first address of offset, offset + step, ..., then of all higher numbers, that no guest has."""
     used = set(taken)
     last = prefix.num_addresses - 2
     numbers = [*range(offset, last + 1, max(1, step)), *range(offset, last + 1)]
@@ -83,9 +83,9 @@ def _free_host(
 def port_body(
     guest: Mapping[str, Any], network_id: str, subnets: Iterable[Mapping[str, Any]], group: str
 ) -> dict[str, Any]:
-    """The port of a guest: a fixed v4 address, and what SLAAC gives on each v6 subnet.
+    """Return the port of a guest: a fixed v4 address, and the SLAAC address of each v6 subnet.
 
-    :raises SmokeError: when the network has no subnet that holds the guest's v4 address.
+    :raises SmokeError: if the network has no subnet that contains the guest's v4 address.
     """
     subnets = list(subnets)
     fixed: list[dict[str, str]] = []
@@ -108,12 +108,12 @@ def port_body(
 
 
 def port_key(guest: Mapping[str, Any]) -> str:
-    """Durable key of a guest's port: its description."""
+    """Return the durable key of a guest's port: its description."""
     return f"smoke:{guest['vrf']}"
 
 
 def port_matches(port: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
-    """True when ``port`` is on the network, in the group and at the addresses that ``body`` asks for."""
+    """Return True if ``port`` is on the network, in the group and at the addresses of ``body``."""
     wanted = {(ip["subnet_id"], ip.get("ip_address")) for ip in body["fixed_ips"]}
     seen = {(ip["subnet_id"], ip["ip_address"]) for ip in port.get("fixed_ips", [])}
     return (
@@ -125,7 +125,7 @@ def port_matches(port: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
 
 
 def addresses(port: Mapping[str, Any]) -> dict[str, str | None]:
-    """``{v4, v6}`` of a port."""
+    """Return ``{v4, v6}`` of a port."""
     found: dict[str, str | None] = {"v4": None, "v6": None}
     for ip in port.get("fixed_ips", []):
         address = ipaddress.ip_address(ip["ip_address"])
@@ -134,7 +134,7 @@ def addresses(port: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def rules(group_id: str) -> list[dict[str, Any]]:
-    """Ingress the probes need: ICMP and TCP port 80, both families. Egress is open by default."""
+    """Return the ingress rules for the probes: ICMP and TCP port 80, both families. Egress is open by default."""
     common = {"security_group_id": group_id, "direction": "ingress"}
     web = {"protocol": "tcp", "port_range_min": 80, "port_range_max": 80}
     return [
@@ -146,7 +146,7 @@ def rules(group_id: str) -> list[dict[str, Any]]:
 
 
 def missing_rules(group: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rules that ``group`` (as Neutron shows it) lacks."""
+    """Return the rules that ``group`` (as Neutron shows it) lacks."""
     keys = ("direction", "ethertype", "protocol", "port_range_min", "port_range_max")
     synonyms: dict[object, str] = {"icmpv6": "ipv6-icmp"}
 
@@ -158,7 +158,7 @@ def missing_rules(group: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def disk_properties(kernel_id: str, ramdisk_id: str, name: str) -> dict[str, str]:
-    """Properties of a guest's (empty) disk image: what boots in its place, under which name."""
+    """Return the properties of a guest's (empty) disk image: the kernel and ramdisk that boot instead, and the name."""
     return {
         "kernel_id": kernel_id,
         "ramdisk_id": ramdisk_id,
@@ -167,10 +167,10 @@ def disk_properties(kernel_id: str, ramdisk_id: str, name: str) -> dict[str, str
 
 
 def server_verdict(servers: Sequence[Mapping[str, Any]], image_id: str | None, port: Mapping[str, Any]) -> str:
-    """What to do with a guest's servers: ``keep``, ``wait``, ``start``, ``create`` or ``replace``.
+    """Decide on the servers of a guest: ``keep``, ``wait``, ``start``, ``create`` or ``replace``.
 
-    More than one of a name (two runs at a time made them) share a port that works for none: all give way. One that
-    is being deleted still shows as ACTIVE, and may for minutes: it is as good as gone.
+    Several servers of one name (from two runs at the same time) share a port that works for none, so all are replaced.
+    A server that is being deleted still shows as ACTIVE, sometimes for minutes; it counts as deleted.
     """
     if not servers:
         return "create"

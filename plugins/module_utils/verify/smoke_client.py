@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Bring the smoke guests' OpenStack objects to what :mod:`smoke` says, every tenant in its own thread."""
+"""Create the smoke guests' OpenStack objects as :mod:`smoke` specifies them, each tenant in a thread of its own."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from typing import Any
 from ..openstack.rest import ApiError, call, find
 from . import smoke
 
-#: Size of the empty disk, bytes. The guest never reads it; Nova wants one.
+#: Size of the empty disk, bytes. The guest never reads it; Nova requires one.
 DISK_SIZE = 1024 * 1024
 CONSOLE_LINES = 30
-#: Role the administrator needs on a tenant's project to run a guest there.
+#: Role that the administrator needs on a tenant's project to run a guest there.
 ROLE = "admin"
-#: Whose ports are those of routers.
+#: Owner of the ports of routers.
 ROUTER_PORT = "network:router_interface"
 
 
 def digest_of(path: str) -> str:
-    """SHA-256 of a file's content, hexadecimal."""
+    """Return the SHA-256 of a file's content, hexadecimal."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 class Smoke:
-    """One site's smoke guests.
+    """The smoke guests of one site.
 
-    ``connect(project)`` returns a connection scoped to a project, to the administrator's own for None. In
-    check mode nothing is written, and what is not there yet is predicted.
+    ``connect(project)`` returns a connection scoped to a project, or to the administrator's own project for None. In
+    check mode nothing is written, and objects that do not exist yet are predicted.
     """
 
     def __init__(self, connect: Callable[[str | None], Any], check: bool, timeout: float, workers: int = 8) -> None:
@@ -44,7 +44,7 @@ class Smoke:
         self.changes: list[str] = []
 
     def _parallel(self, work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-        """Map ``work`` over ``items``; every item runs to its end, then the failures are told together."""
+        """Map ``work`` over ``items``; all items run to their end, then all failures are reported together."""
         with ThreadPoolExecutor(max_workers=max(1, self.workers)) as pool:
             futures = [pool.submit(work, item) for item in items]
         errors = dict.fromkeys(str(future.exception()) for future in futures if future.exception())
@@ -55,7 +55,7 @@ class Smoke:
     # Images and flavor, shared by all tenants
 
     def shared(self, kernel: str, ramdisk: str, flavor: Mapping[str, Any]) -> dict[str, str | None]:
-        """``{kernel_id, ramdisk_id, flavor_id}``, None for what check mode did not make."""
+        """Return ``{kernel_id, ramdisk_id, flavor_id}``, None for objects that check mode did not make."""
         admin = self.connect(None)
         kernel_id, ramdisk_id, flavor_id = self._parallel(
             lambda step: step(),
@@ -69,7 +69,7 @@ class Smoke:
 
     def _file_image(self, conn: Any, name: str, kind: str, path: str) -> str | None:
         if self.check and not os.path.exists(path):
-            self._changed(f"image {name}")  # the file would have been brought by now
+            self._changed(f"image {name}")  # outside check mode the file exists by now
             return None
         with open(path, "rb") as content:
             body = {"disk_format": kind, "container_format": kind, "visibility": "public"}
@@ -78,7 +78,7 @@ class Smoke:
     def _image(
         self, conn: Any, name: str, body: dict[str, Any], properties: dict[str, Any], content: Any
     ) -> str | None:
-        """An active image with these properties; any other of that name gives way."""
+        """Return an active image with these properties; any other image of that name is replaced."""
         listed = call(
             conn.image, "GET", "/images", f"image {name}", params={"name": name, "owner": self._project(conn)}
         )
@@ -123,7 +123,7 @@ class Smoke:
     # The administrator in the tenants' projects
 
     def _memberships(self, guests: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], set[str], str]:
-        """The guests' projects (name to id), names of those where the administrator has its role, the role's id."""
+        """Return the guests' projects (name to id), those where the administrator has the role, and the role's id."""
         admin = self.connect(None)
         wanted = {guest["project"] for guest in guests}
         listed = call(admin.identity, "GET", "/projects", "projects")["projects"]
@@ -135,9 +135,9 @@ class Smoke:
         return projects, {name for name, project_id in projects.items() if project_id in held}, role
 
     def _join(self, guests: Sequence[Mapping[str, Any]]) -> set[str]:
-        """Give the administrator its role on the tenants' projects; names of those it can enter now.
+        """Give the administrator the role on the tenants' projects; return the names of those it can enter now.
 
-        :raises SmokeError: when a project does not exist.
+        :raises SmokeError: if a project does not exist.
         """
         projects, member, role = self._memberships(guests)
         missing = sorted({guest["project"] for guest in guests} - set(projects))
@@ -154,7 +154,7 @@ class Smoke:
     # One tenant's guest
 
     def present(self, guests: Sequence[Mapping[str, Any]], shared: Mapping[str, str | None]) -> list[dict[str, Any]]:
-        """All guests ACTIVE: ``{tenant, project, vrf, name, network, v4, v6, status, host}`` each."""
+        """Make all guests ACTIVE; return ``{tenant, project, vrf, name, network, v4, v6, status, host}`` of each."""
 
         member = self._join(guests)
         if not self.check:
@@ -174,10 +174,10 @@ class Smoke:
         return self._parallel(named, list(guests))
 
     def _await_routers(self) -> None:
-        """Wait while Neutron takes in that the routers' ports are up, unless it gets no further with that.
+        """Wait until Neutron has processed that the routers' ports are up, or until it makes no more progress.
 
-        It takes OVN's events one after the other, and two to six seconds for that of a router's new port (Neutron 26).
-        Until it is through with those of a site just wired, no guest hears that its own port is up.
+        Neutron processes OVN's events one after the other, and needs two to six seconds for a router's new port
+        (Neutron 26). Until it has processed those of a newly wired site, no guest learns that its own port is up.
         """
         query = {"device_owner": ROUTER_PORT, "status": "DOWN", "admin_state_up": "true", "fields": "id"}
         network = self.connect(None).network
@@ -313,7 +313,7 @@ class Smoke:
             self._while_in(conn, server, name, deadline)
 
     def _while_in(self, conn: Any, server: Mapping[str, Any], name: str, deadline: float) -> None:
-        """Wait until a server has left its status. For its details Nova asks Neutron three times, for this nobody."""
+        """Wait until a server leaves its status. This query is cheap: for details, Nova asks Neutron three times."""
         query = {"name": f"^{name}$", "status": server["status"]}
         while True:
             time.sleep(1)
@@ -322,7 +322,7 @@ class Smoke:
                 return
 
     def _console(self, conn: Any, server_id: str) -> str:
-        """The end of a server's console, ready to be appended to a message; empty when it cannot be had."""
+        """Return the end of a server's console, ready to be appended to a message; empty if it is not available."""
         ask = {"os-getConsoleOutput": {"length": CONSOLE_LINES}}
         try:
             output = call(conn.compute, "POST", f"/servers/{server_id}/action", "console", json=ask)["output"]
@@ -333,7 +333,7 @@ class Smoke:
     # Removal
 
     def absent(self, guests: Sequence[Mapping[str, Any]]) -> None:
-        """Remove the guests, and what all of them shared. Where the administrator cannot enter there is none."""
+        """Remove the guests and their shared objects. A project that the administrator cannot enter has no guest."""
         _projects, member, _role = self._memberships(guests)
         self._parallel(self._remove_guest, [guest for guest in guests if guest["project"] in member])
         admin = self.connect(None)
@@ -362,7 +362,7 @@ class Smoke:
             self._delete(conn.image, f"/images/{image['id']}", f"image {name}")
 
     def _drop_server(self, conn: Any, server_id: str, name: str) -> None:
-        """Delete a server and wait until it is gone: its port is not free before."""
+        """Delete a server and wait until it is gone, because its port is in use until then."""
         try:
             call(conn.compute, "DELETE", f"/servers/{server_id}", f"server {name}")
         except ApiError as error:
@@ -374,14 +374,14 @@ class Smoke:
                 raise smoke.SmokeError(f"server {name} ({server_id}): not deleted after {self.timeout:g} s")
             time.sleep(1)
 
-    # Small things
+    # Helpers
 
     def _project(self, conn: Any) -> str:
         project_id: str = conn.session.get_project_id()
         return project_id
 
     def _changed(self, what: str) -> bool:
-        """Note a change; True when check mode forbids it."""
+        """Record a change; return True if check mode forbids it."""
         self.changes.append(what)
         return self.check
 
@@ -390,5 +390,5 @@ class Smoke:
             try:
                 call(adapter, "DELETE", path, what)
             except ApiError:
-                if find(adapter, path, what):  # else somebody was quicker
+                if find(adapter, path, what):  # else another run was faster
                     raise

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Ask a cloud's APIs whether they answer and whether its services say that they are well.
+"""Check that the APIs of a cloud answer and that its services report a good state.
 
 A check is ``{id, kind, ok, detail, ms}`` with kind ``endpoint``, ``service``, ``agent`` or ``hypervisor``.
 """
@@ -17,7 +17,7 @@ INTERFACES = ("public", "internal")
 
 
 def endpoints(catalog: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """``(service, interface, url)`` of a token's service catalogue, public and internal ones."""
+    """Return ``(service, interface, url)`` for the public and internal endpoints of a token's service catalogue."""
     return [
         (service["name"] or service["type"], endpoint["interface"], endpoint["url"])
         for service in catalog
@@ -27,7 +27,7 @@ def endpoints(catalog: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]
 
 
 def endpoint_gaps(found: Sequence[tuple[str, str, str]], services: Iterable[str]) -> list[dict[str, Any]]:
-    """A failed check for each expected service that lacks a public or internal endpoint."""
+    """Return a failed check for each expected service that lacks a public or internal endpoint."""
     present = {(service, interface) for service, interface, _url in found}
     return [
         check(f"{service} {interface}", "endpoint", False, "not in the service catalogue")
@@ -42,7 +42,7 @@ def check(name: str, kind: str, ok: bool, detail: str = "", ms: float | None = N
 
 
 def probe_endpoint(session: Any, service: str, interface: str, url: str) -> dict[str, Any]:
-    """GET an endpoint with a token, its certificate verified; it must be TLS and must not refuse."""
+    """GET an endpoint with a token and verify its certificate; it must use TLS and must accept the request."""
     name = f"{service} {interface}"
     if not url.startswith("https://"):
         return check(name, "endpoint", False, f"{url}: not TLS")
@@ -56,7 +56,7 @@ def probe_endpoint(session: Any, service: str, interface: str, url: str) -> dict
 
 
 def service_checks(services: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Nova's services: each enabled one is up."""
+    """Check that each enabled service of Nova is up."""
     return [
         check(
             f"{service['binary']} on {service['host']}",
@@ -69,7 +69,7 @@ def service_checks(services: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]
 
 
 def agent_checks(agents: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Neutron's agents: each is alive."""
+    """Check that each agent of Neutron is alive."""
     return [
         check(
             f"{agent['agent_type']} on {agent['host']}",
@@ -82,7 +82,7 @@ def agent_checks(agents: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def hypervisor_checks(hypervisors: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Nova's hypervisors: each is up."""
+    """Check that each hypervisor of Nova is up."""
     return [
         check(f"hypervisor {host['hypervisor_hostname']}", "hypervisor", host["state"] == "up", host["state"])
         for host in hypervisors
@@ -90,7 +90,7 @@ def hypervisor_checks(hypervisors: Iterable[Mapping[str, Any]]) -> list[dict[str
 
 
 def missing_hosts(names: Iterable[str], seen: Iterable[str], what: str, kind: str) -> list[dict[str, Any]]:
-    """A failed check for each expected host that does not show up; domains do not count."""
+    """Return a failed check for each expected host that is missing; domains are ignored in the comparison."""
     known = {host.split(".")[0] for host in seen}
     return [
         check(f"{what} on {name}", kind, False, "not registered") for name in names if name.split(".")[0] not in known
@@ -100,10 +100,10 @@ def missing_hosts(names: Iterable[str], seen: Iterable[str], what: str, kind: st
 def survey(
     conn: Any, services: Sequence[str], computes: Sequence[str], chassis: Sequence[str], probes: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Every check once.
+    """Run every check once.
 
     :param services: names of the services that the catalogue must have.
-    :param probes: name of a service -> the path below its endpoint to ask for, where the endpoint is no document.
+    :param probes: name of a service -> path below its endpoint to request if the endpoint itself has no document.
     :param computes: hosts that must be hypervisors.
     :param chassis: hosts that must have an OVN controller.
     """

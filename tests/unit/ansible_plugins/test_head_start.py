@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What the processes of tasks no longer load, and payloads that outlive a run."""
+"""Plugins that task processes no longer load, and module payloads that are reused by later runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ print(*(name for name in sys.modules if name not in before and name.startswith(k
 
 
 def loaded(preload: bool) -> list[str]:
-    """Plugins that the first template of a process loads."""
+    """Return the plugins that the first template of a process loads."""
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     command = [sys.executable, "-c", LOADED_BY_A_TEMPLATE.format(preload=preload)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)

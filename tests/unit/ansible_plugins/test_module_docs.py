@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The documentation of every module is what the module takes, does and returns."""
+"""The documentation of every module matches its options, its support of check mode and diff, and its result."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from returned_keys import ReturnedKeys
 from ansible_collections.cloudwatt.socle.plugins import action, modules
 
 FACTS = {"required": False, "default": None, "choices": None, "elements": None, "type": "str", "aliases": None}
-"""What documentation and specification say of an option, and what they mean when they say nothing."""
+"""Attributes of an option in documentation and specification, and their defaults."""
 SUPPORTED = {"full", "partial", "none"}
 ANSIBLES = {"changed", "diff", "failed", "invocation", "msg", "warnings", "_ansible_no_log"}
-"""Keys that any result may have, and that no module documents."""
+"""Keys that any result may have and that no module documents."""
 NOT_IN_THE_SOURCE = {
     "node_service": {"key", "super().run(tmp, task_vars)", "self._execute_module(module_args=arguments, "
                      "task_vars=task_vars)"},
     "rie_plan": {"super().run(tmp, task_vars)"},
     "site_validate": {"super().run(tmp, task_vars)"},
 }  # fmt: skip
-"""What adds to a result by a key that the source does not name: a key that is there already, and Ansible's own part."""
+"""Expressions with keys that the source does not name: an existing key, and the results of Ansible itself."""
 
 
 def imported(package: ModuleType) -> dict[str, ModuleType]:
@@ -43,7 +43,7 @@ every_module = pytest.mark.parametrize("name", MODULES)
 
 
 class Made(Exception):
-    """Raised in place of making an ``AnsibleModule``; its arguments are those of the module."""
+    """Raised instead of the creation of an ``AnsibleModule``, with the same arguments."""
 
     def __init__(self, argument_spec: dict[str, Any], **options: Any) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Made(Exception):
 
 
 def made(name: str, monkeypatch: pytest.MonkeyPatch) -> Made:
-    """How a module makes its ``AnsibleModule``. What an action does in place of a module, it says likewise."""
+    """Return the arguments of a module's ``AnsibleModule``, or those of the action that replaces the module."""
     module = MODULES[name]
     if not hasattr(module, "AnsibleModule"):
         plugin = ACTIONS[name].ActionModule
@@ -104,7 +104,7 @@ def test_check_mode_is_what_the_documentation_says(name: str, monkeypatch: pytes
 
 
 def returned(name: str) -> tuple[set[str], set[str]]:
-    """The keys of a module's result, and what is not known of it."""
+    """Return the keys of a module's result, and the expressions whose keys are unknown."""
     sources = [ReturnedKeys(MODULES[name])] if hasattr(MODULES[name], "AnsibleModule") else []
     keys = {key for source in sources for key in source.of_exit_json()}
     if name in ACTIONS:
@@ -155,7 +155,7 @@ def is_template(value: Any) -> bool:
 
 
 def mistakes(where: str, options: Mapping[str, Any], given: Any) -> Iterator[str]:
-    """What is wrong with the options that an example gives; what a template makes is not known here."""
+    """Return the mistakes in the options of an example. The results of templates are not known here."""
     if is_template(given):
         return
     yield from (f"{where}{name}: not documented" for name in given.keys() - options.keys())

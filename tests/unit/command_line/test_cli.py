@@ -86,7 +86,7 @@ def test_the_lab_is_known_from_any_folder(tmp_path):
 
 def lab_node(tmp_path, monkeypatch, **variables):
     (tmp_path / "hosts.yml").write_text(json.dumps({"all": {"hosts": {"n": variables}}}))
-    monkeypatch.chdir(tmp_path)  # it goes to another folder, from which the test has to come back
+    monkeypatch.chdir(tmp_path)  # the command changes the folder, and monkeypatch restores it
     (node,) = lab.nodes(Site(tmp_path))
     return node
 
@@ -98,7 +98,7 @@ def test_a_shell_is_of_the_account_and_at_the_port_of_the_inventory(tmp_path, mo
 
 
 def test_what_the_inventory_leaves_open_is_left_to_ssh(tmp_path, monkeypatch):
-    """~/.ssh/config may name the account, the address and the port: nothing of it is assumed."""
+    """~/.ssh/config may set the account, the address and the port, so the command sets no defaults for them."""
     config = tmp_path / "config"
     config.write_text("Host n\n  HostName 127.0.0.1\n  Port 2022\n  User ops\n")
     node = lab_node(tmp_path, monkeypatch, ansible_ssh_common_args=f"-F {config}")
@@ -161,7 +161,7 @@ def test_warnings_are_shown_and_refuse_nothing():
 
 @pytest.fixture
 def preview(monkeypatch, tmp_path):
-    """Runs that leave a preview with so many changes, or fail; `calls` are the playbooks."""
+    """Runs that write a preview with this number of changes, or fail; `calls` are the playbooks."""
     monkeypatch.setattr(project.Site, "reports", property(lambda self: tmp_path))
     state: dict[str, Any] = {"changes": 0, "states": [], "code": runs.OK, "calls": []}
 
@@ -240,7 +240,7 @@ def test_a_report_that_was_written_is_a_success_whatever_it_says(monkeypatch, tm
     assert f"40 of 41 sessions\ngw2 did not answer\nreport: {page}" in capsys.readouterr().out
     assert cli.main(["rie", "report", "-i", "lab", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == written
-    write = False  # what is left of the last time is no report of this one
+    write = False  # the report of the last run is not the report of this one
     assert cli.main(["rie", "report", "-i", "lab", "-o", str(page)]) == 1
     assert cli.main(["rie", "report", "-i", "nowhere"]) == 1
 

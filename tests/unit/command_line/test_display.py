@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What is printed is whole: in a pipe, on a narrow terminal, and whatever a value looks like."""
+"""The output is complete: in a pipe, on a narrow terminal, and with any value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from socle.recorder import Failure, Task
 from socle.runs import Outcome
 
 LONG = "fd66:100:1234:5678:9abc:def0:1234:5678/128"
-"""An IPv6 address of full length, in which rich finds the names of two emojis."""
+"""An IPv6 address of full length that contains the names of two emojis of rich."""
 NETWORK = {"name": "web", "v4": {"cidr": "10.20.0.0/24"}, "v6": {"cidr": LONG}}
 FOUND = {
     "cloud": [{"name": "interieur", "networks": [NETWORK]}],
@@ -73,7 +73,7 @@ def test_a_pipe_gets_whole_values_in_columns_that_tabs_separate(show, capsys, mo
 
 
 def on_terminal(monkeypatch, act, width):
-    """What `act` prints on a terminal of so many columns."""
+    """Return the output of `act` on a terminal with this number of columns."""
     main, other = pty.openpty()
     with os.fdopen(main, "rb", buffering=0) as reader, os.fdopen(other, "w") as terminal:
         monkeypatch.setenv("COLUMNS", str(width))

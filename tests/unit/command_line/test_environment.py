@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Runs work in the environment that an operator has: any locale, any account, any configuration of Ansible."""
+"""Runs work in any environment of an operator: any locale, any account, any configuration of Ansible."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_configuration_of_the_operator_counts_besides_that_of_the_project(site
     assert done.returncode == runs.OK, done.stdout + done.stderr
     found = json.loads((tmp_path / "written").read_text())
     assert found == {"forks": 3, "file": str(project.ROOT / "ansible.cfg")}
-    assert "PLAY [Try]" in (tmp_path / "said.log").read_text()  # relative to the file that names it
+    assert "PLAY [Try]" in (tmp_path / "said.log").read_text()  # relative to the configuration file
     [kept] = (tmp_path / "state" / "runs").glob("*/*/artifacts/ansible/command")
     assert json.loads(kept.read_text())["env"]["ANSIBLE_SSH_ARGS"] == "-C"
 
@@ -123,7 +123,7 @@ def test_an_error_of_the_system_is_one_line(monkeypatch, capsys):
 
 @pytest.fixture
 def as_nobody():
-    """Run a function in a process of another account; returns what it raised, as text."""
+    """Run a function in a process of another account. Return its exception as text."""
     if os.geteuid() != 0:
         pytest.skip("needs root to become another account")
 
@@ -150,7 +150,7 @@ def as_nobody():
 
 @pytest.fixture
 def checkout(tmp_path_factory):
-    """A folder that every account can enter."""
+    """A folder that all accounts may enter."""
     folder = tmp_path_factory.mktemp("checkout")
     for part in (folder, *folder.parents):
         if part.stat().st_uid == os.geteuid() and part != Path("/"):
@@ -204,7 +204,7 @@ def test_a_vault_password_of_another_account_is_named(checkout, as_nobody):
 
 @pytest.fixture
 def script(site, monkeypatch):
-    """The site's password is what a program prints."""
+    """A program that prints the password of the site."""
     for name in ("ANSIBLE_VAULT_PASSWORD_FILE", "ANSIBLE_VAULT_IDENTITY_LIST"):
         monkeypatch.delenv(name, raising=False)
     site.vault_password_file.write_text("#!/bin/sh\necho from-a-program\n")
@@ -257,7 +257,7 @@ def test_a_password_that_is_named_serves_a_site_without_one(site, tmp_path):
 
 
 def test_what_opened_the_secrets_closes_them_again(site, tmp_path):
-    """Also where several passwords are known, and the file has a vault id."""
+    """The same password is used even with several passwords and a vault id in the file."""
     word = tmp_path / "elsewhere"
     word.write_text("named\n")
     vault.init(site, [f"prod@{word}"])

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Options of ansible-playbook mean the same when `socle` passes them on, from any folder."""
+"""Options of ansible-playbook have the same meaning when `socle` passes them on, in any folder."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_passwords_are_asked_once_and_handed_on_in_private_files_that_do_not_sta
         named = dict(zip(settled[0:4:2], settled[1:4:2], strict=True))
         connection, become = named["--connection-password-file"], named["--become-password-file"]
         assert Path(connection).read_text() == "s3cret 1"
-        assert Path(become).read_text() == "s3cret 1"  # as in Ansible, an empty one is that of SSH
+        assert Path(become).read_text() == "s3cret 1"  # as in Ansible, an empty password means that of SSH
         assert settled[4:6] == ["--become", "--vault-id"]
         name, _at, vault = settled[6].partition("@")
         assert (name, Path(vault).read_text()) == ("prod", "s3cret 3")
@@ -231,7 +231,7 @@ def test_a_site_has_its_hosts_in_any_form(tmp_path, monkeypatch, name):
 
 
 def test_an_ignored_signal_stays_ignored(tmp_path):
-    """As of nohup: else the end of a terminal would end a run that was begun to outlast it."""
+    """nohup ignores the signal. Otherwise the end of the terminal would end a run that must continue."""
     code = (
         "from signal import *; signal(SIGHUP, SIG_IGN); from socle import runs\n"
         "with runs._Interruption(): print(getsignal(SIGHUP) == SIG_IGN, getsignal(SIGTERM) == SIG_DFL)"

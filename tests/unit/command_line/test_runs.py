@@ -138,7 +138,7 @@ def test_an_interruption_ends_ansible(tmp_path, site):
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=240) == runs.INTERRUPTED
-    # What ran for ansible ends with it, though not in the same instant.
+    # The child processes of Ansible end shortly after it.
     deadline = time.monotonic() + 240
     while alive(int(started.read_text())):
         assert time.monotonic() < deadline
@@ -146,7 +146,7 @@ def test_an_interruption_ends_ansible(tmp_path, site):
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that only waits for its parent to take note does not."""
+    """Return whether a process runs. A zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:

@@ -13,11 +13,11 @@ ROOT = Path(__file__).resolve().parents[3]
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 GUIDES = ("README.md", "CONTRIBUTING.md", "docs/architecture.md")
 PLACEHOLDERS = {"ROLE": "placement", "SCENARIO": "rie"}
-"""What stands for any name, and one name to look for."""
+"""Placeholders of the guides, and a name to test for each."""
 
 
 def rows(heading: str) -> list[tuple[str, str]]:
-    """The two cells of each row of the table with this heading."""
+    """Return the two cells of each row of the table with this heading."""
     table = ARCHITECTURE.partition(f"| {heading} |")[2].partition("\n\n")[0].splitlines()[2:]
     cells = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table]
     found = [(first, second) for first, second in cells]

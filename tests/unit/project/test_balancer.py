@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration that HAProxy gets on each controller of the site of three."""
+"""The configuration of HAProxy on each controller of the site with three controllers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ OURS = [
 
 
 def rendered(**over: Any) -> str:
-    """haproxy.cfg as the role writes it, `over` the defaults of the roles site and haproxy."""
+    """Return haproxy.cfg as the role writes it. `over` overrides the defaults of the roles site and haproxy."""
     loader = DataLoader()
     load = lambda path: loader.load_from_file(str(ROOT / path), trusted_as_template=True)  # noqa: E731
     variables = load("roles/haproxy/vars/main.yml")
@@ -54,7 +54,7 @@ def rendered(**over: Any) -> str:
 
 
 def sections(text: str, kind: str) -> dict[str, list[str]]:
-    """Name to the lines of every section of a kind."""
+    """Return the lines of every section of a kind, by name."""
     found: dict[str, list[str]] = {}
     lines: list[str] = []
     for line in text.splitlines():
@@ -68,7 +68,7 @@ def sections(text: str, kind: str) -> dict[str, list[str]]:
 
 @pytest.fixture(scope="module")
 def frontends() -> dict[str, list[str]]:
-    """Every frontend that hands HTTP requests on."""
+    """Return every frontend that forwards HTTP requests."""
     found = sections(rendered(), "frontend")
     http = {
         name: lines

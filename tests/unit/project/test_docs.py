@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The operator's guide: its reference is current, and its links lead somewhere."""
+"""The operator's guide: its reference is current, and its links are valid."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_every_page_is_in_the_navigation_of_the_site():
 
 
 def documentation():
-    """The documentation of every module, plugin and role, by the file it is in."""
+    """Yield the documentation of every module, plugin and role, by file."""
     for path in sorted((ROOT / "plugins").glob("*/*.py")):
         for block in re.findall(
             r'^(?:DOCUMENTATION|RETURN) = r?"""\n(.*?)"""', path.read_text(), re.MULTILINE | re.DOTALL
@@ -63,7 +63,7 @@ def documentation():
 
 
 def empty(value, where=()):
-    """Paths of keys without a value, which a comma in a flow mapping makes of the rest of a sentence."""
+    """Yield the paths of keys without a value: a comma in a flow mapping turns the rest of a sentence into a key."""
     if value is None and where[-1] not in ("default", "_input", "EXAMPLES"):
         yield ".".join(where)
     for key, below in value.items() if isinstance(value, dict) else ():

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The emulated guest of the hardening's tests: its disk, and that no default run of pytest takes it in."""
+"""The emulated guest of the hardening tests: its disk. A default run of pytest must not collect its tests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_partitions_follow_each_other_and_are_what_gets_options(root: Path, gues
     mounted = {partition.where for partition in guest.PARTITIONS}
     assert mounted == {"/", *(item["path"] for item in defaults["hardening_mounts"])}
     assert len({partition.uuid for partition in guest.PARTITIONS}) == len(mounted)
-    # GRUB is told where the boot menu is.
+    # The configuration of GRUB names the place of the boot menu.
     assert guest.PARTITIONS[0].where == "/boot"
     assert "(hd0,gpt2)/grub" in guest.BUILD
 

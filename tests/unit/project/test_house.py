@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What must be true of every role, module and pinned version of the project."""
+"""Rules for every role, module and pinned version of the project."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_defaults_and_argument_specs_have_the_same_keys(role):
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
 def test_defaults_are_what_their_specs_allow(role):
-    """Ansible refuses a default with a key that the specification does not have, at the start of the role."""
+    """Ansible rejects a default with a key that the specification lacks at the start of the role."""
     options = read(role / "meta" / "argument_specs.yml")["argument_specs"]["main"].get("options") or {}
     defaults = read(role / "defaults" / "main.yml") or {}
     found = {name: list(role_specs.faults(options[name], value)) for name, value in defaults.items()}
@@ -49,7 +49,7 @@ def test_every_knob_belongs_to_its_role(role):
 
 
 def described(options: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Each option, and each of its suboptions as ``option.suboption``, with its description as one line."""
+    """Yield each option and suboption (``option.suboption``) with its description in one line."""
     for name, option in options.items():
         yield f"{above}{name}", " ".join(option.get("description", "").split())
         yield from described(option.get("options") or {}, f"{above}{name}.")
@@ -75,7 +75,7 @@ def test_no_description_needs_the_one_before_it():
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
 def test_every_variable_has_a_comment_of_its_own(role):
-    """Among the defaults, the line above a variable is a comment."""
+    """In the defaults, the line above each variable is a comment."""
     lines = (role / "defaults" / "main.yml").read_text().splitlines()
     assert [line for above, line in itertools.pairwise(lines) if line[:1].isalpha() and above[:1] != "#"] == []
 
@@ -101,7 +101,7 @@ def test_every_module_is_documented_and_knows_check_mode(module):
 
 
 def without_check_mode(module: Path) -> Iterator[str]:
-    """Where a module, or the action that works in its place, does not support check mode."""
+    """Yield the places where a module, or the action that replaces it, does not support check mode."""
     calls = [node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Call)]
     made = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "AnsibleModule"]
     for call in made:
@@ -126,12 +126,12 @@ def test_a_comment_is_no_support_of_check_mode(tmp_path):
     assert list(without_check_mode(module)) == ["site_validate.py:2", "site_validate.py:3"]
 
 
-#: These need to be root on the operator's machine: they make machines, and images.
+#: These playbooks need root on the control node, because they create machines and images.
 ROOT_HERE = {"image.yml", "lab.yml", "lab_down.yml"}
 
 
 def test_nothing_becomes_root_on_the_machine_of_the_operator():
-    """`ansible_become` for all hosts, as inventories have it, holds for localhost too, where no sudo may be."""
+    """Inventories may set `ansible_become` for all hosts. It then applies to localhost too, which may have no sudo."""
     plays = [(path, play) for path in ROOT.glob("playbooks/*.yml") for play in read(path)]
     local = [(path, play) for path, play in plays if play.get("hosts") == "localhost" and path.name not in ROOT_HERE]
     local = [(path, play) for path, play in local if play.get("roles") != ["guest_image"]]
@@ -187,7 +187,7 @@ def test_changelog_fragments_use_known_sections():
 
 
 def test_no_variable_of_a_role_is_taken_for_intent() -> None:
-    """Role rie_plan hands every rie_* variable to the planner, which refuses what it does not know."""
+    """Role rie_plan passes every rie_* variable to the planner, which rejects unknown variables."""
     (task,) = yaml.safe_load((ROOT / "roles" / "rie_plan" / "tasks" / "main.yml").read_text())
     pattern = re.search(r"varnames', '(.*)'\)", task["vars"]["rie_plan_names"])
     assert pattern

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Scenarios have the shape of a shipped site on other networks."""
+"""The inventories of scenarios are copies of shipped sites with other networks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-# What tells the machines of a scenario from those of the site whose shape they have: networks, bridges, folders, names.
+# The differences between the inventory of a scenario and its site: networks, bridges, folders, names.
 SHAPES = {
     "molecule/shared/inventory": (
         "inventories/lab",
@@ -37,7 +37,7 @@ SHAPES = {
     ),
 }
 
-# What spares the lab cycles. The scenarios keep a site's own values: what they run is then nearer to it.
+# Variables that save CPU time in the lab. The scenarios keep the defaults, which are closer to a production site.
 SPARED = {"site_workers", "neutron_workers", "keystone_config_overrides"}
 OWN = ("hosts.yml", "group_vars/all/site.yml", "group_vars/all/lab.yml")
 COPIED = ("allocations.yml", "group_vars/all/rie.yml", "group_vars/backbone.yml", "group_vars/compute.yml",
@@ -45,9 +45,9 @@ COPIED = ("allocations.yml", "group_vars/all/rie.yml", "group_vars/backbone.yml"
 
 
 def versions(root: Path, path: str) -> list[str]:
-    """A file as it is in the checkout, and as it was committed: the operator of a lab may have changed it."""
+    """Return a file from the checkout, and its committed version, because the operator of a lab may have changed it."""
     found = [(root / path).read_text()]
-    for name in (path, f"inventories/lab/{path.split('/', 2)[2]}"):  # inventories/ha has links to the lab's
+    for name in (path, f"inventories/lab/{path.split('/', 2)[2]}"):  # inventories/ha has links to the lab
         git = ["git", "-C", str(root)]
         known = subprocess.run([*git, "ls-tree", "HEAD", name], capture_output=True, text=True, check=False).stdout
         if known.startswith("100"):
@@ -83,13 +83,13 @@ def test_everything_else_is_as_shipped(root: Path, folder: str, name: str) -> No
 
 @pytest.mark.parametrize("folder", SHAPES)
 def test_a_scenario_has_nothing_in_common_with_a_site_of_the_operator(root: Path, folder: str) -> None:
-    """No file, network, bridge, name or report: a site that is up, or was audited, is neither read nor changed."""
+    """They share no file, network, bridge, name or report. The tests neither read nor change a site of the operator."""
     ours = root / folder
     for path in ours.rglob("*"):
         assert (root / "molecule") in path.resolve().parents, f"{path} is the operator's"
     lab = yaml.safe_load((ours / "group_vars/all/lab.yml").read_text())
     site = yaml.safe_load((ours / "group_vars/all/site.yml").read_text())
-    # Where the command line and the roles keep what they know of a site.
+    # The command line and the roles store the data of a site under this name.
     assert site["site_name"] == ours.name
     for other in sorted(root.glob("inventories/*/hosts.yml")):
         file = other.parent / "group_vars/all/lab.yml"
@@ -103,14 +103,14 @@ def test_a_scenario_has_nothing_in_common_with_a_site_of_the_operator(root: Path
         assert not bridges[0] & bridges[1]
 
 
-# What is the operator's: a site's inventory, reports, keys and machines; a home, and what programs keep there.
+# Data of the operator: inventories, reports, keys and machines of a site, and the home directory.
 OPERATORS = re.compile(
     r"inventories[/\"', ]+(?:lab|ha|fr\d)\b|reports[/\"', ]+(?:lab|ha|fr\d)\b|\.socle[/\"', ]+(?:lab|ha)\b"
     r"|/var/lib/socle/(?:lab|evidence|backup)|expanduser|Path\.home|~/\.|environ\[.HOME"
 )
 PROSE = re.compile(r"\s*(#|\"\"\")")
 ALLOWED = {
-    # They are about the inventories that come with the project, which they read or copy; nothing is written there.
+    # These tests read or copy the inventories of the project, and write nothing there.
     "tests/unit/project/test_molecule.py",
     "tests/unit/project/test_inventories.py",
     "tests/unit/plugin_utils/inventory/test_site_rules.py",
@@ -152,7 +152,7 @@ def test_the_search_finds_what_is_the_operators(line: str) -> None:
 
 
 def test_programs_find_nothing_of_the_operators_home(root: Path, tmp_path: Path, monkeypatch) -> None:
-    """The suites run with a home of their own, which is gone afterwards."""
+    """The test suites run with a temporary home directory."""
     loader = SourceFileLoader("socle_scripts_test", str(root / "scripts" / "test"))
     spec = spec_from_loader(loader.name, loader)
     assert spec

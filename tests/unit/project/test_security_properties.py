@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Security properties that a change could lose without any other test noticing. Expectations are exact."""
+"""Security properties that a change could break without a failure of another test. The expectations are exact."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def expected(name: str) -> str:
     return (EXPECTED / name).read_text(encoding="utf-8")
 
 
-# --- what runs on a gateway: every line of it ---------------------------------------------------------------
+# --- the complete configuration of a gateway ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def expected(name: str) -> str:
     ],
 )
 def test_a_vrf_runs_exactly_this(name: str, text: str) -> None:
-    """A line that is added, changed or lost is seen here first: limits, filters, keys, GTSM, source checks."""
+    """This test detects every added, changed or lost line: limits, filters, keys, GTSM, source checks."""
     assert text == expected(name)
 
 
@@ -89,7 +89,7 @@ def test_a_node_accepts_exactly_this() -> None:
 
 @pytest.fixture
 def checked(tmp_path: Path):
-    """`checked(content, ok)`: change a file, beside another one, whose checker accepts it or does not."""
+    """`checked(content)`: change a file and another one in one call. The checker of the file accepts or rejects it."""
     for name in ("daemon.conf", "other.conf"):
         (tmp_path / name).write_text("old\n")
     checker = tmp_path / "checker"
@@ -130,7 +130,7 @@ def test_a_checker_that_is_not_given_the_file_is_refused() -> None:
 
 
 def test_the_module_hands_the_checker_on(tmp_path: Path) -> None:
-    """The whole way, from the task's option to the refusal."""
+    """This tests the path from the option of the task to the error."""
     defaults = {name: option.get("default") for name, option in ARGUMENTS.items()}
     file = {"path": str(tmp_path / "x.conf"), "content": "new\n", "mode": "0600", "validate": "/bin/false %s"} | US
     call = node_service.Call({**defaults, "files": [file], "phases": ["configure"]}, False)
@@ -140,7 +140,7 @@ def test_the_module_hands_the_checker_on(tmp_path: Path) -> None:
 
 
 def test_files_that_can_cut_a_node_off_have_a_checker() -> None:
-    """Of HAProxy and keepalived hang the addresses of the site, of the filter every connection."""
+    """HAProxy and keepalived serve the addresses of the site, and the packet filter affects every connection."""
     found = {}
     for source in (*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("roles/*/vars/*.yml")):
         lines = source.read_text().splitlines()
@@ -158,12 +158,12 @@ def test_files_that_can_cut_a_node_off_have_a_checker() -> None:
     )
 
 
-# --- units and schemas, wave by wave ------------------------------------------------------------------------
+# --- units and schemas, by wave -----------------------------------------------------------------------------
 
 
 @pytest.fixture
 def systemd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """What is said to systemd, and what is waited for, in order. Every unit is stopped before."""
+    """The calls of systemd and the waits, in order. Every unit is stopped at the start."""
     said: list[str] = []
     stopped = RUNNING.__class__("loaded", "inactive", "dead", "enabled", "/u/x.service", (), "", since=0)
 
@@ -190,7 +190,7 @@ def units(**waves: int) -> list[service_units.Unit]:
 
 def test_units_of_a_wave_are_ready_before_the_next_is_touched(systemd: list[str]) -> None:
     service_units_host.Runner(units(api=1, agent=2, database=0, cache=0), [], False).apply()
-    systemd[1:3] = sorted(systemd[1:3])  # waited for side by side
+    systemd[1:3] = sorted(systemd[1:3])  # these waits run in parallel
     assert systemd == [
         "start database.service cache.service",
         "ready cache.service",
@@ -237,7 +237,7 @@ def test_schemas_of_a_wave_are_made_before_the_next_begin(monkeypatch: pytest.Mo
 
 
 class Recording(Neutron):
-    """Keeps the condition of every update."""
+    """Records the condition of every update."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -252,7 +252,7 @@ class Recording(Neutron):
 
 
 def drifted() -> tuple[Recording, Run]:
-    """A cloud in which one object of each kind with a revision was changed by somebody."""
+    """Return a cloud in which one object of each kind with a revision was changed by hand."""
     neutron = Recording()
     run = Run(neutron, cloud_plan(intent(1, 1)))
     run.converge()
@@ -294,7 +294,7 @@ def test_what_somebody_changed_meanwhile_is_never_overwritten() -> None:
     assert after == before | {"revision_number": before["revision_number"] + 1, "by": "somebody"}
 
 
-# --- what tenants may use -----------------------------------------------------------------------------------
+# --- address ranges of tenants ------------------------------------------------------------------------------
 
 NEVER = [
     "0.1.0.0/16", "100.64.0.0/16", "127.0.0.0/16", "169.254.0.0/16", "169.254.169.0/24", "192.0.0.0/24",
@@ -304,7 +304,7 @@ NEVER = [
     "4000::/48", "8000::/48", "c000::/48", "e000::/48", "f000::/48", "f800::/48", "fe00::/48", "fe80::/48",
     "fe80::/64", "febf::/48", "fec0::/48", "ff00::/48", "ff05::/48",
 ]  # fmt: skip
-"""Prefixes of the IANA registries for special use, and such as are not allocated."""
+"""Prefixes of the IANA registries for special use, and unallocated prefixes."""
 
 
 @pytest.mark.parametrize("prefix", NEVER)
@@ -337,7 +337,7 @@ def test_a_prefix_for_common_use_may_be_delegated(prefix: str) -> None:
     ],
 )
 def test_the_ends_of_a_link_are_hosts_of_its_subnet(family: str, own: str, peer: str, fine: bool) -> None:
-    """IPv4 has a broadcast address, which is the last; IPv6 has the anycast of the routers, which is the first."""
+    """In IPv4 the last address is the broadcast address. In IPv6 the first is the anycast address of routers."""
     source = intent(1, 1)
     source["rie_tenants"][0]["vrfs"][0]["links"]["gw1"] |= {f"local_{family}": own, f"peer_{family}": peer}
     found = [fault.path.rpartition(".")[2] for fault in planner.plan(source, {}, site=SITE).violations]
@@ -366,10 +366,10 @@ def test_the_gateway_of_a_network_is_its_first_host_in_both_families() -> None:
 
 @pytest.fixture(scope="module")
 def haproxy() -> list[str]:
-    """The lines of haproxy.cfg, for a site of two controllers."""
+    """The lines of haproxy.cfg for a site with two controllers."""
     files = yaml.safe_load((ROOT / "roles" / "haproxy" / "vars" / "main.yml").read_text())["haproxy_service"]["files"]
     text = next(file["content"] for file in files if file["path"] == "/etc/haproxy/haproxy.cfg")
-    environment = jinja2.Environment(trim_blocks=True)  # as Ansible renders
+    environment = jinja2.Environment(trim_blocks=True)  # like Ansible
     environment.filters["extract"] = lambda key, container, path: container[key][path]
     template = environment.from_string(text)
     apis = [
@@ -400,7 +400,7 @@ def haproxy() -> list[str]:
 
 
 def test_haproxy_proves_who_answers_for_a_service(haproxy: list[str]) -> None:
-    """The certificate of each controller is checked, with its name; only MariaDB's TLS passes through."""
+    """HAProxy checks the certificate and name of each controller. Only the TLS of MariaDB passes through."""
     servers = [line for line in haproxy if line.startswith("server ") and "unix@" not in line and ":3306" not in line]
     assert servers.pop() == "server memcached 127.0.0.1:11211"
     cache = [line for line in servers if ":11212 " in line]
@@ -423,7 +423,7 @@ def test_haproxy_listens_without_tls_for_nothing_but_its_health_and_the_database
     binds = [line for line in haproxy if line.startswith("bind ")]
     plain = [line for line in binds if " ssl crt @socle/" not in line]
     assert plain == ["bind 127.0.0.1:8080", "bind 10.0.0.8:3306 transparent", "bind 127.0.0.1:11212"]
-    assert [line for line in binds if ":1 " in line and "10.0.0.9" in line] == []  # no public address: not public
+    assert [line for line in binds if ":1 " in line and "10.0.0.9" in line] == []  # none on the public VIP
     assert "ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets" in haproxy
     assert "ssl-default-server-options ssl-min-ver TLSv1.2" in haproxy
     ciphers = [line for line in haproxy if line.startswith("ssl-default-bind-cipher")]
@@ -453,7 +453,7 @@ def defaults(role: str) -> dict:
 
 
 def test_mariadb_encrypts_clients_and_the_cluster() -> None:
-    """What each option is for, in the words of its manual: clients, Galera's links, state transfers."""
+    """The options are, as in the manual, for clients, for the links of Galera, and for state transfers."""
     found = defaults("mariadb")
     server = next(section for section in found["mariadb_config"].values() if "ssl_ca" in section)
     assert {key: value for key, value in server.items() if key.startswith(("ssl", "tls", "require_secure"))} == {
@@ -502,7 +502,7 @@ def test_rabbitmq_listens_with_tls_alone() -> None:
 
 
 def test_clients_of_the_site_check_certificates() -> None:
-    """The shared facts that every service connects by."""
+    """All services connect with these shared facts."""
     found = defaults("site")
     declared = services.declared(ROOT / "roles")
     passwords = dict.fromkeys(services.secret_names(declared), "x")
@@ -530,11 +530,11 @@ def test_ovn_listens_with_tls_alone() -> None:
         if "--remote=" in line:
             assert "--remote=pssl:" in line
         assert "ptcp:" not in line
-    assert text.count("-proto=ssl") == 2  # the cluster's own links, both ends
+    assert text.count("-proto=ssl") == 2  # the links of the cluster, at both ends
 
 
 def test_nothing_turns_the_check_of_certificates_off() -> None:
-    """In no role, playbook or module: an exception stands here with its reason."""
+    """No role, playbook or module may turn it off. Exceptions are listed here with their reasons."""
     words = (
         "verify none", "insecure = true", "insecure: true", "validate_certs: false", "CERT_NONE",
         "_create_unverified_context", "verify=False", "check_hostname = False", "StrictHostKeyChecking=no",
@@ -548,7 +548,7 @@ def test_nothing_turns_the_check_of_certificates_off() -> None:
         if word in path.read_text(errors="replace")
     }
     assert found == {
-        # The audit shakes hands with every port to see what it speaks; it sends nothing.
+        # The audit makes a TLS handshake with every port to detect its protocol. It sends no data.
         ("plugins/module_utils/audit/security_guide_host.py", "CERT_NONE"),
         ("plugins/module_utils/audit/security_guide_host.py", "check_hostname = False"),
     }
@@ -563,7 +563,7 @@ def put(**option: str) -> None:
 
 
 def test_a_link_in_the_place_of_a_file_is_replaced_and_its_target_left_alone(tmp_path: Path) -> None:
-    """Though the target has the wanted content, owner and mode: who owns it could change it later."""
+    """This holds even if the target has the wanted content, owner and mode, because its owner could change it later."""
     target, file = tmp_path / "target", tmp_path / "x.conf"
     target.write_text("new\n")
     target.chmod(0o640)

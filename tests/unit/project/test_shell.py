@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever `/bin/sh` reads is plain shell: on Debian it is dash, which knows nothing of bash."""
+"""All scripts for `/bin/sh` are plain shell: on Debian it is dash, which lacks the extensions of bash."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ansible_collections.cloudwatt.socle.plugins.plugin_utils.hardening import f
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = re.compile(r"""(?:/bin/)?sh -c '([^']+)'""")
 GUARD = re.compile(r'if \[ -n "\$\{BASH_VERSION-\}" \]; then\n.*?(?=\n\s*(?:else|fi)\b)', re.DOTALL)
-"""What only bash comes to."""
+"""Lines that only bash executes."""
 BASH = {
     "a word of bash": r"(?:^|[;&|({]\s*|\bthen\s|\bdo\s|\belse\s)\s*"
     r"(?:declare|typeset|shopt|source|pushd|popd|select|function|mapfile|let)\s",
@@ -44,7 +44,7 @@ BASH = {
 
 
 def scripts():
-    """Every piece of shell that `/bin/sh` reads, here or on a node, by its place."""
+    """Return every script for `/bin/sh`, on the control node or on a node, by its place."""
     found = {
         "node_image.FINISH": node_image.FINISH,
         "node_image.HOLD_COMPILATION": node_image.HOLD_COMPILATION,

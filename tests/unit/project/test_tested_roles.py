@@ -17,7 +17,7 @@ from socle import cli
 
 IMPORTS = ("import_role", "include_role")
 WORDS = ("tasks", "pre_tasks", "post_tasks", "block", "rescue", "always")
-"""Where a play or a block has further tasks."""
+"""Keys of a play or a block that contain tasks."""
 
 
 def read(path: Path) -> Any:
@@ -25,7 +25,7 @@ def read(path: Path) -> Any:
 
 
 def applied(root: Path, playbook: Path) -> set[str]:
-    """Roles that a playbook applies, itself or by the playbooks that it imports."""
+    """Return the roles that a playbook applies, also through imported playbooks."""
     found: set[str] = set()
     for play in read(playbook):
         found |= {role if isinstance(role, str) else role["role"] for role in play.get("roles") or []}
@@ -36,22 +36,22 @@ def applied(root: Path, playbook: Path) -> set[str]:
 
 
 def tasks_of(play: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Tasks of a play or a block, and of the blocks inside."""
+    """Yield the tasks of a play or a block, and of nested blocks."""
     for task in (task for word in WORDS for task in play.get(word) or []):
         yield task
         yield from tasks_of(task)
 
 
 def imported(play: dict[str, Any]) -> set[str]:
-    """Roles that a play imports with their main tasks."""
+    """Return the roles that a play imports with their main tasks."""
     given = [argument(task, word) for task in tasks_of(play) for word in IMPORTS]
     return {words["name"] for words in given if words and words.get("tasks_from", "main") == "main"}
 
 
 def called(root: Path, play: dict[str, Any]) -> set[str]:
-    """Roles of which a play loads the variables, and passes ``ROLE_service`` to module node_service.
+    """Return the roles whose variables a play loads, if it passes ``ROLE_service`` to the module node_service.
 
-    The services of OpenStack are passed together, as ``site_services`` lists them.
+    The OpenStack services are passed together, as listed in ``site_services``.
     """
     given = [argument(task, word) for task in tasks_of(play) for word in IMPORTS]
     texts = [str(task) for task in tasks_of(play) if "cloudwatt.socle.node_service" in task]
@@ -70,7 +70,7 @@ def argument(task: dict[str, Any], action: str) -> Any:
 
 
 def of_sequence(root: Path, scenario: Path) -> set[str]:
-    """Roles that Molecule applies in a scenario: when it creates the machines, prepares and converges them."""
+    """Return the roles that Molecule applies in a scenario when it creates, prepares and converges the machines."""
     playbooks = {"prepare": "prepare.yml"}
     for config in (root / ".config/molecule/config.yml", scenario / "molecule.yml"):
         playbooks |= read(config).get("ansible", {}).get("playbooks", {})
@@ -79,7 +79,7 @@ def of_sequence(root: Path, scenario: Path) -> set[str]:
 
 
 def verbs(parser: argparse.ArgumentParser, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Each verb of the command line as its words, and the playbook that it runs."""
+    """Return each command of the command line as its words, with the playbook that it runs."""
     groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     for name, verb in (item for group in groups for item in group.choices.items()):
         yield from verbs(verb, (*words, name))
@@ -91,7 +91,7 @@ VERBS = dict(verbs(cli._parser()))
 
 
 def of_tests(root: Path, source: str) -> set[str]:
-    """Roles of the playbooks that a file of tests runs, by their path or by a verb of the command line."""
+    """Return the roles of the playbooks that a test file runs, by path or by a command of the command line."""
     names = set()
     for node in ast.walk(ast.parse(source)):
         match node:
@@ -109,7 +109,7 @@ def constants(nodes: list[ast.expr]) -> list[str]:
 
 
 def by_verb(words: list[str]) -> set[str]:
-    """The playbook of a command that is given by its words, with or without the name of the program."""
+    """Return the playbook of a command, given by its words with or without the name of the program."""
     given = tuple(words[1:] if words[:1] == ["socle"] else words)
     return {f"playbooks/{playbook}" for verb, playbook in VERBS.items() if given[: len(verb)] == verb}
 
@@ -120,7 +120,7 @@ def has_a_test(source: str) -> bool:
 
 
 def covered(root: Path) -> set[str]:
-    """Roles that a scenario applies and tests in ``tests/test_ROLE.py``."""
+    """Return the roles that a scenario applies and tests in ``tests/test_ROLE.py``."""
     found = set()
     for file in root.glob("molecule/*/tests/test_*.py"):
         role, source = file.stem.removeprefix("test_"), file.read_text(encoding="utf-8")
@@ -133,7 +133,7 @@ def covered(root: Path) -> set[str]:
 
 
 def test_every_role_is_applied_and_tested_by_a_scenario(root: Path) -> None:
-    # The role `site` has no tasks: it holds facts that other roles read.
+    # The role `site` has no tasks. It contains facts for other roles.
     roles = {folder.name for folder in (root / "roles").iterdir() if (folder / "tasks").is_dir()} - {"site"}
     assert len(roles) > 20
     assert sorted(roles - covered(root)) == []

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Every test asserts something, and something that can be false."""
+"""Every test has an assertion that can fail."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 ASSERTING = {".raises", ".warns", ".fail", ".run_expect", ".check_schema", ".validate"}
 """Functions of libraries that fail a test by themselves. A leading dot stands for a module or an object."""
 AS_LONG = {"sorted", "zip", "enumerate", "map", "reversed", "set", "list", "items", "keys", "values", "split"}
-"""Functions whose result is empty only if an argument is."""
+"""Functions whose result is empty only if an argument is empty."""
 LISTED = ("tests/unit/**/*.py", "tests/conftest.py", "molecule/**/*.py")
 
 
 def asserts(node: ast.AST, known: Collection[str]) -> bool:
-    """Whether a statement or expression is an assertion, or a call of what asserts."""
+    """Return whether a statement or expression is an assertion, or a call of a function that asserts."""
     match node:
         case ast.Assert():
             return True
@@ -32,7 +32,7 @@ def asserts(node: ast.AST, known: Collection[str]) -> bool:
 
 
 def functions(tree: ast.Module) -> Iterator[tuple[str, Function]]:
-    """Functions and fixtures by their names; the name of a method begins with a dot."""
+    """Yield functions and fixtures with their names. The name of a method begins with a dot."""
     for node in ast.walk(tree):
         dot = "." if isinstance(node, ast.ClassDef) else ""
         yield from (
@@ -41,7 +41,7 @@ def functions(tree: ast.Module) -> Iterator[tuple[str, Function]]:
 
 
 def asserting(tree: ast.Module, known: Collection[str] = ASSERTING) -> set[str]:
-    """The functions `known` to assert, and those of a file that assert or call one that does."""
+    """Return the functions `known` to assert, and those of a file that assert or call such a function."""
     found = set(known)
     while more := {
         name for name, body in functions(tree) if name not in found and any(asserts(x, found) for x in ast.walk(body))
@@ -51,7 +51,7 @@ def asserting(tree: ast.Module, known: Collection[str] = ASSERTING) -> set[str]:
 
 
 def is_certain(node: ast.expr, known: Collection[str]) -> bool:
-    """Whether a loop over an expression runs at least once: over a literal, a constant, a fixture that asserts."""
+    """Return whether a loop over an expression runs at least once: a literal, a constant, a fixture that asserts."""
     match node:
         case ast.Tuple(elts=items) | ast.List(elts=items) | ast.Set(elts=items):
             return bool(items)
@@ -76,7 +76,7 @@ def is_certain(node: ast.expr, known: Collection[str]) -> bool:
 
 
 def reached(node: ast.AST, known: Collection[str]) -> bool:
-    """Whether an assertion of a test is run whatever the data: in no loop that may be empty, and in no lone ``if``."""
+    """Return whether an assertion runs with any data: not in a loop that may be empty, nor a lone ``if``."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, Function | ast.Lambda):
             continue
@@ -90,7 +90,7 @@ def reached(node: ast.AST, known: Collection[str]) -> bool:
 
 
 def cannot_fail(node: ast.expr) -> bool:
-    """Whether an expression that is asserted is true whatever happens."""
+    """Return whether an asserted expression is always true."""
     match node:
         case ast.Constant(value=value):
             return bool(value)
@@ -110,7 +110,7 @@ def is_constant(node: ast.expr) -> bool:
 
 
 def says_less(values: list[ast.expr]) -> bool:
-    """Whether one of several alternatives, as in ``"a b" in text or "b" in text``, makes the others needless."""
+    """Return whether an alternative implies another one, as in ``"a b" in text or "b" in text``."""
     found = [value for value in values if isinstance(value, ast.Compare) and isinstance(value.ops[0], ast.In)]
     for one in found:
         for other in found:
@@ -121,7 +121,7 @@ def says_less(values: list[ast.expr]) -> bool:
 
 
 def is_generated(test: Function) -> bool:
-    """Whether hypothesis makes the data of a test, with empty collections among them."""
+    """Return whether hypothesis generates the data of a test, which may include empty collections."""
     return any("given" in ast.unparse(decorator) for decorator in test.decorator_list)
 
 
@@ -147,7 +147,7 @@ def test_every_test_can_fail(root: Path) -> None:
 
 
 def public(tree: ast.Module) -> list[ast.stmt]:
-    """The functions, fixtures and classes of a file that others use, without the functions inside of them."""
+    """Return the functions, fixtures and classes at the top level of a file."""
     return [node for node in tree.body if isinstance(node, Function | ast.ClassDef)]
 
 

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The audit: content, tailoring, counting, what is a regression, and the page."""
+"""The audit: content, tailoring, counts, regressions, and the page."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LYNIS = {"index": 86, "warnings": [], "suggestions": ["SSH-7408: <change>"]}
 
 @pytest.fixture
 def datastream(tmp_path):
-    """A datastream with the profiles of `MEMBERS`."""
+    """Return a datastream with the profiles of `MEMBERS`."""
     profiles = "".join(
         f'<Profile id="{audit.PROFILE}{level}">'
         + "".join(f'<select idref="{audit.RULE}{name}" selected="true"/>' for name in names)
@@ -73,7 +73,7 @@ def judge(content, *nodes, before=None, gate=GATE, more=(), expected=()):
 
 
 def said(**states):
-    """The guide of a node with another state of some checks, such as identity_07="fail"."""
+    """Return the guide's results of a node, with other states of some checks, such as identity_07="fail"."""
     names = {f"Check-{name.title().replace('_', '-')}": state for name, state in states.items()}
     return GUIDE | {name: {"state": state, "why": f"{CONF}: <x>", "files": [CONF]} for name, state in names.items()}
 
@@ -155,7 +155,7 @@ def test_a_check_that_fails_the_first_time_is_a_failure_though_the_gate_is_reach
         (fault,) = found["faults"]
         assert fault.startswith("gw1: auditd does not pass: ")
         assert "audit_expected_failures" in fault
-    # What only a higher level asks for is no fault before it was once met.
+    # A failed check of a higher level is a fault only if it has passed before.
     assert judge(content, node(GOOD), gate=gate)["ok"]
 
 
@@ -278,7 +278,7 @@ def test_lynis_report():
 
 
 class Links(HTMLParser):
-    """Collects links and the text of a page."""
+    """Collects the links and the text of a page."""
 
     def __init__(self):
         super().__init__()

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The pinned package of a mirror, or the newest of a signed suite: apt, local mirrors, and keys of their own."""
+"""The pinned package of a mirror, or the newest of a signed suite, with apt, local mirrors and test keys."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MEMBER = "./usr/share/xml/scap/ssg/content/ssg-debian13-ds.xml"
 
 
 class Keys:
-    """A signing key, in a home whose path is short enough for the agent's socket."""
+    """A signing key in a home directory with a path that is short enough for the agent's socket."""
 
     def __init__(self, home: Path) -> None:
         self.home, self.ring = home, home / "ring.gpg"
@@ -81,7 +81,7 @@ class Mirror:
         (root / POOL).mkdir(parents=True)
 
     def add(self, version: str, content: bytes | None = None) -> debian_archive.Pin:
-        """A package of that version; without ``content`` it is no package, which nobody looks at here."""
+        """Add a package of this version. Without ``content`` it is no valid package, for tests that do not read it."""
         path = self.root / POOL / f"ssg-debian_{version}_all.deb"
         path.write_bytes(content or f"ssg-debian {version}".encode())
         return debian_archive.Pin(f"{POOL}/{path.name}", hashlib.sha256(path.read_bytes()).hexdigest())
@@ -129,7 +129,7 @@ def mirror(tmp_path, keys):
 
 @pytest.fixture(params=["http", "file"])
 def obtain(request, mirror, keys, tmp_path):
-    """Fetch from the mirror by both kinds of URL."""
+    """Download from the mirror with both kinds of URL."""
     cache = tmp_path / "cache"
     cache.mkdir()
     url = mirror.url if request.param == "http" else f"file:{mirror.root}"
@@ -219,7 +219,7 @@ def test_a_release_without_the_index_is_refused(mirror, obtain):
 
 
 def test_a_signature_that_this_keyring_has_no_key_for_does_no_harm(mirror, obtain, keys, stranger):
-    """Debian signs with the keys of two releases, of which an older keyring has one."""
+    """Debian signs with the keys of two releases, and an older keyring has only one of them."""
     mirror.publish("0.1.83-1")
     keys.gpg("--import", input=stranger.gpg("--export-secret-keys").stdout)
     both = keys.gpg("--local-user", keys.home.name, "--local-user", stranger.home.name, "--clearsign",
@@ -271,7 +271,7 @@ def test_a_mirror_that_does_not_answer_is_no_reason_for_another_package(tmp_path
 
 
 def deb(tmp_path: Path, text: str) -> bytes:
-    """A package with a content for Debian 13."""
+    """Return a package with SCAP content for Debian 13."""
     tree = tmp_path / "deb"
     shutil.rmtree(tree, ignore_errors=True)
     file = tree / MEMBER
@@ -317,7 +317,7 @@ def test_the_module_says_which_content_it_took(mirror, keys, tmp_path, monkeypat
     assert not said["changed"]
     said, _ = run_module(monkeypatch, capsys, **options, _ansible_check_mode=True)
     assert not said["changed"]
-    # The mirror moves on, and the cache of another machine has nothing.
+    # The mirror has a newer version, and the cache of another machine is empty.
     shutil.rmtree(tmp_path / "cache")
     (mirror.root / pin.filename).unlink()
     with monkeypatch.context() as patch:

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Every check of the OpenStack Security Guide, on a tree that it holds for and on one that it does not."""
+"""Every check of the OpenStack Security Guide, on a tree that passes it and on trees that fail it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ LISTENERS = {port: [facts.Listener("192.0.2.1", port, "TLSv1.3")] for port in (5
 
 
 class Tree:
-    """The file system of a node with every service, and who owns what in it."""
+    """The file system of a node with every service, and the owners of its files."""
 
     def __init__(self, root):
         self.root = root
@@ -82,7 +82,7 @@ class Tree:
         file.chmod(mode)
 
     def add(self, path, section, line):
-        """Set one more option, at the end of the file."""
+        """Append an option to the file."""
         self.write(path, (self.root / path.lstrip("/")).read_text() + f"\n[{section}]\n{line}\n")
 
     def swap(self, path, before, after):
@@ -97,7 +97,7 @@ class Tree:
         (self.root / path.lstrip("/")).unlink()
 
     def snapshot(self):
-        """As the node would say it, but for the owners, whom only root could give their files to."""
+        """Return the snapshot of the node. The owners are simulated, because only root can change owners."""
         seen = host.look(str(self.root))
         stats = {}
         for path, stat in seen.stats.items():
@@ -141,7 +141,7 @@ def socket_of(port, *listeners):
 
 PLAIN = facts.Listener("192.0.2.1", 5000, why="WRONG_VERSION_NUMBER")
 AUTH = "keystone_authtoken"
-#: A way, or several, in which each check does not hold, and what its reason names.
+#: One or more changes that make each check fail, and a text in its reason.
 FAILING = {
     "Check-Identity-01": [
         (owner(KEYSTONE, "root", "keystone"), f"{KEYSTONE}: belongs to root:keystone; wanted: keystone:keystone"),
@@ -369,7 +369,7 @@ def test_the_port_is_that_of_the_configuration(tree):
 
 
 class Server:
-    """A server on the loopback; with a certificate it talks TLS, without it answers in plain HTTP."""
+    """A server on the loopback. With a certificate it uses TLS, without one plain HTTP."""
 
     def __init__(self, certificate=None):
         self.socket = socket.create_server(("127.0.0.1", 0))
@@ -389,7 +389,7 @@ class Server:
                 else:
                     peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
                     peer.close()
-            except OSError:  # the client that broke its handshake off
+            except OSError:  # the client has aborted the handshake
                 continue
 
 

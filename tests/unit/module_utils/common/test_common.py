@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What engines and modules share."""
+"""Helpers that engines and modules share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_directories_have_their_mode_whatever_the_umask(tmp_path: Path) -> None:
     files.make_directory(tmp_path / "parent" / "private", 0o750)
     files.make_directory(f"{tmp_path}/public/")
     assert modes(tmp_path) == {"parent": "0o755", "private": "0o750", "public": "0o755"}
-    files.make_directory(tmp_path / "public", 0o700)  # what is there is somebody else's to change
+    files.make_directory(tmp_path / "public", 0o700)  # the mode of an existing directory is not changed
     assert modes(tmp_path)["public"] == "0o755"
 
 

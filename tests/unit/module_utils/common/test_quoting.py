@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""A password of any printable characters comes back from whoever reads it: asked of the readers' own parsers."""
+"""Every reader gets a password of any printable characters unchanged. The tests use the parsers of the readers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NASTY = ["p@ss/w%rd#1:$x", r"\$a$$b\\$c${d}%41", '"quoted"', "'quoted'", "`id`;$
 
 
 def read_by_oslo(path, text, *options):
-    """Values of ``(section, option)`` as a service gets them from a file of that text."""
+    """Return the values of ``(section, option)`` as a service reads them from a file with this text."""
     path.write_text(text)
     conf = cfg.ConfigOpts()
     for section, option in options:
@@ -60,7 +60,7 @@ def test_sqlalchemy_reads_the_password_and_the_host(file, value):
     url = make_url(connection)
     assert (url.username, url.password, url.host, url.database) == ("nova", value, "internal.example", "nova_api")
     assert url.query == {"charset": "utf8mb4", "ssl_ca": "/etc/ca.pem"}
-    # Nova puts the parts of its own URL into the template of a cell, as they are written there.
+    # Nova inserts the parts of its own URL into the template of a cell, without a change of their quoting.
     parts = urlsplit(connection)
     cell = "{scheme}://{username}:{password}@{hostname}/{path}_cell0?{query}".format(
         scheme=parts.scheme, username=parts.username, password=parts.password, hostname=parts.hostname,
@@ -110,7 +110,7 @@ def test_no_form_of_a_value_is_shown(value):
         assert quoting.url_part(value) not in side
 
 
-# --- which values a site may choose ----------------------------------------------------------------------------------
+# --- values that a site may choose -----------------------------------------------------------------------------------
 
 
 def session_keys():
@@ -127,7 +127,7 @@ def test_every_printable_password_is_accepted(value):
 
 @given(PASSWORDS | st.sampled_from(NASTY))
 def test_keystones_own_database_password_is_refused_if_a_url_has_to_quote_it(value):
-    """keystone-manage reads the URL through configparser, where a % begins an expression."""
+    """keystone-manage reads the URL with configparser, which interprets a % as the start of an expression."""
     url = quoting.database_url(value, "keystone", "host", "keystone", "")
     if secrets.fault("keystone_database", value) is None:
         assert "%" not in url
@@ -201,7 +201,7 @@ FILES = {
     "nova_control": ["nova_control_config"],
     "nova_compute": ["nova_compute_config", "nova_compute_metadata_config"],
 }
-# Option of a file, and the secret that its reader must get.
+# An option of a file, and the secret that its reader must get.
 OPTIONS = {
     "keystone_config": {("database", "connection"): "keystone_database"},
     "glance_config": {
@@ -250,7 +250,7 @@ OPTIONS = {
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory):
-    """The configuration of every service, as the roles make it of the nastiest secrets; and those secrets."""
+    """The configuration of every service with the most difficult secrets, and these secrets."""
     folder = tmp_path_factory.mktemp("site")
     held = {name: f"{''.join(NASTY)}{index}" for index, name in enumerate(sorted(secrets.FIXED))}
     variables = {
@@ -295,7 +295,7 @@ def test_every_service_reads_the_secrets_that_the_site_has(rendered, file, name)
 
 
 def test_no_secret_stands_anywhere_but_in_the_options_that_were_read(rendered):
-    """A secret in an option that the test above does not know would be one that nobody has looked at."""
+    """A secret in an option that the test above does not list would be untested."""
     configurations, held = rendered
     forms = config_files.spellings(held.values())
     secret = {

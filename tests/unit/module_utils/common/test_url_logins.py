@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""URLs with logins: used by whoever fetches, given to apt in a file of its own, shown by nobody."""
+"""URLs with logins: downloads use the login, apt gets it in a separate file, and no output shows it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ URL = f"http://user:{quote(NASTY, safe='')}@mirror.example/debian"
 
 @pytest.fixture
 def mirror():
-    """A server that wants a login; one of its paths points to another host, which must not get it."""
+    """A server that requires a login. One of its paths redirects to another host, which must not get the login."""
     asked = []
 
     class Handler(BaseHTTPRequestHandler):

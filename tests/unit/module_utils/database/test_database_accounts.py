@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Databases, users and privileges against the state of a server."""
+"""Databases, users and privileges, compared with the state of a server."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ lives = st.builds(
 
 
 def settled(want: engine.Wanted, live: engine.Live) -> engine.Live:
-    """What the server must look like afterwards, by the meaning of the options."""
+    """Return the expected state of the server, by the meaning of the options."""
     after = dict(live.users)
     for key, item in want.users.items():
         old = live.users.get(key, engine.User()).grants

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Who may form a Galera cluster: no input may ever lead to lost rows or to two clusters."""
+"""The bootstrap member of a Galera cluster: no input may lead to lost rows or to two clusters."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The isolation proof: what the project renders is clean, and every kind of leak is found, named, and shown small."""
+"""The isolation proof: rendered configurations are clean, and each leak is found, named and shown with its evidence."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def planned(source: Data) -> Any:
 
 
 def evidence(plan: Data) -> Data:
-    """What the gateways would run, as the renderers write it. :func:`proof` lists the rulesets by nft."""
+    """Return the configurations of the gateways as rendered. :func:`proof` lists the rulesets with nft."""
     return {
         "gateways": {
             name: {
@@ -79,7 +79,7 @@ LISTED: dict[str, str] = {}
 
 
 def list_rulesets(texts: list[str]) -> None:
-    """Load rulesets as nft reads them, and keep in ``LISTED`` the JSON that nft prints of them."""
+    """Load rulesets with nft, and store their JSON listing in ``LISTED``."""
     listing = (
         'for file in "$1"/*.nft; do nft --file "$file" && nft --json list table inet rie >"$file.json" || exit; done'
     )
@@ -96,7 +96,7 @@ def list_rulesets(texts: list[str]) -> None:
 
 
 def as_listed(seen: Data) -> Data:
-    """The same evidence with each ruleset as nft lists it once it is loaded."""
+    """Return the same evidence, with each ruleset as nft lists it after it is loaded."""
     seen = copy.deepcopy(seen)
     vrfs = [vrf for part in seen.get("gateways", {}).values() for vrf in part.get("vrfs", {}).values()]
     rendered = {vrf["nft"] for vrf in vrfs if vrf.get("nft", "{")[0] != "{"}
@@ -120,7 +120,7 @@ def pairs(report: Data) -> dict[tuple[str | None, str], Data]:
 
 
 def shared(count: int = 3, networks: int = 2, imports: Any = ()) -> Data:
-    """An intent in which VRF a imports VRF b for each ``(a, b)``."""
+    """Return an intent in which VRF a imports VRF b for each ``(a, b)``."""
     source = intent(count, networks)
     for one, other in imports:
         vrf = source["rie_tenants"][one]["vrfs"][0]
@@ -135,7 +135,7 @@ THEIRS4, THEIRS6 = "10.20.16.0/28", "fd20:1:1:1::/64"
 """The first network of v1."""
 
 
-# What is rendered
+# Rendered configurations
 
 
 def test_the_lab_is_clean() -> None:
@@ -193,7 +193,7 @@ def evidence_with(*changes: Callable[[Data], None]) -> Data:
 
 
 def edit(part: str, *pairs_of_texts: str) -> Callable[[Data], None]:
-    """Replace texts in what VRF v0 runs on gw1; each must be there."""
+    """Replace texts in the configuration of VRF v0 on gw1. Each of them must exist there."""
 
     def change(seen: Data) -> None:
         texts = seen["gateways"]["gw1"]["vrfs"]["v0"]
@@ -205,7 +205,7 @@ def edit(part: str, *pairs_of_texts: str) -> Callable[[Data], None]:
 
 
 def FRR(*lines: str) -> Callable[[Data], None]:
-    """Add lines ahead of all others."""
+    """Insert lines at the beginning."""
     return edit("frr", "log syslog\n", "log syslog\n" + "\n".join(lines) + "\n")
 
 
@@ -401,7 +401,7 @@ def test_a_denial_hides_no_more_than_it_denies(lines: list[str]) -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_a_leak_anywhere_is_found(data: st.DataObject) -> None:
-    """Another's network in any list or set of any VRF is found there, however the route targets are."""
+    """A network of another VRF in any list or set is found, with any route targets."""
     count = 4
     one, other = data.draw(st.permutations(range(count)))[:2]
     hub = [(3, 0), (0, 3), (3, 1), (1, 3)] if data.draw(st.booleans()) else []
@@ -462,7 +462,7 @@ def test_order_of_the_evidence_does_not_matter() -> None:
     assert isolation.canonical(proof(PLAN, seen)) == isolation.canonical(proof(PLAN, turned(seen)))
 
 
-# What was not seen
+# Missing evidence
 
 
 def without(*keys: Any) -> Callable[[Data], None]:
@@ -506,11 +506,11 @@ def test_no_evidence_at_all() -> None:
         assert not report["ok"] and not any(report["facts"].values())
 
 
-# Live texts
+# Texts of a running gateway
 
 
 def live_frr(text: str) -> str:
-    """As ``show running-config`` prints it."""
+    """Return the configuration as ``show running-config`` prints it."""
     return "Building configuration...\n\nCurrent configuration:\n!\n" + text.replace("end\n", "!\nend\n")
 
 
@@ -520,7 +520,7 @@ def ruleset_of(*items: Data) -> isolation_nft.Ruleset:
 
 
 def forward(*rules: list[Data]) -> list[Data]:
-    """A chain that hooks ``forward`` and drops by default, with these rules."""
+    """Return a chain on the hook ``forward`` with policy drop and these rules."""
     hooked = {"name": "forward", "type": "filter", "hook": "forward", "prio": 0, "policy": "drop"}
     return [{"chain": hooked}, *({"rule": {"chain": "forward", "handle": 9, "expr": rule}} for rule in rules)]
 
@@ -588,7 +588,7 @@ def test_what_nft_lists_is_understood() -> None:
     {"limit": "named"},
 ], ids=str)  # fmt: skip
 def test_an_unknown_condition_may_hold_or_not(condition: Data) -> None:
-    """It binds nothing where a rule accepts, and spares nothing where a rule drops."""
+    """An unknown condition does not restrict a rule that accepts, and a rule that drops with one does not count."""
     rules = [condition, DROP], [condition, address("saddr", OURS, "!="), DROP], [condition, ACCEPT]
     ruleset = ruleset_of(*forward(*rules))
     (found,) = ruleset.forwarded("v4", "cloud", "rie")
@@ -710,7 +710,7 @@ def test_the_cloud_from_live_lists() -> None:
                 item["provider:segmentation_id"] = net["vlan"]
             networks.append(item)
             owner = "network:router_gateway" if "vlan" in net else "network:router_interface"
-            ports += [{"device_id": key, "device_owner": owner, "network_id": net["tag"]}] * 2  # a port a family
+            ports += [{"device_id": key, "device_owner": owner, "network_id": net["tag"]}] * 2  # one port per family
     ports.append({"device_id": "v0", "device_owner": "compute:nova", "network_id": "rie:v1:n0"})
     seen = copy.deepcopy(CLEAN)
     seen["cloud"] = isolation.cloud_of_neutron(routers, networks, ports)
@@ -813,7 +813,7 @@ def test_spans(ones: list[Any], others: list[Any]) -> None:
 
 
 def calls(plan: Data) -> int:
-    """How many functions a proof calls: a measure that does not depend on the machine."""
+    """Return the number of function calls of a proof, a measure that does not depend on the speed of the machine."""
     seen, count = as_listed(evidence(plan)), 0
 
     def profile(_frame: Any, event: str, _argument: Any) -> None:

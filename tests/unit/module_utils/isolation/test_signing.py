@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Signatures that openssl accepts against the authority of a site, and refuses once anything was changed."""
+"""Signatures that openssl verifies with the CA of a site, and rejects after any change."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def new_key(kind: str) -> Any:
 
 
 class Authority:
-    """An authority like that of a site, and a certificate that it issued for TLS."""
+    """A CA like that of a site, and a TLS certificate that it has issued."""
 
     def __init__(self, kind: str) -> None:
         self.key, self.node_key = new_key(kind), new_key(kind)
@@ -75,7 +75,7 @@ class Authority:
 
 
 def verify(directory: Path, authority: bytes, data: bytes, signature: bytes) -> subprocess.CompletedProcess[bytes]:
-    """The command of the documentation."""
+    """Run the command of the documentation."""
     (directory / "ca.pem").write_bytes(authority)
     (directory / "report").write_bytes(data)
     (directory / "report.p7s").write_bytes(signature)
@@ -161,7 +161,7 @@ def test_module_writes_a_report_that_openssl_verifies(
     assert PASSPHRASE not in json.dumps(result).replace(json.dumps(result["invocation"]), "")
     assert verify(tmp_path, site.pem, data, signature).returncode == 0
 
-    # Violations are for the caller to judge, and a signature of another report does not stay.
+    # The module does not fail because of violations, and it removes the signature of another report.
     code, result = run(capsys, path=str(path), evidence=as_listed(evidence_with(port("c-v0", 4000))))
     assert (code, result["ok"], result["signature_path"], len(result["violations"])) == (0, False, "", 1)
     assert ["not signed" in text for text in warned] == [True]

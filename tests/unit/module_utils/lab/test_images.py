@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Images: what names them, how the store keeps them, and the guest's initramfs."""
+"""Images: their digests, the image store, and the initramfs of the smoke guest."""
 
 from __future__ import annotations
 

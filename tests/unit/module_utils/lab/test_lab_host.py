@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Control groups of lab machines that come and go side by side."""
+"""Control groups of lab machines that start and stop at the same time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.lab import host as
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """A version 1 hierarchy: a tree that systemd manages, and a controller."""
+    """A version 1 hierarchy: the tree of systemd, and that of a controller."""
     for name in ("systemd", "pids"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "cgroup.procs").touch()

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The lab's definition: rules, names and texts derived from it."""
+"""The definition of the lab, and the rules, names and texts that result from it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.lab.plan import (
 
 
 def parameters(**changes: Any) -> dict[str, Any]:
-    """A lab of one gateway."""
+    """Return the parameters of a lab with one gateway."""
     base: dict[str, Any] = {
         "name": "lab",
         "image": "/images/node",

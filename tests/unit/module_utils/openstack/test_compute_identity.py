@@ -21,7 +21,7 @@ def hypervisor(uuid=UUID, host="cmp1"):
 
 
 class Compute:
-    """Nova's API, a page of hypervisors at a time."""
+    """Nova's API with pages of hypervisors."""
 
     def __init__(self, services, *pages):
         self.services, self.pages, self.asked = services, pages, []

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The identity catalogue against a Keystone in memory."""
+"""The identity catalogue with a simulated Keystone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GLANCE = options(
 
 
 class FakeKeystone:
-    """Keystone's behaviour, as far as the engine uses it: lists, creation, change, assignment."""
+    """The behaviour of Keystone that the engine uses: lists, creation, changes and assignments."""
 
     def __init__(self):
         self.counter = itertools.count()
@@ -152,7 +152,7 @@ def test_a_domain_has_an_administrator_of_its_own():
 
 
 def test_a_user_of_that_name_elsewhere_is_another_one():
-    """An administrator of a domain, and a user of the domain of the services, may not be taken for one another."""
+    """The engine must not confuse the administrator of a domain with a user of the services' domain."""
     keystone = FakeKeystone()
     keystone.kinds["user"]["u1"] = {"id": "u1", "name": STACKS["administrator"], "domain_id": "default"}
     assert "create user heat_domain_admin" in keystone.reconcile(options(domains=[STACKS]))
@@ -244,7 +244,7 @@ def test_a_user_has_roles_on_further_projects():
 
 
 class Locked(module.Keystone):
-    """A Keystone that lets the administrator in once the recovery has run."""
+    """A Keystone that accepts the administrator only after the recovery has run."""
 
     def __init__(self, door):
         self.door, self.waits = door, []
@@ -258,7 +258,7 @@ class Locked(module.Keystone):
 
 @pytest.fixture
 def rotated(tmp_path, monkeypatch):
-    """`rotated(check, recovery)`: what signing in with a rotated password says, and whether the password was set."""
+    """`rotated(check, recovery)`: the result of a sign-in with a rotated password, and whether the password was set."""
     monkeypatch.setattr(module.time, "sleep", lambda _: None)
     door = tmp_path / "door"
 

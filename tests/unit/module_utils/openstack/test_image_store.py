@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Images on several controllers: who may serve them, and what validation says about one that has them alone."""
+"""Images on several controllers: which of them may serve images, and the validation of a single one with images."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_controller_that_lacks_images_is_refused_by_their_names():
 
 def test_files_that_no_image_names_and_images_that_nobody_has_are_no_reason():
     assert image_store.refusals(probes(ctl1=["aaa"], ctl2=["aaa", "deleted"]), ["ctl1"], False, DIRECTORY) == []
-    # The first deployment: no database answers.
+    # First deployment: there is no database yet.
     assert image_store.refusals(probes(images={}, ctl2=["aaa"]), ["ctl1"], False, DIRECTORY) == []
 
 
@@ -53,7 +53,7 @@ def test_a_shared_store_is_the_same_file_system_on_each():
     assert image_store.refusals(probes("nfs4", **everywhere), HOSTS, True, DIRECTORY) == []
     found = image_store.refusals(probes("ext4"), HOSTS, True, DIRECTORY)
     assert [line.split(" is ")[0] for line in found] == [f"/var/lib/glance of {host}" for host in HOSTS]
-    # One of them has not mounted it, and its own file system is of a type that could be shared.
+    # One controller has not mounted the store, and its own file system is of a type that could be shared.
     missing = image_store.refusals(probes("ceph", ctl1=["aaa", "bbb"], ctl3=["aaa", "bbb"]), HOSTS, True, DIRECTORY)
     assert len(missing) == 2
     assert all("not on ctl2" in line for line in missing)
@@ -88,7 +88,7 @@ def test_one_controller_serves_images_and_all_do_with_shared_storage():
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
-    """The site of three controllers, with secrets."""
+    """The site with three controllers, with secrets."""
     monkeypatch.setattr(site_validate, "fetch", lambda url: "")
     monkeypatch.setattr(site_validate, "source_of", lambda address: "")
     folder = tmp_path / "ha"

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The session of Keystone and the services behind it, over real sockets."""
+"""The Keystone session and requests to services, over real sockets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.openstack.rest imp
 
 
 class Cloud(ThreadingHTTPServer):
-    """A Keystone whose catalogue leads to a Neutron on the same port."""
+    """A Keystone with a Neutron endpoint on the same port in its catalogue."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The cloud half: what is done is exactly what differs, ends in the wanted state, and costs few requests."""
+"""The cloud half: only differences are changed, the result is the wanted state, and few requests are needed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def cloud_plan(source: dict[str, Any], ledger: Any = None) -> Any:
 
 
 class Run:
-    """What the module does with one plan, round by round."""
+    """The changes of the module for one plan, by round."""
 
     def __init__(self, neutron: Neutron, plan: dict[str, Any], **limits: Any) -> None:
         self.objects = wanted(plan, operator=OPERATOR)
@@ -55,7 +55,7 @@ class Run:
         return diff(self.objects, self.live, self.projects, **self.limits)
 
     def converge(self) -> Changes:
-        """Returns the first round's changes."""
+        """Run until nothing changes. Return the changes of the first round."""
         first = changes = self.look()
         while changes.operations:
             assert not changes.refused, changes.refused
@@ -70,7 +70,7 @@ class Run:
 
 
 def state(neutron: Neutron) -> dict[str, Any]:
-    """All there is, without ids and dates."""
+    """Return all objects without ids and dates."""
     rows = [(kind, row) for kind, found in neutron.rows.items() for row in found.values()]
     return {kind: sorted(str(row.get("description") or row.get("name")) for k, row in rows if k == kind)
             for kind in neutron.rows}  # fmt: skip
@@ -158,7 +158,7 @@ def test_killed_anywhere_it_finishes_when_run_again(number: int) -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 40))
 def test_two_runs_at_once_converge(number: int) -> None:
-    """The other run happens, whole, before any one of our requests."""
+    """A complete second run happens before one of the requests, for each of them."""
     plan = cloud_plan(intent(2, 2))
     whole = Neutron()
     Run(whole, plan).converge()
@@ -224,7 +224,7 @@ def test_foreign_objects_are_never_touched() -> None:
 
 
 def test_state_scale_costs_tens_of_reads() -> None:
-    """5,000 networks: a run that finds everything in place lists, and does not write."""
+    """5,000 networks: a run without differences sends only list requests and no writes."""
     neutron = Neutron()
     plan = cloud_plan(intent(300, 17, "4"))
     Run(neutron, plan).converge()
@@ -245,7 +245,7 @@ def test_state_scale_costs_tens_of_reads() -> None:
 def test_nothing_is_made_before_what_it_refers_to(
     vrfs: int, networks: int, workers: int, batch: int, rng: random.Random
 ) -> None:
-    """However long each request takes; and no more than two requests change one router at a time."""
+    """This holds with any duration of requests. At most two requests change one router at the same time."""
     operations = [
         op for op in Run(Neutron(), cloud_plan(intent(vrfs, networks))).look().operations if op.kind != "quota"
     ]

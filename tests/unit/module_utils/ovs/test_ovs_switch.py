@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Plans for Open vSwitch, carried out on a switch in memory."""
+"""Plans for Open vSwitch, executed on a simulated switch."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def plain(text):
 
 
 class FakeSwitch:
-    """The commands of ovs-vsctl that plans use."""
+    """Implements the commands of ovs-vsctl that plans use."""
 
     def __init__(self):
-        # The engine does not change what it reads; the switch does.
+        # The switch changes its state, but the engine must not change the data that it has read.
         self.bridges: dict[str, Any] = {}
         self.ports: dict[str, Any] = {}
         self.interfaces: dict[str, Any] = {}

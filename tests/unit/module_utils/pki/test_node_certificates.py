@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""When a node needs another certificate."""
+"""The conditions in which a node needs a new certificate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMES, ADDRESSES = ["ctl1", "ctl1.lab.example"], ["10.99.0.11", "::1"]
 
 
 def sign(csr_pem: str, authority_key: str, issuer: x509.Name, days: int = 365) -> str:
-    """What the authority does, extensions included."""
+    """Sign a request like the CA, with extensions."""
     csr = x509.load_pem_x509_csr(csr_pem.encode())
     builder = (
         x509.CertificateBuilder()
@@ -39,7 +39,7 @@ def sign(csr_pem: str, authority_key: str, issuer: x509.Name, days: int = 365) -
 
 @pytest.fixture(name="site", scope="module")
 def a_site() -> dict[str, str]:
-    """An authority, a node's key, and its certificate."""
+    """A CA, the key of a node, and its certificate."""
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca.lab.example")])
     authority_key, key = engine.new_key(), engine.new_key()
     csr = engine.request(key, "ctl1.lab.example", NAMES, ADDRESSES)

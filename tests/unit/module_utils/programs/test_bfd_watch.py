@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Which BFD sessions of OVN begin anew, and when."""
+"""Which BFD sessions of OVN are restarted, and when."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_the_answer_of_ovn_is_read() -> None:
 
 
 def times(states: list[str]) -> list[float]:
-    """When a session with these states, one a second, begins anew."""
+    """Return the times at which a session with these states, one per second, is restarted."""
     down: dict[str, bfd_watch.Down] = {}
     return [
         now for now, state in enumerate(states) if bfd_watch.overdue({"u": (state, "::1")}, down, float(now)) == ["u"]

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""HAProxy's health check of a Galera member, asked over HTTP. Only the driver of the database is replaced."""
+"""HAProxy's health check of a Galera member over HTTP. Only the database driver is simulated."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SYNCED = {
 
 
 class Driver(ModuleType):
-    """`pymysql` as the program uses it. `answers`: what each query gives, a status or an error."""
+    """Replaces `pymysql`. `answers`: the result of each query, a status or an error."""
 
     class Error(Exception):
         pass
@@ -57,7 +57,7 @@ class Driver(ModuleType):
 
 @pytest.fixture
 def ask(monkeypatch, tmp_path) -> Iterator[Callable[[list[Any]], tuple[int, str, int]]]:
-    """`ask(answers)`: status and text of the check, and how often it connected to the database."""
+    """`ask(answers)`: status and text of the check, and its number of connections to the database."""
     (tmp_path / "password").write_text("secret")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     servers: list[HTTPServer] = []

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Keystone's keys: what one controller signs every other one reads, for as long as it is valid."""
+"""Keystone's keys: every controller can read the tokens of every other one while they are valid."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ moments = st.integers(NOW, NOW + 30 * DAY)
 
 
 def crypto(keys: dict[str, str]) -> MultiFernet:
-    """As Keystone reads a repository: the highest number signs, every key reads."""
+    """Return the keys as Keystone uses them: the highest number encrypts, every key decrypts."""
     return MultiFernet([Fernet(keys[name]) for name in sorted(keys, key=int, reverse=True)])
 
 
@@ -44,7 +44,7 @@ def seeds(*since: int) -> list[engine.Seed]:
 @given(made=moments, age=st.integers(0, LIFE), skews=st.tuples(*[st.integers(-HOUR // 2, HOUR // 2)] * 2),
        late=st.tuples(*[st.integers(0, HOUR)] * 2))  # fmt: skip
 def test_a_token_is_readable_on_every_controller_for_its_whole_life(made, age, skews, late):
-    """Clocks are off by half an hour, the last turn was up to an hour ago."""
+    """Clocks differ by up to half an hour, and the last rotation was up to an hour ago."""
     signer = TOKENS.wanted(made + skews[0] - late[0])
     reader = TOKENS.wanted(made + age + skews[1] - late[1])
     assert crypto(reader).decrypt(crypto(signer).encrypt(b"token")) == b"token"
@@ -83,7 +83,7 @@ def test_repositories_share_no_key():
 @given(taken=moments, learnt=st.tuples(*[st.integers(0, DAY)] * 2), made=st.integers(-3 * DAY, 3 * DAY),
        age=st.integers(0, LIFE))  # fmt: skip
 def test_a_new_seed_costs_no_token(taken, learnt, made, age):
-    """Each controller learns of the seed somewhere between its making and its first period."""
+    """Each controller gets the seed at some time between its creation and its first period."""
     old, new = seeds(0, taken)
     takes_over = -(-taken // DAY) * DAY
 
@@ -146,7 +146,7 @@ def test_bad_seeds_are_refused_and_not_shown(text):
 def test_credentials_keep_three_keys_and_give_up_none_before_they_are_migrated(tmp_path):
     ring = CREDENTIALS._replace(directory=str(tmp_path), retire_after=("false",))
     engine.turn(ring, NOW, 0)
-    assert len(engine.look(str(tmp_path))) == 2 + 26  # as far back as a backup may be
+    assert len(engine.look(str(tmp_path))) == 2 + 26  # the keys go as far back as the oldest backup
     _, fault = engine.turn(ring._replace(reach=0), NOW, 0)
     assert "ended with 1" in fault
     assert len(engine.look(str(tmp_path))) == 2 + 26
@@ -180,7 +180,7 @@ def test_keys_of_another_making_go_and_the_staged_one_is_replaced_last(tmp_path,
 @settings(max_examples=20)
 @given(now=moments)
 def test_whenever_a_reader_comes_in_a_turn_no_key_is_missing(now, tmp_path_factory):
-    """Between any two steps: what others sign with, before their turn and after it, is there."""
+    """Between any two steps the keys exist that other controllers use before and after their rotation."""
     folder = tmp_path_factory.mktemp("keys")
     ring = TOKENS._replace(directory=str(folder))
     engine.turn(ring, now - DAY, 0)
@@ -203,7 +203,7 @@ def test_a_clock_that_was_never_set_turns_nothing(tmp_path):
 
 @pytest.fixture
 def node(tmp_path, monkeypatch):
-    """A node whose repositories the program finds, run as the user who runs the tests."""
+    """A node with the repositories of the program, which runs as the user of the tests."""
     repositories = {}
     for purpose, ring in (("fernet", TOKENS), ("credential", CREDENTIALS)):
         (tmp_path / purpose).mkdir()

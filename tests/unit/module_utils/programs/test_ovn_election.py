@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The election timer of OVN's clusters changes in steps that raft allows, by whoever leads, and without a restart."""
+"""The current leader changes the election timer of OVN's clusters in steps that raft allows, without a restart."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Log: [2, 120]
 
 
 class Cluster:
-    """A cluster of raft members as their leader behaves; `moves` are the answers after which another one leads."""
+    """A raft cluster, as its leader behaves. `moves` are the answers after which another member leads."""
 
     def __init__(self, timer: int, leads: bool = True, loses_after: int = 10**9) -> None:
         self.timer, self.leads, self.loses_after = timer, leads, loses_after
@@ -106,7 +106,7 @@ def test_a_server_that_is_not_there_is_named():
 
 
 def test_no_unit_of_the_databases_reads_the_timer():
-    """A change of it would restart them all, and they would not even take it."""
+    """Otherwise a change of the timer would restart all of them, and they would ignore it."""
     values = yaml.safe_load((ROOT / "roles/ovn_central/vars/main.yml").read_text())
     read = {path for unit in values["ovn_central_units"] for path in unit["reads"]}
     assert read == {"/etc/default/ovn-central"}

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernel counts of segments with a wrong key, and the lines made of it."""
+"""The kernel's counters of segments with a wrong key, and the log lines about them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.programs import tc
 
 @pytest.fixture
 def count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """`count(vrf, not_found, failure)`: what the namespace of a VRF's bgpd has counted."""
+    """`count(vrf, not_found, failure)`: set the counters in the namespace of a VRF."""
     monkeypatch.setattr(tcp_md5, "RUN", tmp_path / "frr")
     monkeypatch.setattr(tcp_md5, "PROC", tmp_path / "proc")
     pids: dict[str, int] = {}
@@ -57,6 +57,6 @@ def test_only_increases_are_told(count) -> None:
     assert list(tcp_md5.increases(before)) == []
     count("interieur", 0, 4)
     assert list(tcp_md5.increases(before)) == ["VRF interieur: TCP MD5, segments dropped: 4 signed with another key"]
-    # A namespace made anew counts from nothing.
+    # The counters of a recreated namespace start at zero.
     count("finances", 0, 1)
     assert list(tcp_md5.increases(before)) == ["VRF finances: TCP MD5, segments dropped: 1 signed with another key"]

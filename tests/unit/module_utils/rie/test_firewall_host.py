@@ -10,7 +10,7 @@ from ansible_collections.cloudwatt.socle.plugins.module_utils.rie import firewal
 
 
 def test_without_the_library_nothing_is_loaded_blindly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing could be told of what is in force: each run would load all of it again."""
+    """Without the library the loaded rulesets cannot be read, so each run would load all of them again."""
     monkeypatch.setattr(firewall_host, "Nftables", None)
     with pytest.raises(netns.CommandError, match="python3-nftables is not installed: `socle deploy`"):
         firewall_host.converge([])

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The gateway half: namespaces, FRR configurations and rulesets rendered from a plan."""
+"""The gateway half: namespaces, FRR configurations and rulesets, rendered from a plan."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ VRF: Any = {
 
 
 def vrf(**changes: Any) -> Any:
-    """The sample VRF with parts replaced."""
+    """Return the sample VRF with replaced parts."""
     return {**copy.deepcopy(VRF), **changes}
 
 
 def lines(text: str) -> list[str]:
-    """Lines without their indentation."""
+    """Return the lines without their indentation."""
     return [line.strip() for line in text.splitlines()]
 
 
@@ -146,7 +146,7 @@ class TestFrr:
         assert "local-role" not in frr.render_frr(VRF)
 
     def test_our_own_as_once_and_only_where_a_vrf_of_ours_is_imported(self) -> None:
-        """Such a route comes back by the provider edge, and then by the other gateway, with our AS in its path."""
+        """Such a route comes back from the provider edge, and from the other gateway with the site's AS in its path."""
         found = [line for line in lines(frr.render_frr(vrf(allow_own_as=True))) if "allowas-in" in line]
         neighbours = ["100.66.1.5", "100.65.0.2", "fd66:1:2::1", "fd64:0:2::2"]
         assert found == [f"neighbor {item} allowas-in 1" for item in neighbours]
@@ -158,7 +158,7 @@ class TestFrr:
         assert "neighbor fd66:1:2::1 maximum-prefix-out 11" in text
 
     def test_communities_are_spelt_and_sorted_as_frr_prints_them(self) -> None:
-        """FRR 10.3 sorts them by value, drops what is twice, and knows some by name."""
+        """FRR 10.3 sorts communities by value, drops duplicates, and prints some by name."""
         given = ["65535:65281", "65010:20", "65535:666", "65010:3", "65010:20", "0:7", "65535:0"]
         large = ["4294967295:0:1", "65010:10:1", "65010:9:1", "65010:9:1"]
         text = frr.render_frr(vrf(communities=given, large_communities=large))
@@ -202,7 +202,7 @@ def test_what_a_configuration_announces() -> None:
 
 
 class TestPasswordPrelude:
-    """Passwords must change without ever being an argument of a command."""
+    """Passwords must change, but must never be an argument of a command."""
 
     def test_nothing_to_do(self) -> None:
         text = frr.render_frr(VRF, "one")
@@ -267,7 +267,7 @@ class TestRuleset:
 
 
 class TestStandby:
-    """The transit of the other gateway, for as long as that one is lost."""
+    """The transit of the other gateway while that gateway is lost."""
 
     BOTH = vrf(standby={
         "vlan": 102, "mtu": 1500, "mac": "02:00:00:00:00:01", "gateway": "gw2", "v4": "100.64.0.5/30",

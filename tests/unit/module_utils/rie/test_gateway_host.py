@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What the gateway half does on a node: which instances it touches, in which order, and what it puts back."""
+"""The gateway half on a node: which instances it changes, in which order, and which changes it reverts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def vrf(name: str, **changes: Any) -> Any:
 
 
 class Node:
-    """Stands for a node with FRR: knows what each instance runs, and notes what is asked of it."""
+    """Simulates a node with FRR: stores the configuration of each instance and records all requests."""
 
     def __init__(self, root: Path) -> None:
         self.etc = root / "etc"
@@ -100,7 +100,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
 
 
 class Vty:
-    """A daemon's socket as FRR has it: commands end in NUL, answers in three and a code."""
+    """The socket of an FRR daemon: commands end with NUL, answers with three NULs and a code."""
 
     def __init__(self, path: Path, config: str = "", **said: str) -> None:
         self.config, self.said = config, {command.replace("_", " "): text for command, text in said.items()}
@@ -120,7 +120,7 @@ class Vty:
                         command, _end, known = known.partition(b"\0")
                         answers = {"show running-config": self.config, **self.said}
                         text = answers.get(command.decode(), "")
-                        for byte in text.encode() + b"\0\0\0\0":  # in pieces, as it may come
+                        for byte in text.encode() + b"\0\0\0\0":  # the answer may arrive in pieces
                             peer.send(bytes([byte]))
 
 
@@ -136,7 +136,7 @@ def test_a_fingerprint_is_of_what_every_daemon_runs(tmp_path: Path, monkeypatch:
     assert frr_host.fingerprint("a") not in (first, None)
     bgpd.config, zebra.config = zebra.config, bgpd.config
     assert frr_host.fingerprint("a") == first
-    socket.socket(socket.AF_UNIX).bind(str(tmp_path / "a" / "bfdd.vty"))  # nobody listens: the daemon is dead
+    socket.socket(socket.AF_UNIX).bind(str(tmp_path / "a" / "bfdd.vty"))  # no listener: the daemon is dead
     assert frr_host.fingerprint("a") is None
 
 
@@ -164,7 +164,7 @@ class TestInstances:
         assert node.asked == []
 
     def test_where_a_daemon_does_not_answer_vtysh_is_asked(self, node: Node) -> None:
-        """Its death is watchfrr's concern: nothing is restarted that runs what it should."""
+        """watchfrr restarts the dead daemon. An instance with the right configuration is not restarted."""
         frr_host.converge([vrf("a"), vrf("b")], {})
         node.silent.add("b")
         node.asked.clear()
@@ -259,10 +259,10 @@ class TestInstances:
 
         frr_host.converge([vrf("a")], {}, drain="all")
         assert state() == (True, True, True)
-        assert frr_host.converge([vrf("a")], {}).actions == {}  # wiring leaves it drained
+        assert frr_host.converge([vrf("a")], {}).actions == {}  # wiring keeps the gateway drained
         frr_host.converge([vrf("a")], {}, drain="rie")
         assert state() == (True, False, True)
-        assert frr_host.converge([vrf("a")], {}, drain="rie").actions == {}  # cut short, and begun again
+        assert frr_host.converge([vrf("a")], {}, drain="rie").actions == {}  # interrupted, and started again
         frr_host.converge([vrf("a")], {}, drain="none")
         assert state() == (False, False, False)
 
@@ -305,7 +305,7 @@ class TestInstances:
 class TestNamespaces:
     @pytest.fixture
     def done(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-        """What was done on the node, in order."""
+        """Return the actions on the node, in order."""
         calls: list[str] = []
         monkeypatch.setattr(netns, "DEFINITIONS", tmp_path / "netns")
         monkeypatch.setattr(netns_units, "PROGRAM", tmp_path / "netns.py")

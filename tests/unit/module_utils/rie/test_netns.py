@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The engine of network namespaces: what it would do about what it sees."""
+"""The engine of network namespaces: the plan for an observed state."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEFINITION: dict[str, Any] = {
 
 
 def live() -> dict[str, Any]:
-    """What is observed when all is as defined."""
+    """Return the observed state of a node without differences."""
     return {
         "sysctls": {"net.ipv4.ip_forward": "1"},
         "links": {

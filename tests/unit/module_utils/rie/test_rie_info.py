@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The sessions of a gateway: which the plan asks for, and what FRR's answers say of them."""
+"""The sessions of a gateway: the planned ones, and their states in FRR's answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UP = {"state": "Established", "pfxRcd": 1, "pfxSnt": 2, "peerUptime": "00:01:02"
 
 
 def answers() -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What FRR says when all is well."""
+    """Return FRR's answers without faults."""
     bgp = {
         "ipv4Unicast": {"peers": {"100.66.1.1": dict(UP), "100.65.0.2": dict(UP)}},
         "ipv6Unicast": {"peers": {"fd66:1:1::1": dict(UP), "fd64:0:2::2": dict(UP)}},

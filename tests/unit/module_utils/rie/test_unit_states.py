@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What several engines ask of a node."""
+"""Unit states, which several engines read from a node."""
 
 from __future__ import annotations
 

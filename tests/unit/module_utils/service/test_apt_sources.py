@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Package sources: Debian's own are written anew with the components they had, and nothing else is taken away."""
+"""Package sources: those of Debian are rewritten with their components, and other sources are kept."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""/etc/hosts: the names of the site win, and other names of the node are kept."""
+"""/etc/hosts: the names of the site take precedence, and other names of the node are kept."""
 
 from __future__ import annotations
 

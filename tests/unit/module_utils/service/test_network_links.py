@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Whether links are configured by our files: foreign files, other programs, missing addresses."""
+"""Whether the files of the role configure the links: foreign files, other programs, missing addresses."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Module ``node_service`` as a whole: what each phase leaves to the next, and what a failure still tells."""
+"""Module ``node_service`` as a whole: the state that each phase leaves to the next, and the result of a failure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ US = {"owner": pwd.getpwuid(os.getuid()).pw_name, "group": grp.getgrgid(os.getgi
 
 @pytest.fixture
 def call(monkeypatch, tmp_path):
-    """A call with the module's defaults, on a node where every unit runs and the files are under `tmp_path`."""
+    """Return a call with the module's defaults, on a node where every unit runs and the files are under `tmp_path`."""
     monkeypatch.setattr(service_units_host.Runner, "look", lambda self: {unit.name: RUNNING for unit in self.units})
     monkeypatch.setattr(node_service, "DPKG_STATUS", str(tmp_path / "status"))
     (tmp_path / "status").write_text("Package: haproxy\nStatus: install ok installed\n")
@@ -72,7 +72,7 @@ def test_nothing_runs_while_a_package_is_missing(call, tmp_path):
 
 
 def test_nothing_runs_while_an_installation_is_unfinished(call, tmp_path, monkeypatch):
-    """Of a run that was killed after its packages: what they enabled has still to be dealt with."""
+    """After a run that was killed after its packages, the units that these enabled are still to be handled."""
     path = str(tmp_path / "test.conf")
     units = [{"name": "socle-test", "reads": [path]}]
     more = {"files": [{"path": path, "content": "", "mode": "0644", **US}], "packages": ["haproxy"], "units": units}
@@ -88,7 +88,7 @@ def test_nothing_runs_while_an_installation_is_unfinished(call, tmp_path, monkey
 
 
 def test_package_sources_are_files_of_the_call(call, tmp_path, monkeypatch):
-    """A file that only root may read, as it holds a password, stays so."""
+    """A file with a password that only root may read keeps its mode."""
     main, ours = tmp_path / "sources.list", tmp_path / "debian.sources"
     main.write_text("deb http://mirror.example/debian trixie main non-free-firmware\n")
     ours.write_text("Types: deb\nURIs: https://login:word@repo.example/apt\nSuites: trixie\nComponents: tools\n")

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What packages ask of services while Ansible installs them, answered by the real script."""
+"""Requests of packages to services during an installation by Ansible, answered by the real script."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MANAGED = ("haproxy.service", "mariadb.service")
 
 
 class Node:
-    """What packages ask of the policy of a node: ``node(unit, action)`` is its exit status."""
+    """The start policy of a node: ``node(unit, action)`` is its exit status."""
 
     def __init__(self, paths: engine.Paths, programs: Path) -> None:
         self.paths, self.programs = paths, programs
@@ -53,15 +53,15 @@ def node(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
-        (("dbus", "reload", "5"), 0),  # what polkit asks for
+        (("dbus", "reload", "5"), 0),  # the request of polkit
         (("--quiet", "dbus", "force-reload"), 0),
         (("polkit.service", "try-restart"), 0),
         (("dbus.service", "start"), 101),
         (("polkit.service", "stop"), 101),
-        (("rsyslog", "try-restart"), 101),  # it does not run
+        (("rsyslog", "try-restart"), 101),  # the unit does not run
         (("haproxy.service", "reload"), 0),
         (("haproxy", "force-reload"), 0),
-        (("mariadb", "force-reload"), 101),  # it would restart
+        (("mariadb", "force-reload"), 101),  # the unit would restart
         (("mariadb.service", "restart"), 101),
         (("nova-api", "(start)"), 101),
         (("mariadb", "status"), 0),
@@ -91,7 +91,7 @@ def test_a_policy_of_the_node_is_asked_and_comes_back(node):
     with open(node.paths.policy, "w") as stream:
         stream.write('#!/bin/sh\ntest "$1" = polkit.service && exit 101; exit 0\n')
     os.chmod(node.paths.policy, 0o755)
-    for _ in range(2):  # the second is a run after one that was killed
+    for _ in range(2):  # the second run follows one that was killed
         engine.hold(node.paths)
     assert node("dbus", "reload") == 0
     assert node("polkit.service", "restart") == 101
@@ -107,7 +107,7 @@ def test_what_packages_enabled_does_not_start_at_the_next_boot(node, monkeypatch
     monkeypatch.setattr(engine, "run", lambda argv, **_: calls.append(argv))
     monkeypatch.setattr(engine, "enabled", lambda: {"ssh.service": True})
     engine.hold(node.paths)
-    # Killed after the packages, and run again: what was enabled before the first run counts.
+    # The run is killed after the packages and repeated: the state before the first run counts.
     after = {"ssh.service": True, "usbguard.service": False, "logrotate.timer": False, "polkit.service": True}
     monkeypatch.setattr(engine, "enabled", lambda: after)
     assert engine.unfinished(node.paths)

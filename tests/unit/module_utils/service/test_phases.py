@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Which phases of a service the tags of a run choose."""
+"""The phases of a service that the tags of a run select."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OWN = {"configure", "bootstrap", "run", "openstack"}
 
 
 def ansible_runs(tags, run_tags):
-    """Ansible's own judgement of a task with these tags."""
+    """Return whether Ansible runs a task with these tags."""
     play = Play.load({"hosts": "all", "tasks": [{"meta": "noop", "tags": sorted(tags)}]}, loader=DataLoader())
     task = play.tasks[0].block[0]
     return task.evaluate_tags(run_tags, [], {})

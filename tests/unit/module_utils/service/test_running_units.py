@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Units that report their start and end afterwards, with status 0 as well."""
+"""Units that report their start and exit afterwards, even with status 0."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENDED = dataclasses.replace(RUNS, active="inactive", sub="dead", result="success
 
 @pytest.fixture
 def node(tmp_path, monkeypatch):
-    """`node(looks, **stamps)`: a node whose units look like this, one look after the other."""
+    """`node(looks, **stamps)`: a node with these states of its units, one after the other."""
     monkeypatch.setattr(host, "autopsy", lambda name: f"autopsy of {name}")
     monkeypatch.setattr(host, "in_parallel", lambda work, items, workers=8: [work(item) for item in items])
     naps: list[float] = []
@@ -99,7 +99,7 @@ def test_units_that_are_gone_or_never_were_enabled_are_not_judged(node, monkeypa
 
 
 def runner(monkeypatch, tmp_path, after, **more):
-    """A Runner that starts one unit, which then looks like `after`."""
+    """A Runner that starts one unit, which then has the state `after`."""
     monkeypatch.setattr(engine, "STAMPS", str(tmp_path))
     looks = iter([{"a.service": dataclasses.replace(RUNS, active="inactive", sub="dead")}, *after])
     monkeypatch.setattr(host.Runner, "look", lambda self: next(looks))

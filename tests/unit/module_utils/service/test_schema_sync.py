@@ -82,7 +82,7 @@ states = st.builds(
 
 @given(states)
 def test_a_recorded_run_survives_its_round_trip_and_settles(state):
-    """Through SQL, as the server would: the values of the statement come back as the row."""
+    """The record passes through SQL as on the server: the values of the statement come back as the row."""
     table = sqlite3.connect(":memory:")
     table.create_function("NOW", 0, lambda: "now")
     table.execute("ATTACH ':memory:' AS socle")
@@ -100,7 +100,7 @@ def test_what_is_too_late_is_told_with_its_remedy():
 
 
 class Server:
-    """Answers the queries of a waiting node: from the third look on, the first controller has made the schema."""
+    """Answers the queries of a waiting node: from the third query on, the first controller has created the schema."""
 
     looks = 0
 

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""When a unit is started, restarted, reloaded or left alone."""
+"""The conditions in which a unit is started, restarted, reloaded or not changed."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_stopped_unit_is_not_enabled_unless_asked():
         ({}, now(reads=OTHER), STAMP, "restart"),
         ({}, now(reads={}), STAMP, "restart"),
         ({}, now(unit={"/u/nova-api.service": "v"}), STAMP, "restart"),
-        # a run that was not stamped: after a boot, a crash, or a kill between start and stamp
+        # a start without a stamp: after a boot, a crash, or a kill between start and stamp
         ({"invocation": "run2"}, FILES, STAMP, "adopt"),
         ({}, FILES, None, "adopt"),
         ({}, now(reads_changed=1000), None, "restart"),
@@ -105,7 +105,7 @@ def test_reload_only_for_what_is_read():
 
 @pytest.mark.parametrize("files", [now(reads=OTHER), now(unit={})])
 def test_what_a_later_call_restarts_is_started_now_and_else_left_alone(files):
-    """And no stamp is taken of what it has not read."""
+    """No stamp is written for files that the unit has not read."""
     unit = dataclasses.replace(UNIT, on_change="none")
     assert engine.decide(unit, RUNNING, files, STAMP).verb == "none"
     assert engine.decide(unit, RUNNING, files, None).verb == "none"
@@ -141,7 +141,7 @@ stamps = st.none() | st.builds(engine.Stamp, st.sampled_from(["1", "2"]), hashes
 
 @given(st.sampled_from(["restart", "reload"]), lives, contents, stamps)
 def test_after_any_verdict_the_second_run_does_nothing(on_change, live, files, stamp):
-    """Applying a verdict (a new run unless reloaded, and a stamp of what was on disk) settles the unit."""
+    """After an applied verdict (a new start unless reloaded, and a stamp of the files) the unit is up to date."""
     unit = dataclasses.replace(UNIT, on_change=on_change)
     verb = engine.decide(unit, live, files, stamp).verb
     if verb in ("start", "restart"):
@@ -212,7 +212,7 @@ NeedDaemonReload=no
 
 
 def test_a_unit_started_in_the_second_in_which_its_file_was_written_is_left_alone():
-    """A member that has just formed its cluster of databases would find nobody to come back to."""
+    """A founder that restarts would find no other member of its Galera cluster."""
     live = engine.parse_show(SHOWN, ["a.service", "b.service"])["a.service"]
     live = dataclasses.replace(live, active="active", sub="running")
     assert engine.decide(UNIT, live, engine.Content(unit_changed=1732226400.2), None).verb == "adopt"

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Sending probes: what counts as an answer, and the order and number of tries."""
+"""Probes: valid answers, and the order and number of attempts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_checksum_of_a_request_verifies_to_zero() -> None:
 
 
 def ipv4(payload: bytes) -> bytes:
-    return b"\x46" + b"\0" * 23 + payload  # header of six words: options must be skipped too
+    return b"\x46" + b"\0" * 23 + payload  # header of six words: the options must be skipped too
 
 
 def test_replies_are_told_from_strangers_and_errors() -> None:
@@ -58,7 +58,7 @@ def test_no_namespace_is_an_error_not_silence() -> None:
 
 
 class Scene:
-    """A sender that plays scripted outcomes (the last one repeats) on a clock that moves with each pause."""
+    """A sender with scripted outcomes (the last one repeats) and a clock that advances with each pause."""
 
     def __init__(self, **script: list[str]) -> None:
         self.script = script

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Probes between real network namespaces (root): a site and a guest joined by a veth, and a lone site."""
+"""Probes between real network namespaces (root): a site and a guest connected by a veth, and an isolated site."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def namespaces() -> Iterator[dict[str, str]]:
 
 
 def eventually_answers(names: dict[str, str]) -> None:
-    """Wait for the guest's server; how long it takes to start depends on what else this machine does."""
+    """Wait for the server of the guest. The duration of its start depends on the load of the machine."""
     end = time.monotonic() + 60
     while once(names, proto="http")["outcome"] != "reach":
         assert time.monotonic() < end

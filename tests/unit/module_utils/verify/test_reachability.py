@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The reachability matrix: which probes there are, and what each observation is worth."""
+"""The reachability matrix: its probes, and the verdict for each observation."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ PRIVATE = {vrf: {"import": [vrf], "export": [vrf]} for vrf in ("interieur", "fin
 
 
 def perfect(probe: dict[str, Any]) -> dict[str, Any]:
-    """The result that a probe hopes for."""
+    """Return the expected result of a probe."""
     if probe["expect"] == "unreachable":
         return {"id": probe["id"], "outcome": "unreachable"}
     return {
@@ -60,7 +60,7 @@ def perfect(probe: dict[str, Any]) -> dict[str, Any]:
 
 
 def judged(change: dict[str, dict[str, Any]], **matrix: Any) -> dict[str, Any]:
-    """Judge the lab's matrix with perfect results but for ``change``: probe id -> result."""
+    """Evaluate the lab's matrix with expected results, except for ``change``: mapping of probe id to result."""
     probes = engine.matrix(GUESTS, SITES, PRIVATE, **matrix)
     unknown = set(change) - {probe["id"] for probe in probes}
     assert not unknown
@@ -109,7 +109,7 @@ def test_a_guest_without_a_site_or_a_family_is_a_target_only() -> None:
     [
         (([1], [2]), ([1], [2]), False),
         (([1, 2], [1, 2]), ([1], [2]), True),
-        (([1, 2], [2]), ([1], [2]), False),  # one way only: no way back
+        (([1, 2], [2]), ([1], [2]), False),  # only one direction: no return route
     ],
 )
 def test_connection_needs_both_directions(imports: Any, exports: Any, expected: bool) -> None:
@@ -254,7 +254,7 @@ def test_every_ordered_pair_is_probed_and_expected_by_the_target_graph(scene: An
             for proto in engine.PROTOCOLS:
                 seen = pairs.pop((source["name"], target["name"], family, proto))
                 assert seen == ("reach" if reach else "unreachable")
-    assert {(key[3]) for key in pairs} <= {"icmp"}  # what is left goes from guests to sites
+    assert {(key[3]) for key in pairs} <= {"icmp"}  # the remaining probes go from guests to sites
 
 
 @given(scenes(), st.data())

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The preview of the wiring: everything a module announced is in it once, under its tenant, and it tells a move."""
+"""The preview of the wiring: it contains every announced change once, under its tenant, and detects later changes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def plan() -> Any:
 
 @pytest.fixture(scope="module")
 def neutron(plan) -> dict[str, Any]:
-    """What rie_neutron says in check mode of a Neutron that has nothing."""
+    """Return the result of rie_neutron in check mode with an empty Neutron."""
     empty = index({kind: [] for kind in LISTS})
     projects = {project["name"]: project["name"] for project in plan["neutron"]["projects"]}
     operations = diff(wanted(plan["neutron"], operator=Ref("project", "p")), empty, projects).operations
@@ -70,7 +70,7 @@ def test_the_forecast_is_what_would_be_sent(neutron):
     kinds = [operation["kind"] for operation in neutron["operations"]]
     routers, links = kinds.count("router"), kinds.count("interface") + kinds.count("quota") + kinds.count("rbac_policy")
     assert neutron["forecast"]["PUT"] == routers + links
-    # Networks and subnets go in bulk, the others one by one.
+    # Networks and subnets are created in bulk, other objects one by one.
     single = sum(kinds.count(kind) for kind in ("address_scope", "subnetpool", "router"))
     assert single < neutron["forecast"]["POST"] <= single + 8
 

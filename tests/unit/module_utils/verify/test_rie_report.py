@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The report of the wiring: all there is to say is said, what is not known is called so, and a crowd stays readable."""
+"""The report of the wiring: it is complete, names unknown data, and stays readable with many tenants."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def planned(source: dict[str, Any]) -> Any:
 
 
 def answer(gateway: str, vrf: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Sessions and routes of a VRF on a gateway, by the engine that judges FRR's own answers."""
+    """Return sessions and routes of a VRF on a gateway, by the engine that evaluates FRR's answers."""
     up = {"state": "Established", "pfxRcd": 2, "pfxSnt": 500, "peerUptime": "01:02:03", "peerUptimeMsec": 3723000}
     bgp: dict[str, Any] = {"ipv4Unicast": {"peers": {}}, "ipv6Unicast": {"peers": {}}}
     bfd = []
@@ -58,7 +58,7 @@ def answer(gateway: str, vrf: dict[str, Any]) -> tuple[list[dict[str, Any]], lis
 
 
 def scene(plan: dict[str, Any]) -> dict[str, Any]:
-    """The options of the module where all is as it should be."""
+    """Return the options of the module for a site without faults."""
     sessions = {}
     for gateway, part in plan["gateways"].items():
         told = [answer(gateway, vrf) for vrf in part["vrfs"]]
@@ -103,7 +103,7 @@ def page(made: dict[str, Any]) -> str:
 
 
 class Tags(HTMLParser):
-    """Elements that are opened and not closed, or the other way round."""
+    """Finds elements that are opened but not closed, or closed but not opened."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -266,9 +266,9 @@ def test_the_largest_site_is_one_page_in_seconds():
     begun = time.process_time()
     text = page(made)
     spent = time.process_time() - begun
-    assert spent < 15, spent  # measured: 1.6 s of processor time
+    assert spent < 15, spent  # measured: 1.6 s of CPU time
     assert text.count('<details class="tenant"') == 300
-    assert text.count(" open>") == 0  # all are closed, and the page begins with counts
+    assert text.count(" open>") == 0  # all are collapsed, and the page begins with counts
     assert "No VRF shares a route with another." in text
     assert len(text) < 30_000_000
 

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Smoke guests: which there are, and how a cloud (a small imitation) is brought to have them."""
+"""Smoke guests: their list, and their creation in a simulated cloud."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Response:
 
 
 class Cloud:
-    """A cloud of one region, as far as the smoke guests need one; objects by collection and id."""
+    """A cloud of one region with the features that smoke guests need; objects by collection and id."""
 
     def __init__(self) -> None:
         self.ids = itertools.count(1)
@@ -91,7 +91,7 @@ class Cloud:
 
 
 class Connection:
-    """One connection: each service's adapter and the session are this object."""
+    """A connection that is also the session and the adapter of each service."""
 
     def __init__(self, cloud: Cloud, project: str) -> None:
         self.cloud = cloud
@@ -216,7 +216,7 @@ def test_guests_wait_while_neutron_gets_on_with_the_routers_ports(
 
     monkeypatch.setattr(smoke_client, "time", SimpleNamespace(sleep=nap, monotonic=lambda: now[0]))
     assert {guest["status"] for guest in ensure(cloud, boot, timeout=10)[0]} == {"ACTIVE"}
-    # Two came up; for the last, which never does, it waited as long as for a guest.
+    # Two guests came up. For the third, which never does, the engine waited for the timeout of one guest.
     assert now[0] == 2 * 2 + 10
 
 

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The verification report: its verdict, and a page that shows it."""
+"""The verification report: its verdict and its page."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def gateway_vrf(name: str, number: int, gateway: int) -> dict[str, Any]:
 
 
 def scene(vrfs: tuple[str, ...] = ("interieur", "finances")) -> dict[str, Any]:
-    """Everything :func:`assemble` takes, all as expected."""
+    """Return the arguments of :func:`assemble` for a site without faults."""
     plan = {
         "neutron": {
             "vrfs": [
@@ -128,7 +128,7 @@ def scene(vrfs: tuple[str, ...] = ("interieur", "finances")) -> dict[str, Any]:
 
 
 def leaking(**changes: dict[str, Any]) -> dict[str, Any]:
-    """A scene in which some probes went otherwise."""
+    """Return a scene in which some probes have unexpected results."""
     made = scene()
     results = [{**result, **changes.get(result["id"], {})} for result in made["_results"]]
     return {**made, "matrix": reachability.judge(made["_probes"], results)}

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Null removes, at every depth and in every role; what a service cannot parse is tested before it is installed."""
+"""Null removes an option, at every depth and in every role. Configuration files are checked before installation."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_what_oslo_config_could_not_parse_is_never_written(tmp_path):
 
 
 def calls(node):
-    """Every call of module ``node_service`` in tasks, also in blocks."""
+    """Yield every call of module ``node_service`` in tasks, also in blocks."""
     for task in node if isinstance(node, list) else []:
         yield from (task[key] for key in task if key == "cloudwatt.socle.node_service")
         for key in ("block", "rescue", "always"):
@@ -72,7 +72,7 @@ def calls(node):
 
 
 def files_of(role):
-    """Files that a role writes, in its tasks and in the variables of them."""
+    """Yield the files that a role writes, from its tasks and their variables."""
     parts = [yaml.safe_load(path.read_text()) for path in sorted((ROLES / role / "tasks").glob("*.yml"))]
     if (variables := ROLES / role / "vars" / "main.yml").is_file():
         parts.append(yaml.safe_load(variables.read_text()).get(f"{role}_service"))
@@ -104,7 +104,7 @@ def test_every_override_is_merged_in_the_one_way(role, name):
     assert [line for line in uses if f"| cloudwatt.socle.merged({name})" not in line] == []
 
 
-# Files, and what tests each of them before it is installed: the program that reads it, or its parser.
+# Files, and the check of each before it is installed: the program that reads it, or its parser.
 READERS = {
     r"/etc/(keystone|glance|placement|nova|neutron|heat)/.*\.(conf|ini)": "site_oslo_check",
     r"/etc/mysql/.*\.cnf": "mariadbd",
@@ -117,7 +117,7 @@ READERS = {
     r"/etc/default/chrony": "sh -n",
     r"/etc/apt/apt\.conf\.d/.*": "apt-config",
 }
-# Files of ours whose reader takes whatever is in them, has no test, or is tested as a unit.
+# Files whose reader accepts any content, has no check, or is tested as a unit.
 UNTESTED = (
     r"/etc/(systemd|socle|openvswitch)/.*|/usr/local/.*|/etc/hosts|/etc/sysctl\.d/.*|/etc/memcached\.conf"
     r"|/etc/default/(ovn-central|ovn-host)|/etc/rabbitmq/(erlang\.cookie|definitions\.json)|/etc/apt/auth\.conf\.d/.*|/etc/cloud/.*"

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The services of a site of any size fit the connections that the database, HAProxy, RabbitMQ and OVN take."""
+"""The connections of services fit the limits of database, HAProxy, RabbitMQ and OVN, in a site of any size."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_role_with_larger_pools_is_counted_with_them():
 
 
 def test_one_controller_in_numbers():
-    """Two workers: 2 of each API with one database, three databases for Nova, two processes for each unit of Heat."""
+    """Two workers: 2 processes of each API with one database, three databases for Nova, 2 of each unit of Heat."""
     sizes = site(2, 1, hypervisors=1, gateways=0)
     processes = 3 * 2 + (2 + 1 + 2 + 1) * 3 + 2 + 4 + 1 + 2 + 2
     assert capacity.demand(sizes) == {
@@ -146,7 +146,7 @@ def test_every_unit_with_a_database_is_counted(role):
 
 
 def verdict(**over: Any) -> list[str]:
-    """What the deployment's assertion says of a site of three controllers with 128 cores."""
+    """Return the result of the deployment's assertion for a site with three controllers of 128 cores."""
     loader = DataLoader()
     load = lambda path: loader.load_from_file(str(ROOT / path), trusted_as_template=True)  # noqa: E731
     play = next(play for play in load("playbooks/deploy.yml") if "tasks" in play)

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Derivations of the roles below OpenStack, and reading dpkg's status."""
+"""Facts of the infrastructure roles, and the parser of dpkg's status."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What follows from the declarations of the services, and what a wrong declaration is refused with."""
+"""Facts from the declarations of services, and the errors of invalid declarations."""
 
 from __future__ import annotations
 

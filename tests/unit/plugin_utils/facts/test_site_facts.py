@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Derivations from a site's facts."""
+"""Values that are derived from the facts of a site."""
 
 from __future__ import annotations
 

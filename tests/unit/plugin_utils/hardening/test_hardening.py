@@ -55,7 +55,7 @@ WAIVERS = yaml.safe_load((ROOT / "roles/site/files/waivers.yml").read_text())
 
 
 def _defaults() -> dict:
-    """The defaults of the role; those that follow from the services of the site as Ansible makes them."""
+    """Return the defaults of the role, with the templates about the services of the site rendered as by Ansible."""
     environment = NativeEnvironment()
     known = yaml.safe_load((ROOT / "roles/hardening/defaults/main.yml").read_text())
 
@@ -220,7 +220,7 @@ def test_every_stack_is_validated_before_it_is_written():
 
 @pytest.fixture
 def profile(tmp_path):
-    """The login profile of a hardened node, with its folder in place of /etc."""
+    """The login profile of a hardened node, in a folder instead of /etc."""
     files = by_path()
     (tmp_path / "profile.d").mkdir()
     for name in ("profile", "bash.bashrc", "profile.d/session-timeout.sh", "profile.d/core-dumps.sh"):
@@ -258,7 +258,7 @@ def test_a_person_cannot_take_the_end_of_an_idle_session_back(profile, shell):
 
 @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
 def test_a_script_has_no_time_limit(profile, shell):
-    """Bash takes TMOUT as the limit of every `read`."""
+    """Bash uses TMOUT as the timeout of every `read`."""
     script = f'. {profile}; . {profile}; echo "${{TMOUT-none}}"; TMOUT=5'
     assert in_shell(shell, script, interactive=False) == ("none\n", "", 0)
 
@@ -317,7 +317,7 @@ def test_only_root_reads_the_boot_menu_also_after_it_was_written_again():
     assert menu.endswith("chmod 0600 /boot/grub/grub.cfg'")
     watch = files["/etc/systemd/system/boot-menu-rights.path"]["content"]["Path"]
     assert watch == {"PathChanged": "/boot/grub/grub.cfg"}
-    # A chmod is a change that wakes the watch again, so it has to end.
+    # chmod triggers the path unit again, so it must run only if the mode is wrong.
     rights = files["/etc/systemd/system/boot-menu-rights.service"]["content"]["Service"]["ExecStart"]
     assert "-perm /0177" in rights
     units = [
@@ -358,7 +358,7 @@ def test_usr_has_no_devices():
     assert "mount -o remount,nodev /usr;" in script
 
 
-# --- options of mounts in fstab
+# --- mount options in fstab
 
 FSTAB = """\
 # /home is elsewhere: /dev/x /home ext4 defaults 0 2
@@ -553,7 +553,7 @@ def test_sshd_listens_where_the_automation_comes_in():
 
 @pytest.fixture
 def guarded(tmp_path, monkeypatch):
-    """A guard over a folder, and a function that runs its script where programs of the node only say that they ran."""
+    """A guard for a folder, and a function that runs its script. Programs of the node only record their calls."""
     programs, said = tmp_path / "bin", tmp_path / "said"
     programs.mkdir()
     for name in ("systemctl", "nft", "sshd", "logger", "sysctl"):
@@ -601,7 +601,7 @@ def test_the_guard_puts_back_content_owner_and_mode_and_removes_what_was_not(tmp
     assert os.readlink(link) == "sub/old"
     assert (tree / "sub").stat().st_mode & 0o777 == 0o755
     assert not new.exists()
-    # Only the rights of a program come back.
+    # The guard restores only the mode of a program.
     assert (program.read_text(), program.stat().st_mode & 0o7777) == ("upgraded", 0o4755)
     assert "systemctl try-reload-or-restart ssh.service" in said
     assert not guard.armed()
@@ -663,7 +663,7 @@ def test_all_that_decides_about_access_is_guarded(path):
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_every_file_of_the_hardening_that_decides_about_access_is_written_under_guard(level):
-    """A file that the guard keeps belongs to the call that the guard covers, and the other way round."""
+    """The files that the guard saves are exactly those that the guarded task writes."""
     roles = yaml.safe_load((ROOT / "roles/hardening/vars/main.yml").read_text())
     under = re.compile(roles["hardening_guarded"].strip())
     for path in [*by_path(level), "/etc/nftables.conf"]:
@@ -675,7 +675,7 @@ def test_every_file_of_the_hardening_that_decides_about_access_is_written_under_
 
 
 def proc(tmp_path, *processes):
-    """A folder like /proc: (pid, parent, name, uid, groups, start, environment)."""
+    """Create a folder like /proc from (pid, parent, name, uid, groups, start, environment)."""
     for pid, parent, name, uid, groups, start, environment in processes:
         folder = tmp_path / str(pid)
         folder.mkdir()
@@ -783,7 +783,7 @@ def ages(tmp_path, **options):
 
 
 def test_no_account_that_logs_in_by_key_gets_or_keeps_a_longest_age(tmp_path):
-    """But one that the site set itself, with a password that can be changed."""
+    """An exception is a maximum age that the site has set itself, for a password that can be changed."""
     assert ages(tmp_path, formerly=[365]) == {"root": "-1", "daemon": "-1", "bin": "-1"}
     assert ages(tmp_path, exempt=["sys"], formerly=[365])["sys"] == "-1"
 

@@ -1,10 +1,10 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What the hardening writes on a node, word for word: nobody weakens a line of it without a test that fails.
+"""The exact files that the hardening writes on a node: a test fails if a change weakens any line of them.
 
-`golden/hardening-enhanced.txt` is the listing of the default level; that of another level is what it has otherwise.
-After a change on purpose, run this file with `SOCLE_WRITE_GOLDEN=1 pytest` to write them again, and read what git then
-shows. The properties at the end hold whatever the listings say.
+`golden/hardening-enhanced.txt` is the listing of the default level. Those of other levels are the differences.
+After an intended change, run this file with `SOCLE_WRITE_GOLDEN=1 pytest` to write them again, and review the diff in
+git. The properties at the end hold independently of the listings.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ ACCESS = (
     "password_length", "pam_lines", "session_seconds", "sudo_group", "su_group", "sudo_services", "sudo_log",
     "ssh_options", "plain_programs", "service_accounts", "modes", "update_hold", "rollback_seconds",
 )  # fmt: skip
-"""Defaults of the role that decide about security and are not, or not all, in a file of the node."""
+"""Defaults of the role that affect security and are not, or not completely, in a file of the node."""
 
 
 def parts(level: str) -> dict[str, str]:
-    """Every file of a level with its owner, mode and test; its units, and the defaults of the role."""
+    """Return every file of a level with its owner, mode and check, and the units and defaults of the role."""
     found = {}
     for path, entry in sorted(by_path(level, **SITE).items()):
         owner = f"{entry.get('owner', 'root')}:{entry.get('group', 'root')} {entry.get('mode', '0644')}"
@@ -54,7 +54,7 @@ def parts(level: str) -> dict[str, str]:
 
 
 def listing(level: str) -> str:
-    """All parts of the default level; of another one what it has otherwise."""
+    """Return all parts of the default level, or the differences of another level."""
     found, base = parts(level), parts(BASE)
     if level == BASE:
         return "\n".join(f"=== {name}\n{text}" for name, text in found.items())
@@ -80,7 +80,7 @@ def test_a_level_is_what_it_was(level):
 
 
 def test_the_defaults_that_are_held_are_those_of_the_role():
-    """What is neither held here, nor in a file, nor of the site itself is new, and somebody has to decide."""
+    """A new default must be added here, unless it is in a file or specific to the site."""
     in_files = {"boot_password_hash", "password_days", "banner", "log_collector", "mail", "aide_exclude"}
     of_the_site = {
         "packages", "waivers", "not_live", "operator_networks", "client_networks", "sudo_users", "sudo_inherit",
@@ -96,7 +96,7 @@ def test_the_defaults_that_are_held_are_those_of_the_role():
 
 
 def options(path: str, level: str = "minimal", separator: str = " ") -> dict[str, str]:
-    """Lines `key value` of a file of a level that has it."""
+    """Return the lines `key value` of a file, from the first level that has it."""
     level = next(name for name in LEVELS[LEVELS.index(level) :] if path in by_path(name))
     lines = [line for line in by_path(level)[path]["content"].splitlines() if line and not line.startswith("#")]
     return dict(line.split(separator, 1) for line in lines)
@@ -117,7 +117,7 @@ def test_sshd_lets_nobody_in_or_through_who_has_no_key(option, value):
 
 
 def test_no_file_of_sshd_is_read_before_ours_and_ours_is_included():
-    """sshd takes the first value it meets."""
+    """sshd uses the first value that it reads."""
     assert by_path()["/etc/ssh/sshd_config"]["content"].splitlines()[1] == "Include /etc/ssh/sshd_config.d/*.conf"
     assert by_path()["/etc/ssh/sshd_config.d/00-hardening.conf"]["mode"] == "0600"
 

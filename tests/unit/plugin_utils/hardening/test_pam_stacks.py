@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The common PAM stacks with a site's own lines: who gets in, what is counted, and which lines are refused."""
+"""The common PAM stacks with lines of a site: accepted users, counted failures, and rejected lines."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def stack(name, lines=None):
 
 
 def run(lines, results):
-    """Run a stack as Linux-PAM does; whether it lets in, and the modules that were asked.
+    """Run a stack as Linux-PAM does. Return whether it accepts, and the called modules.
 
-    ``results``: what a module returns, by its file or by its file and first argument; others succeed.
+    ``results``: result of a module, by its file, or by its file and first argument. Other modules succeed.
     """
     impression, result, asked, place = None, None, [], 0
     while place < len(lines):
@@ -64,7 +64,7 @@ def run(lines, results):
     return impression is True and result in ("success", "new_authtok_reqd"), asked
 
 
-# --- without a site's lines
+# --- without lines of a site
 
 
 def test_without_lines_only_accounts_of_the_node_get_in():
@@ -86,7 +86,7 @@ def test_attempts_are_counted_and_a_locked_account_does_not_get_in():
     assert not run(stack("auth"), locked)[0]
 
 
-# --- with them
+# --- with lines of a site
 
 sources = st.lists(st.sampled_from(["success", "auth_err", "user_unknown", "authinfo_unavail"]), max_size=5)
 after = st.lists(st.sampled_from(["success", "auth_err"]), max_size=3)
@@ -109,7 +109,7 @@ def test_whoever_one_source_accepts_gets_in_and_everything_is_counted(unix, othe
     assert accepted == (known and "auth_err" not in later)
     assert ("pam_faillock.so authfail" in asked) == (not known)
     assert ("pam_faillock.so authsucc" in asked) == known
-    # Nobody is asked after a source has said yes, and the node's own accounts come first.
+    # No module is called after a source has accepted, and the node's own accounts come first.
     assert [name for name in asked if name in names] == names[: ([unix, *others].index("success") if known else 5)]
 
 
@@ -128,7 +128,7 @@ def test_the_lines_for_sssd_are_right_for_both_kinds_of_account():
     for said, kinds in ((directory, ("auth", "password")), (local, ("auth", "account", "password"))):
         for kind in kinds:
             assert run(stack(kind, SSSD), said)[0], (kind, said)
-    # SSSD's accounts have no shadow entry, which pam_unix takes as nothing to refuse.
+    # Accounts of SSSD have no shadow entry, so pam_unix accepts them.
     remote = {"pam_localuser.so": "perm_denied"}
     assert run(stack("account", SSSD), remote)[0]
     assert not run(stack("account", SSSD), {**remote, "pam_sss.so": "perm_denied"})[0]

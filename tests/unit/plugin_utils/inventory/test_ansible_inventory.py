@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Validation sees the hosts, groups and variables that Ansible sees, and names the file and line of each."""
+"""The validation reads the same hosts, groups and variables as Ansible, and names the file and line of each."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ print(json.dumps({{"compute": {{"hosts": ["cmp7"]}}, "_meta": {{"hostvars": {{"c
 
 
 class Folder:
-    """A copy of the lab's inventory with files of its own."""
+    """A copy of the lab's inventory with additional files."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -62,12 +62,12 @@ class Folder:
         return self
 
     def found(self) -> list[str]:
-        """Violations as "file:line: reason"."""
+        """Return the violations as "file:line: reason"."""
         violations = site_validate.violations(self.path, self.path / ".vault-password")
         return [f"{v['file'].rsplit('/', 1)[-1]}:{v['line']}: {v['reason']}" for v in violations]
 
     def ini(self) -> Folder:
-        """The same hosts in INI and JSON."""
+        """Return the same hosts in INI and JSON."""
         self.path.joinpath("hosts.yml").unlink()
         self.write("hosts", INI).write("host_vars/gw1.json", '{"ansible_host": "10.99.0.31"}\n')
         return self.write("host_vars/gw2.yml", "ansible_host: 10.99.0.32\n")
@@ -109,7 +109,7 @@ def test_hosts_of_a_second_file_are_hosts(lab):
 
 def test_variables_in_json_are_checked(lab):
     lab.write("group_vars/all/extra.json", '{\n "site_regoin": "x",\n "site_public_vip": "10.98.0.6"\n}\n')
-    # site.yml is read after extra.json, so its address is the one that counts.
+    # site.yml is read after extra.json, so its address takes precedence.
     assert lab.found() == ["extra.json:2: unknown variable"]
     lab.path.joinpath("group_vars/all/extra.json").rename(lab.path / "group_vars/all/zz.json")
     assert lab.found() == ["zz.json:2: unknown variable", "zz.json:3: is outside of 10.99.0.0/24"]
@@ -180,11 +180,11 @@ def test_the_lines_of_an_ini_inventory():
     assert list(document.data["nodes"]["children"]) == ["control", "compute", "gateway"]
 
 
-# --- as a part of a run --------------------------------------------------------------------------------------
+# --- as part of a run ----------------------------------------------------------------------------------------
 
 
 def played(folder: Path, *arguments: str) -> tuple[int, list[str]]:
-    """Exit status of playbooks/validate.yml, and its violations."""
+    """Return the exit status of playbooks/validate.yml, and its violations."""
     program = Path(sys.executable).parent / "ansible-playbook"
     words: list[str | Path] = [
         program,
@@ -219,7 +219,7 @@ def test_all_sources_of_a_run_and_plugins_are_seen(lab, tmp_path):
 
 
 def test_controllers_from_elsewhere_need_a_folder_for_the_authority(lab, tmp_path):
-    """Each host would look for the authority beside the file that defines it."""
+    """Otherwise each host would look for the CA beside the file that defines the host."""
     hosts = lab.path.joinpath("hosts.yml")
     hosts.write_text(hosts.read_text().replace("            ctl1:\n              ansible_host: 10.99.0.11\n", ""))
     more = tmp_path / "elsewhere"

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What is given on the command line of ansible-playbook is checked like what is in a file."""
+"""Variables on the command line of ansible-playbook are checked like those in files."""
 
 from __future__ import annotations
 
@@ -201,12 +201,12 @@ def test_what_ansible_was_given_is_taken_over(monkeypatch, tmp_path):
     assert line.words("a=1 b='c d'") == {"a": "1", "b": "c d"}
 
 
-# --- all of it, as an operator runs it ------------------------------------------------------------------
+# --- complete runs --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.stem)
 def test_every_playbook_checks_what_it_is_given(playbook):
-    """At first, whatever the limit and the tags are. Some are parts of others."""
+    """The check runs first, with any limit and tags. Some playbooks are parts of others."""
     if playbook.stem in ("certificates", "firewall", "running", "wire_tenants"):
         return
     while "import_playbook" in (first := str(yaml.safe_load(playbook.read_text())[0])):
@@ -227,7 +227,7 @@ def test_every_playbook_checks_what_it_is_given(playbook):
     ],
 )
 def test_plain_ansible_playbook_refuses_before_anything_else(site, arguments, said):  # noqa: F811
-    site.add("group_vars/all/new.yml", "base_mirror: file:/nowhere\n")  # nobody is asked
+    site.add("group_vars/all/new.yml", "base_mirror: file:/nowhere\n")  # the validation sends no request to the mirror
     words = [sys.executable, "-m", "ansible", "playbook", "-i", str(site.folder), "playbooks/deploy.yml", *arguments]
     words += ["--vault-password-file", str(site.folder / ".vault-password")]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""What hosts may be called, which groups they may be in, and how long names may be."""
+"""The names of hosts, their groups, and the length of names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FULL = "ctl1.fr1.cloud.example"
 
 
 class Folder:
-    """A copy of the lab's inventory."""
+    """A copy of the lab's inventory that a test may change."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -51,7 +51,7 @@ class Folder:
         return self
 
     def found(self) -> list[str]:
-        """Violations as "file:line path: reason"."""
+        """Return the violations as "file:line path: reason"."""
         violations = site_validate.violations(self.path, self.path / ".vault-password")
         return [f"{v['file'].rsplit('/', 1)[-1]}:{v['line']} {v['path']}: {v['reason']}" for v in violations]
 
@@ -145,7 +145,7 @@ def test_machines_of_a_lab_may_have_full_names():
     assert not lab_plan._NAME.match("c." * 32 + "d")
 
 
-# --- names that are long -------------------------------------------------------------------------------------
+# --- long names ----------------------------------------------------------------------------------------------
 
 
 def domain(lab: Folder, name: str) -> Folder:
@@ -251,7 +251,7 @@ Tags.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 
 def files(node: Any) -> Iterator[str]:
-    """Paths of the files that tasks write, as `files` of module node_service lists them."""
+    """Return the paths of the files that tasks write with `files` of module node_service."""
     if isinstance(node, dict):
         if "content" in node and str(node.get("path", "")).startswith("/"):
             yield node["path"]

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""A package mirror that does not answer refuses what installs packages, and nothing else."""
+"""If a package mirror does not answer, only playbooks that install packages fail."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from socle.project import ROOT, Site
 
 NOBODY_LISTENS = "http://127.0.0.1:9/debian"
 INSTALL = {"deploy.yml"}
-"""The playbooks of which a task calls apt on a node. Those of the image and the lab fail themselves, and only if they
-have an image to build."""
+"""The playbooks with a task that calls apt on a node. Those of the image and the lab fail by themselves, and only if
+they have an image to build."""
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_it_is_an_error_only_where_packages_are_installed(site, installs, severi
 
 
 def play(site, playbook):
-    """Run the validation of a playbook with plain ansible-playbook, and no task that has not the tag `always`."""
+    """Run only the validation of a playbook, with ansible-playbook and the tag `always`."""
     words = ["-i", str(site.path), "--vault-password-file", str(site.vault_password_file)]
     words += ["--check", "--connection", "local", "--tags", "always"]
     command = [str(Path(sys.executable).parent / "ansible-playbook"), *words, f"playbooks/{playbook}"]
@@ -68,7 +68,7 @@ def test_what_installs_is_refused_before_any_node(site, playbook):
 
 
 def roles(playbook: Path) -> set[str]:
-    """Every role that a playbook imports, also by another playbook."""
+    """Return every role that a playbook imports, also through another playbook."""
     found: set[str] = set()
     for one in yaml.safe_load(playbook.read_text()):
         if other := one.get("ansible.builtin.import_playbook"):

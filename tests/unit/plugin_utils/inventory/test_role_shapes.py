@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Every option of every role has a shape that refuses what its reader could not take."""
+"""Every option of every role has a shape that rejects the values which its reader cannot use."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NOTATIONS = {
 }
 NAMES = shape_kinds.Names(frozenset({"gw1"}), frozenset({"control"}), frozenset({"base"}))
 
-#: By word of the notation: values that a reader takes, and values that it cannot.
+#: Valid and invalid values, by word of the notation.
 VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "account": (["nova", "_apt"], ["a b", "no:va", 7, ""]),
     "address": (["10.0.0.1", "fd20::1"], ["10.0.0.256", "fe80::1%eth0", 167772161, "10.0.0.0/24", ""]),
@@ -137,7 +137,7 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
 
 
 def words(notation):
-    """The words of a notation, with those of the records that it uses."""
+    """Yield the words of a notation, with those of its records."""
     if isinstance(notation, list):
         yield from words(notation[0])
     elif isinstance(notation, dict):
@@ -155,14 +155,14 @@ def words(notation):
 
 
 def parametric(notation: str) -> list[str]:
-    """The two parts of a word with a parameter, such as `integer 1..5`."""
+    """Return the two parts of a word with a parameter, such as `integer 1..5`."""
     found = re.fullmatch(PARAMETRIC, notation)
     assert found, notation
     return list(found.groups())
 
 
 def good(notation):
-    """One value that a reader takes."""
+    """Return one valid value."""
     if isinstance(notation, list):
         return [good(notation[0])]
     if isinstance(notation, dict):
@@ -180,7 +180,7 @@ def good(notation):
 
 
 def bad(notation):
-    """Values that a reader cannot take, and the path of what is wrong in each."""
+    """Yield invalid values, each with the path of its fault."""
     if isinstance(notation, list):
         yield (), "text"
         yield from (((0, *path), [value]) for path, value in bad(notation[0]))
@@ -288,7 +288,7 @@ def test_defaults_have_their_shapes():
 
 
 def test_a_bad_value_of_each_option_is_a_violation_with_file_line_and_key(site):  # noqa: F811
-    """All options at once, each with another of its bad values in every round."""
+    """Each round sets all options at once, and each option gets another of its bad values."""
     tried = {
         option: list(islice(bad(notation), ROUNDS))
         for option, notation in NOTATIONS.items()
@@ -298,7 +298,7 @@ def test_a_bad_value_of_each_option_is_a_violation_with_file_line_and_key(site):
     file = site.folder / "group_vars" / "all" / "zz.yml"
     for number in range(ROUNDS):
         chosen = {option: values[number % len(values)] for option, values in tried.items()}
-        # JSON is YAML too, and keeps each option on one line.
+        # JSON is also YAML, and writes each option on one line.
         file.write_text("".join(f"{option}: {json.dumps(value)}\n" for option, (_path, value) in chosen.items()))
         found = site.check()
         for line, (option, (path, value)) in enumerate(chosen.items(), 1):

@@ -89,7 +89,7 @@ def test_init_refuses_a_password_that_does_not_open_the_file(site):
 
 @pytest.fixture
 def pki(site):
-    """A site that was deployed: its authority's key opens with the secret."""
+    """A deployed site: the secret decrypts the key of its CA."""
     vault.init(site)
     (site.path / "pki").mkdir()
     path = site.path / "pki" / "ca.key"
@@ -106,7 +106,7 @@ def passphrase(site: Site) -> bytes:
 
 
 def number(path, password: bytes) -> int:
-    """The secret number of an encrypted key."""
+    """Return the private number of an encrypted key."""
     key = load_pem_private_key(path.read_bytes(), password)
     assert isinstance(key, EllipticCurvePrivateKey)
     return key.private_numbers().private_value
@@ -198,7 +198,7 @@ def test_an_authority_that_does_not_open_is_refused_before_anything_changes(site
 
 @pytest.mark.parametrize("stop", [1, 2, 3])
 def test_a_rotation_that_is_killed_leaves_a_key_that_opens(site, pki, monkeypatch, stop):
-    """Killed before its first, second or third file is in place; then anything is run again."""
+    """The rotation is killed before its first, second or third file is in place, and a later command continues."""
     key, steps, replace = number(pki, passphrase(site)), iter(range(1, 9)), type(pki).replace
 
     def killed(path, target):

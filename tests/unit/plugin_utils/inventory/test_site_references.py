@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Values that do not fit one another, or that name what is not there: each is a violation with its place."""
+"""Values that contradict each other, or that name a missing object: each is a violation with its place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GATEWAY = "group_vars/gateway.yml"
 LAB = "group_vars/all/lab.yml"
 NEW = "group_vars/all/new.yml"
 
-#: What is wrong: file, text to replace ("" to add a line), text, what the violation says of which key.
+#: Faults by name: file, text to replace ("" to add a line), new text, and the key and reason of the violation.
 WRONG = {
     "VIP is the network address": (
         SITE,

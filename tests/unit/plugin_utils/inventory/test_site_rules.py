@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The ways an inventory can be wrong: the lab's own with one thing broken, then several at once."""
+"""Faults in an inventory: the lab's inventory with one fault, then with several at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from socle.project import ROOT, Site
 
 
 class Copy:
-    """A copy of the lab's inventory that a test may break."""
+    """A copy of the lab's inventory that a test may change."""
 
     def __init__(self, root, folder):
         self.root, self.folder = root, folder
@@ -49,7 +49,7 @@ class Copy:
         return self
 
     def check(self) -> list[str]:
-        """All violations as "file:line path: reason; remedy", with the file's name alone."""
+        """Return all violations as "file:line path: reason; remedy", with the name of the file without its folder."""
         found = site_validate.violations(self.folder, self.folder / ".vault-password")
         return [f"{v['file'].rsplit('/', 1)[-1]}:{v['line']} {v['path']}: {v['reason']}; {v['remedy']}" for v in found]
 
@@ -263,7 +263,7 @@ def test_the_choices_of_a_list_are_those_of_its_elements():
 
 
 class Authority:
-    """The files of an authority, as role pki makes them."""
+    """The files of a CA, as the role pki creates them."""
 
     def __init__(self, folder, passphrase="open sesame"):
         self.folder, self.passphrase = folder, passphrase
@@ -332,7 +332,7 @@ def test_new_secrets_beside_an_old_authority(site):
     assert "restore both files and secrets.yml from one backup" in found
 
 
-# --- logins in URLs, and secrets of one's own choice ------------------------------------------------------------------
+# --- logins in URLs, and secrets that the operator has chosen ---------------------------------------------------------
 
 
 def test_a_mirror_with_a_login_is_asked_and_its_password_is_never_shown(site, monkeypatch):

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Values of the type that the role declares, whoever gave them: in quotes, in a file, or as text by ``-e``."""
+"""Values have the type that the role declares, from any source: in quotes, in a file, or as text of ``-e``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.cloudwatt.socle.plugins.action import site_validate
 from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory import role_specs
 from ansible_collections.cloudwatt.socle.plugins.plugin_utils.inventory.typed_values import typed
 
-# A value of each type, the text that -e gives for it, and texts of which nothing can be made.
+# A value of each type, its text with -e, and texts that cannot be converted.
 TEXTS = {
     "int": (7, "7", ["", "seven", "7.5", "0x7", "1_000", "7 days", "true"]),
     "float": (0.25, "0.25", ["", "a quarter", "nan", "inf", "1e999", "true"]),
@@ -28,7 +28,7 @@ TEXTS = {
 
 
 def every_option(specs, path=()):
-    """Options of all roles at every depth, with their path."""
+    """Yield the options of all roles at every depth, with their paths."""
     for name, spec in specs.items():
         yield (*path, name), spec
         inner = {"[]": {"type": spec["elements"], "options": spec.get("options")}} if "elements" in spec else None
@@ -41,7 +41,7 @@ def options():
 
 
 def test_the_text_of_every_option_is_converted_or_refused(options):
-    """For each option of each role: no text is left where the role computes, asks, or loops."""
+    """No option stays a text where the role needs a number, a boolean, a list or a mapping."""
     seen = set()
     for path, spec in options.items():
         kind = spec.get("type", "str")
@@ -96,7 +96,7 @@ def test_what_is_right_stays_the_very_same_object():
     assert typed(spec, '[{"port": "1"}]') == [{"port": 1}]
 
 
-# --- as Ansible runs it -----------------------------------------------------------------------------------------------
+# --- in runs of Ansible -----------------------------------------------------------------------------------------------
 
 SHOW = (
     """
@@ -144,7 +144,7 @@ GIVEN = {
 
 @pytest.fixture
 def shown(root, tmp_path):
-    """Run a play that shows what the roles make of variables, given by ``-e`` or in the files of an inventory."""
+    """Run a play that shows the values in the roles of variables from ``-e`` or the files of an inventory."""
 
     def run(*arguments, inventory=None, variables=None, config=None):
         play = tmp_path / "show.yml"
@@ -180,7 +180,7 @@ def test_variables_of_hosts_are_what_the_roles_declare(shown):
 
 
 def test_what_a_template_gives_is_what_the_roles_declare(shown):
-    """An environment gives text; an expression of ours may be a part of the value, or all of it."""
+    """Environment variables are text. An expression may be part of the value, or all of it."""
     templates = {
         "mariadb_binlog_days": "{{ lookup('ansible.builtin.env', 'DAYS') }}",
         "haproxy_connections": "{% if true %}9000{% endif %}",

@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The lab's stand-in for the RIE mirrors the intent."""
+"""The simulated RIE of the lab mirrors the intent."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_an_edge_mirrors_what_its_link_has_of_its_own() -> None:
 
 
 def vrf(number: int, imports: list[int], exports: list[int]) -> dict[str, Any]:
-    """A tenant's VRF on both provider edges, whose target of its own is its number."""
+    """Return a tenant's VRF on both provider edges. Its own route target is its number."""
     links = {f"gw{gateway}": link(gateway) | {"vlan": 2000 + 100 * gateway + number} for gateway in (1, 2)}
     targets = {"import_targets": imports, "export_targets": exports}
     return {"name": f"v{number}", "links": links} | {
@@ -108,7 +108,7 @@ def vrf(number: int, imports: list[int], exports: list[int]) -> dict[str, Any]:
 
 
 def between(built: dict[str, Any]) -> dict[str, set[str]]:
-    """Namespace -> namespaces that it has a link for routes of other VRFs with."""
+    """Return a mapping of each namespace to the namespaces with which it exchanges routes of other VRFs."""
     return {
         item["name"]: {far["far"]["netns"] for far in item["links"] if far["name"].startswith("i-")}
         for item in built["definitions"]
@@ -133,7 +133,7 @@ def test_only_vrfs_that_want_a_target_of_one_another_are_linked() -> None:
     assert "if !(bgp_ext_community ~ [(rt, 64900, 1), (rt, 64900, 9)]) then reject;" in ours
     assert ours.count("bgp_ext_community.add(") == 1
     assert "bgp_ext_community.add((rt, 64900, 9));" in ours
-    # What came from another VRF is not passed on to a third.
+    # Routes from another VRF are not passed on to a third one.
     assert 'if source != RTS_BGP || proto ~ "vrf_*" then reject;' in ours
 
 

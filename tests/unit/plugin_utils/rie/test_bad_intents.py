@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever is wrong with an intent is found, where it is, with nothing done and nothing raised."""
+"""Every fault of an intent is found with its path, without any change and without an exception."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from ansible_collections.cloudwatt.socle.plugins.plugin_utils.rie import rules a
 ROOT = Path(__file__).parents[4]
 SCHEMA = intent_model.json_schema()
 ENGINE = (shapes, intent_model, intent_rules, exchange_rules, link_rules, prefix_rules, ledger_model, planner)
-# Faults of a single value: none of them takes another away with it, as a missing mapping would.
+# Faults of a single value. None of them hides another fault, as a missing mapping would.
 INDEPENDENT = [
     (where, bad)
     for where, bad in STRUCTURAL
@@ -71,7 +71,7 @@ def test_a_bad_intent_is_refused_where_it_is_bad(bad: Bad) -> None:
 
 
 def places() -> Iterator[tuple[str, int, int]]:
-    """(module, first line, last line) of each place in the engine that finds a fault."""
+    """Yield (module, first line, last line) of each place in the engine that reports a fault."""
     for module in ENGINE:
         for node in ast.walk(ast.parse(inspect.getsource(module))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Violation", "_refuse"):
@@ -79,7 +79,7 @@ def places() -> Iterator[tuple[str, int, int]]:
 
 
 def test_every_rule_has_a_bad_intent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fault that no bad intent has is a rule that nothing shows to work."""
+    """A rule without a bad intent would be untested."""
     reached: set[tuple[str, int]] = set()
     make = shapes.Violation.__init__
 
@@ -141,18 +141,18 @@ def test_the_schema_refuses_every_structural_fault() -> None:
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.sampled_from(INDEPENDENT), unique_by=lambda item: item[0], max_size=8),
-    # VRF 1 stays as it is: one of the faults is a prefix that touches its link.
+    # VRF 1 does not change: one of the faults is a prefix that overlaps its link.
     st.dictionaries(st.integers(2, 6), st.sampled_from(sorted(LOCAL)), max_size=5),
 )
 def test_k_faults_at_once_are_all_reported(structural: list[Any], local: dict[int, str]) -> None:
-    """Structural ones at the top and in VRF 0; in each of the others one rule broken."""
+    """Structural faults are at the top and in VRF 0. Each other VRF breaks one rule."""
     source = full(7)
     expected = []
     for number, name in local.items():
         path, reason, spoil = LOCAL[name]
         in_vrf(number, spoil)(source)
         expected.append((f"{vrf_path(number)}.{path}", reason))
-    # Without the pool or our AS, nothing can be said of what must keep clear of them.
+    # Without the pool or the AS number, rules about overlaps with them cannot be checked.
     if local:
         structural = [(where, bad) for where, bad in structural if where[0] == "rie_tenants"]
     for _where, bad in structural:
@@ -195,7 +195,7 @@ LEDGER: Any = planner.plan(full(), {}, site=SITE).ledger | {
 
 
 def replaced(original: dict[str, Any], changes: list[tuple[tuple[Any, ...], Any]]) -> dict[str, Any]:
-    """A copy with nodes replaced, deepest first, so that none is looked for in what took its place."""
+    """Return a copy with replaced nodes, the deepest first, so that no path leads into a replaced node."""
     source = copy.deepcopy(original)
     for where, value in sorted(changes, key=lambda change: -len(change[0])):
         at(source, where[:-1])[where[-1]] = copy.deepcopy(value)
@@ -232,7 +232,7 @@ def test_no_value_anywhere_in_the_ledger_raises(changes: list[Any]) -> None:
 
 
 class Ran:
-    """The task: its result, and the ledger file that it may have written."""
+    """The result of a task, and the ledger file that it may have written."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "allocations.yml"

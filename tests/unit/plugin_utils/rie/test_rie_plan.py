@@ -1,6 +1,6 @@
 # Copyright: Cloudwatt, Orange
 # SPDX-License-Identifier: Apache-2.0
-"""The plan of the RIE wiring: every fault found with its path, allocations that never move nor collide."""
+"""The plan of the RIE wiring: every fault has its path, and allocations neither change nor collide."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_lab_plan_is_settled() -> None:
     result = planned(source, ledger, secrets=None)
     assert result.ledger == ledger
     webs = [net for tenant in result.plan["neutron"]["vrfs"] for net in tenant["networks"]]
-    assert [net["v4"]["cidr"] for net in webs] == ["10.20.0.0/24", "10.20.0.0/24"]  # on purpose the same
+    assert [net["v4"]["cidr"] for net in webs] == ["10.20.0.0/24", "10.20.0.0/24"]  # the same on purpose
     assert len({net["v6"]["cidr"] for net in webs}) == 2
 
 
@@ -106,7 +106,7 @@ def test_order_does_not_matter(count: int, networks: int, rng: random.Random) ->
 
 
 def reordered(value: Any, rng: random.Random) -> Any:
-    """The same with every list and mapping in another order."""
+    """Return the same data with every list and mapping in another order."""
     if isinstance(value, dict):
         return {key: reordered(value[key], rng) for key in rng.sample(list(value), len(value))}
     if isinstance(value, list):
@@ -160,7 +160,7 @@ def test_a_link_overrides_the_profile_key_by_key() -> None:
 def test_what_is_shared_or_exchanged_may_be_imported() -> None:
     source = intent(3)
     ours, theirs, hub = (tenant["vrfs"][0] for tenant in source["rie_tenants"])
-    ours["import_targets"] += ["64900:2", "64900:999"]  # nobody here exports the last
+    ours["import_targets"] += ["64900:2", "64900:999"]  # no VRF exports the last target
     hub["shared"] = True
     assert planned(source).plan["imports"] == {"v0": ["v2"], "v1": [], "v2": []}
     ours["import_targets"].append("64900:1")
@@ -181,7 +181,7 @@ def test_a_distinguisher_by_hand_comes_and_goes() -> None:
     source = intent(2)
     ledger = planned(source).ledger
     gone = planned(source | {"rie_tenants": source["rie_tenants"][1:]}, ledger).ledger
-    first_vrf(source)["links"]["gw1"]["rd"] = ledger["allocations"]["rd"]["v0/gw1"]  # its own, out of quarantine
+    first_vrf(source)["links"]["gw1"]["rd"] = ledger["allocations"]["rd"]["v0/gw1"]  # its own, after quarantine
     back = planned(source, gone).ledger
     assert back["allocations"]["rd"] == ledger["allocations"]["rd"]
     assert_no_collision(back)
@@ -197,7 +197,7 @@ def test_more_gateways_than_letters() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sets(st.integers(0, 9)), min_size=1, max_size=6))
 def test_allocations_are_sticky(history: list[set[int]]) -> None:
-    """Whatever tenants come and go, one that stays or returns keeps its values, and nothing ever collides."""
+    """When tenants come and go, a tenant that stays or returns keeps its values, and values never collide."""
     ledger: Any = {}
     ever: dict[tuple[str, str], Any] = {}
     for present in history:
@@ -236,7 +236,7 @@ def test_ledger_by_hand_is_refused() -> None:
 
 
 def put(*path: Any) -> Any:
-    """Set a value deep in the first VRF: put(key, ..., value)."""
+    """Set a nested value in the first VRF: put(key, ..., value)."""
     *keys, last, value = path
 
     def spoil(source: dict[str, Any]) -> None:
@@ -348,7 +348,7 @@ def test_pool_overlap() -> None:
 @given(st.lists(st.sampled_from(["VLAN 1", "AS 65535", "bad target", "MTU", "unknown key", "one link"]), unique=True))
 def test_all_faults_at_once(faults: list[str]) -> None:
     source = intent(2)
-    if "one link" in faults:  # it takes away what others spoil
+    if "one link" in faults:  # it removes the part that other faults change
         faults = [fault for fault in faults if not fault.startswith(("VLAN", "AS"))]
     for fault in faults:
         FAULTS[fault][0](source)
@@ -377,7 +377,7 @@ def test_nonsense_never_raises(nonsense: Any) -> None:
 
 
 def test_state_scale() -> None:
-    """5,000 networks of 300 VRFs; a quadratic rule would take minutes."""
+    """The intent has 5,000 networks in 300 VRFs. A quadratic rule would take minutes."""
     source = intent(300, 17)
     start = time.process_time()
     result = planned(source)
