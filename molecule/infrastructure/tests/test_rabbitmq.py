@@ -49,7 +49,7 @@ def test_old_tls_is_refused(host, settings):
 
 def test_users_and_what_they_may(definitions):
     tags = {user["name"]: user["tags"] for user in definitions["users"]}
-    assert tags == {"nova": [], "neutron": [], "admin": ["administrator"]}
+    assert tags == {"heat": [], "nova": [], "neutron": [], "admin": ["administrator"]}
     # No account may use the default virtual host of a new broker.
     assert {vhost["name"] for vhost in definitions["vhosts"]} <= {"openstack", "/"}
     assert {(entry["user"], entry["vhost"]) for entry in definitions["permissions"]} == {
