@@ -219,10 +219,7 @@ def plan_ports(
 
 
 def run(argv: list[str], stdin: str | None = None, check: bool = True) -> str:
-    """Return the standard output of a command.
-
-    Raises CommandError with its standard error, unless ``check`` is false.
-    """
+    """Return the standard output of a command. Raises CommandError with its error output if ``check`` is true."""
     try:
         done = subprocess.run(argv, input=stdin, capture_output=True, text=True)
     except OSError as error:

@@ -195,3 +195,12 @@ def test_no_variable_of_a_role_is_taken_for_intent() -> None:
     assert any(name.startswith("rie_report_") for name in names)
     shared = {"rie_allocations_file"}
     assert {name for name in names if re.match(pattern[1], name)} - shared == set()
+
+
+def test_no_file_is_longer_than_can_be_read_at_once() -> None:
+    places = ("plugins", "roles", "playbooks", "inventories", "socle", "scripts", "molecule")
+    files = [path for place in places for path in (ROOT / place).rglob("*") if path.suffix in (".py", ".yml")]
+    assert len(files) > 200
+    tests = [path for path in files if path.name.startswith(("test_", "conftest"))]
+    longer = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in files if path not in tests}
+    assert {name: length for name, length in longer.items() if length > 500} == {}
